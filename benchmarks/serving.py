@@ -1,0 +1,256 @@
+"""CPU for one request: the generated project's service against FastAPI, doing the same checks, look-ups and log.
+
+    PYTHONPATH=src python .../benchmarks/serving.py PROJECT [--json FILE]     in the environment of a generated project
+
+pandas  a plain service: DataFrame, ColumnTransformer and the same estimator in a scikit-learn Pipeline, one thread
+fast    FastAPI on the project's own fast path (no pandas, compiled trees)
+bento   `bentoml serve`, the project's service
+The figure is user and system time of the server's processes divided by requests, the median of interleaved rounds.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import http.client
+import importlib
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SIZES = {1: 400, 100: 100}  # rows in a request: requests in a round
+ROUNDS, CONNECTIONS = 3, 4
+SERVERS = ("pandas", "fast", "bento")
+
+
+def package(project: Path) -> str:
+    """The name of the project's package."""
+    return next(path.parent.name for path in (project / "src").glob("*/ops"))
+
+
+def load(name: str, module: str) -> Any:
+    """A module of the project's `ops`."""
+    return importlib.import_module(f"{name}.ops.{module}")
+
+
+def prepare(project: Path, root: Path) -> None:
+    """A root with a champion fitted on 4,000 rows, an online store, a pandas pipeline and requests to send."""
+    import pickle
+
+    from sklearn.base import clone
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    name = package(project)
+    state, scoring, lookups = load(name, "project"), load(name, "scoring"), load(name, "lookups")
+    for file in ("cycle.yaml", "dvc.yaml", "params.yaml"):
+        shutil.copy(project / file, root / file)
+    team, period = state.yours(), state.yours().data.periods()[0]
+    contract = team.contract
+    rows = team.data.read(period).sample(4_000, random_state=0)
+    tables = {look.name: team.data.lookup(look.name, period) for look in contract.lookups}
+    joined = lookups.join(rows, contract, tables)
+    arrays, target = contract.arrays(joined), contract.target(joined)
+    plan = load(name, "features").plan(team.features, contract)
+    scorer = scoring.fit(arrays, target, plan, team.model, contract, state.params(root))
+    fingerprint = hashlib.sha256(b"benchmark").hexdigest()
+    scoring.save(scorer, root / "var/models" / fingerprint, contract)
+    record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": None}
+    state.write_json(root / "var/champion.json", record | {"digest": state.digest(root / "var/models" / fingerprint)})
+    load(name, "serving.online").build(root / "var/online.db", contract, {k: [v] for k, v in tables.items()})
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=float("nan"))
+    columns = ColumnTransformer([("words", encoder, list(plan.categorical))], remainder="passthrough")
+    estimator = clone(scorer.estimator)
+    if "categorical_features" in estimator.get_params():
+        estimator.set_params(categorical_features=list(range(len(plan.categorical))))
+    pipeline = Pipeline([("columns", columns), ("model", estimator)])
+    pipeline.fit(frame(plan, arrays), target)
+    (root / "pipeline.pkl").write_bytes(pickle.dumps(pipeline))
+    sent = load(name, "prove.rows").payload(rows, contract)
+    for size in SIZES:
+        (root / f"{size}.json").write_text(json.dumps({"rows": sent[:size]}), encoding="utf-8")
+
+
+def frame(plan: Any, arrays: Any) -> Any:
+    """Features of n rows as a DataFrame."""
+    import pandas as pd
+
+    return pd.DataFrame(plan.compute(arrays))[list(plan.names)]
+
+
+def application(project: Path, kind: str) -> Any:
+    """FastAPI, on a pandas pipeline or on the project's fast path."""
+    import pickle
+
+    from fastapi import FastAPI
+    from pydantic import create_model
+
+    name = package(project)
+    state, log, online = load(name, "project"), load(name, "serving.log"), load(name, "serving.online")
+    champion, cells = load(name, "serving.champion"), load(name, "serving.tables").cells
+    team, root = state.yours(), state.find_root()
+    contract = team.contract
+    batch = create_model("Batch", rows=(list[contract.request_model], ...))
+    store = online.Store(root / "var/online.db", contract)
+    written = log.PredictionLog(root / f"var/predictions/{kind}.db")
+    served = champion.Follower(root, contract, team.features).current()
+    pipeline = pickle.loads((root / "pipeline.pkl").read_bytes())
+    app = FastAPI()
+
+    @app.get("/readyz")
+    async def ready() -> str:
+        return "ok"
+
+    @app.post("/predict")
+    async def predict(body: batch) -> dict[str, Any]:  # type: ignore[valid-type]
+        arrays, ages = contract.arrays_of(body.rows), {}  # type: ignore[attr-defined]
+        for look in contract.lookups:
+            found, age = store.find(look, arrays)
+            arrays |= found
+            ages[f"{look.name}__age"] = age.tolist()
+        if kind == "fast":
+            matrix = served.scorer.matrix(arrays)
+            features, scores = matrix.T.tolist(), served.score(matrix)
+        else:
+            table = frame(served.scorer.plan, arrays)
+            features = [table[column].tolist() for column in table]
+            found = pipeline.predict(table) if contract.task == "regression" else pipeline.predict_proba(table)
+            scores = found[:, 1] if contract.task == "binary" else found
+        ids, decisions = log.new_ids(len(scores)), served.scorer.decide(scores).tolist()
+        same = {"at": time.time(), **{name: getattr(served, name) for name in ("release", "fingerprint", "digest")}}
+        texts = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist()
+        written.append(
+            {log.ID: ids, **{column: [value] * len(ids) for column, value in same.items()}}
+            | {column: cells(contract.columns[column], arrays[column]) for column in contract.feature_columns}
+            | ages
+            | {f"feature__{column}": values for column, values in zip(served.scorer.plan.names, features, strict=True)}
+            | {"score": texts, "decision": decisions},
+            served.columns,
+        )
+        answers = zip(ids, scores.tolist(), decisions, strict=True)
+        return {"release": served.release, "predictions": [{"id": i, "score": s, "decision": d} for i, s, d in answers]}
+
+    return app
+
+
+@contextlib.contextmanager
+def running(project: Path, root: Path, kind: str) -> Iterator[tuple[int, psutil.Process]]:
+    """A server of one kind on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = f"{package(project)}.ops.serving.service:Service"
+    command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    if kind != "bento":
+        command = [sys.executable, __file__, str(project), "--server", kind, "--port", str(port)]
+    settings = {"MLOPS_ROOT": str(root), "OMP_NUM_THREADS": "1", "BENTOML_HOME": str(root / "bentoml")}
+    settings |= {"BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(project / "src")}
+    with (root / f"{kind}.log").open("w") as output:
+        server = subprocess.Popen(command, env=os.environ | settings, cwd=root, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 60
+        while not _ready(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit((root / f"{kind}.log").read_text())
+            time.sleep(0.2)
+        yield port, psutil.Process(server.pid)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def used(process: psutil.Process) -> float:
+    """CPU seconds of a process and those below it."""
+    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
+
+
+def send(port: int, body: bytes, requests: int) -> None:
+    """Send requests over some connections at a time. Raises: RuntimeError for an answer that is not 200."""
+    wrong: list[int] = []
+
+    def one(count: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        for _ in range(count):
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            if response.status != 200:
+                wrong.append(response.status)
+        connection.close()
+
+    threads = [threading.Thread(target=one, args=[requests // CONNECTIONS]) for _ in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if wrong:
+        raise RuntimeError(f"{len(wrong)} answers were not 200, but {wrong[0]}")
+
+
+def measure(project: Path) -> dict[str, Any]:
+    """Microseconds of CPU for a request, by server and rows, and the ratios that design.md names."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        root = Path(folder)
+        prepare(project, root)
+        servers = {kind: stack.enter_context(running(project, root, kind)) for kind in SERVERS}
+        bodies = {size: (root / f"{size}.json").read_bytes() for size in SIZES}
+        times: dict[tuple[str, int], list[float]] = {}
+        for round_ in range(ROUNDS + 1):  # the first one warms up
+            for size, requests in SIZES.items():
+                for kind, (port, process) in servers.items():
+                    before = used(process)
+                    send(port, bodies[size], requests)
+                    if round_:
+                        times.setdefault((kind, size), []).append((used(process) - before) / requests * 1e6)
+    micros = {f"{kind}_{size}": round(statistics.median(found)) for (kind, size), found in times.items()}
+    ratios = {f"pandas_to_bento_{size}": micros[f"pandas_{size}"] / micros[f"bento_{size}"] for size in SIZES}
+    ratios |= {f"bento_to_fast_{size}": micros[f"bento_{size}"] / micros[f"fast_{size}"] for size in SIZES}
+    return {"cpu_us_per_request": micros, "ratios": {name: round(value, 2) for name, value in ratios.items()}}
+
+
+def main() -> None:
+    """Print the figures, or be one of the servers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--server", choices=SERVERS[:2], help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    project = arguments.project.resolve()
+    sys.path.insert(0, str(project / "src"))
+    if arguments.server:
+        import uvicorn
+
+        uvicorn.run(application(project, arguments.server), port=arguments.port, access_log=False, log_level="warning")
+        return
+    figures = measure(project)
+    print(json.dumps(figures, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

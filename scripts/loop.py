@@ -1,0 +1,87 @@
+"""Draw docs/loop.svg from a generated project: its stages (dvc.yaml) and the faults that it plants (`mlops prove`).
+
+Run in a generated project, with its environment: python SCRIPT OUTPUT.
+"""
+
+import importlib
+import sys
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+import yaml
+
+TOOLS = {
+    "close": "a period ends",
+    "ingest": "DVC",
+    "validate": "Great Expectations",
+    "train": "scikit-learn",
+    "evaluate": "paired intervals",
+    "gate": "pure function",
+    "promote": "git tags, MLflow",
+    "serve": "BentoML",
+    "monitor": "Evidently",
+}
+CAUGHT_IN = {"data": "validate", "features": "train", "gate": "gate", "serving": "serve"}  # else the monitor
+WIDTH, HEIGHT, BOX, TALL = 960, 300, 150, 74
+
+
+def faults() -> Counter[str]:
+    """How many planted faults each step of the loop must stop."""
+    package = next(Path("src").glob("*/schema.py")).parent.name
+    for module in ("data", "live", "model", "monitoring"):
+        importlib.import_module(f"{package}.ops.prove.{module}")
+    planted = importlib.import_module(f"{package}.ops.prove.faults").FAULTS
+    return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in planted)
+
+
+def steps() -> list[str]:
+    """The loop: the stages of dvc.yaml between the close of a period and the watch over what is served."""
+    stages = list(yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
+    stages.remove("track")
+    return ["close", *stages, "promote", "serve", "monitor"]
+
+
+def draw(names: list[str], caught: Counter[str]) -> str:
+    """The picture: one row there, one row back."""
+    upper, lower = names[:5], names[5:]
+    spots = {name: (20 + i * (WIDTH - 40 - BOX) / 4, 30) for i, name in enumerate(upper)}
+    right = WIDTH - 20 - BOX
+    spots |= {name: (right - i * (WIDTH - 40 - BOX) / 3, 190) for i, name in enumerate(lower)}
+    shapes = [_arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)]
+    shapes += [_box(name, *spots[name], caught[name]) for name in names]
+    style = "text{font-family:system-ui,sans-serif;fill:#1c2733}.t,.f{font-size:12px}.t{fill:#52606d}.f{fill:#b3261e}"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="The loop">'
+    marker = '<marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    tip = f'<defs>{marker}<path d="M0 0 8 4 0 8z" fill="#52606d"/></marker></defs>'
+    back = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
+    return f"{head}<style>{style}</style>{tip}{back}{''.join(shapes)}</svg>\n"
+
+
+def _box(name: str, x: float, y: float, caught: int) -> str:
+    middle = x + BOX / 2
+    place = f'x="{middle}" text-anchor="middle"'
+    stops = f'<text class="f" {place} y="{y + 64}">stops {caught} planted faults</text>' if caught else ""
+    colour = "#b3261e" if caught else "#c5ced8"
+    return (
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="8" fill="#f6f8fa" stroke="{colour}"/>'
+        f'<text {place} y="{y + 26}" font-size="17" font-weight="600">{escape(name)}</text>'
+        f'<text class="t" {place} y="{y + 45}">{escape(TOOLS[name])}</text>{stops}'
+    )
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
+    (x1, y1), (x2, y2) = start, end
+    if y1 == y2:
+        forward = x2 > x1
+        line = (x1 + (BOX if forward else 0), y1 + TALL / 2, x2 + (-3 if forward else BOX + 3), y2 + TALL / 2)
+    else:
+        down = y2 > y1
+        line = (x1 + BOX / 2, y1 + (TALL if down else 0), x2 + BOX / 2, y2 + (-3 if down else TALL + 3))
+    return '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="#52606d" stroke-width="1.5" marker-end="url(#a)"/>'.format(
+        *line
+    )
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(draw(steps(), faults()))

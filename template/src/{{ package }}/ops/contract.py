@@ -1,0 +1,247 @@
+"""The contract: what a row is, read once from the team's pydantic classes in `schema.py`.
+
+Everything that reads, checks, serves or documents data asks this object; no other module knows a column's name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from .project import ProjectError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Arrays = dict[str, np.ndarray]
+NUMBERS = ("int", "float", "bool")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `kind` is int, float, bool, category, datetime or text; bounds are inclusive."""
+
+    name: str
+    kind: str
+    source: str
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    pattern: str = ""
+    unit: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the values are numbers (bools count as 0 and 1)."""
+        return self.kind in NUMBERS
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table that the project joins by itself: the newest row per `on` whose `time` is not after the request's `at`.
+
+    `time` is the table's column that says when a row became known; rows older than `max_age` ("6h") count as missing.
+    """
+
+    model: type[BaseModel]
+    on: str | Sequence[str]
+    at: str
+    time: str
+    max_age: str
+
+    @property
+    def name(self) -> str:
+        """The class's name in lower case; also the name of the table."""
+        return self.model.__name__.lower()
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns that the look-up and the request share."""
+        return [self.on] if isinstance(self.on, str) else list(self.on)
+
+    @property
+    def max_seconds(self) -> float:
+        """`max_age` in seconds. Raises: ProjectError if it is not a number followed by s, m, h or d."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.max_age)
+        if not match:
+            raise ProjectError(f"look-up {self.name}: max_age {self.max_age!r} is not like '6h', '30m' or '2d'.")
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def _column(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], source: str) -> Column:
+    options = list(schema.get("anyOf", [schema]))
+    nullable = any(option.get("type") == "null" for option in options)
+    core: dict[str, Any] = dict(next(option for option in options if option.get("type") != "null"))
+    if "allOf" in core:
+        core |= core["allOf"][0]
+    if "$ref" in core:
+        core = definitions[core["$ref"].rpartition("/")[2]]
+    unit = str(schema.get("unit") or schema.get("description") or core.get("description") or "")
+    known: dict[str, Any] = {"name": name, "source": source, "nullable": nullable, "unit": unit}
+    if "enum" in core or "const" in core:
+        return Column(kind="category", categories=tuple(map(str, core.get("enum", [core.get("const")]))), **known)
+    kinds = {"integer": "int", "number": "float", "boolean": "bool", "string": "text"}
+    kind = "datetime" if core.get("format") in ("date-time", "date") else kinds.get(str(core.get("type")))
+    if kind is None:
+        raise ProjectError(
+            f"schema.py: column {name!r} has a type that a table cannot hold.",
+            "Use int, float, bool, str, datetime, Literal[...] or an enum, each with `| None` if it may be missing.",
+        )
+    low, high = core.get("minimum", core.get("exclusiveMinimum")), core.get("maximum", core.get("exclusiveMaximum"))
+    return Column(kind=kind, low=low, high=high, pattern=str(core.get("pattern", "")), **known)
+
+
+def columns_of(model: type[BaseModel], source: str) -> dict[str, Column]:
+    """The columns of one pydantic class, by name. Raises: ProjectError for a type that a table cannot hold."""
+    schema = model.model_json_schema()
+    return {n: _column(n, p, schema.get("$defs", {}), source) for n, p in schema.get("properties", {}).items()}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Request, look-ups and outcome, and the names of the columns that play a part.
+
+    `key` tells rows apart, `time` orders them, `slices` and `groups` are looked at apart, `forbidden` never reach a
+    feature. Raises: ProjectError at construction for a name that no class defines, or for a name used twice.
+    """
+
+    request: type[BaseModel]
+    outcome_model: type[BaseModel]
+    lookups: Sequence[Lookup] = ()
+    key: Sequence[str] = ()
+    time: str | None = None
+    slices: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    forbidden: Sequence[str] = ()
+    columns: dict[str, Column] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = columns_of(self.request, "request")
+        parts = [(look.name, columns_of(look.model, look.name)) for look in self.lookups]
+        parts.append(("outcome", columns_of(self.outcome_model, "outcome")))
+        for source, part in parts:
+            if twice := set(columns) & set(part):
+                raise ProjectError(f"schema.py: {sorted(twice)[0]!r} stands in {source} and in another class.")
+            columns |= part
+        object.__setattr__(self, "columns", columns)
+        if len(parts[-1][1]) != 1:
+            raise ProjectError(f"schema.py: {self.outcome_model.__name__} must have exactly one field, the outcome.")
+        roles = {
+            "key": self.key,
+            "slices": self.slices,
+            "groups": self.groups,
+            "time": [self.time] if self.time else [],
+        }
+        for look in self.lookups:
+            roles[f"look-up {look.name}"] = [*look.keys, look.at]
+        for role, names in roles.items():
+            for name in names:
+                if name not in self.feature_columns:
+                    hint = nearest(name, self.feature_columns)
+                    raise ProjectError(f"schema.py: {role} names {name!r}, which is no column.", hint)
+        if wrong := set(self.forbidden) & set(self.feature_columns):
+            raise ProjectError(f"schema.py: {sorted(wrong)[0]!r} is forbidden and part of the request or a look-up.")
+
+    @cached_property
+    def request_columns(self) -> dict[str, Column]:
+        """What a caller sends."""
+        return self.from_source("request")
+
+    @cached_property
+    def feature_columns(self) -> dict[str, Column]:
+        """What a feature may read: request and look-ups, never the outcome."""
+        return {name: column for name, column in self.columns.items() if column.source != "outcome"}
+
+    @cached_property
+    def outcome(self) -> Column:
+        """The column to be predicted."""
+        return next(column for column in self.columns.values() if column.source == "outcome")
+
+    @cached_property
+    def task(self) -> str:
+        """binary, multiclass or regression: follows from the outcome's type."""
+        kind = self.outcome.kind
+        if kind == "bool" or (kind == "category" and len(self.outcome.categories) == 2):
+            return "binary"
+        if kind == "category":
+            return "multiclass"
+        if kind in ("int", "float"):
+            return "regression"
+        raise ProjectError(f"schema.py: the outcome {self.outcome.name!r} must be a bool, a number or a Literal.")
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The outcome's classes in the order of the scores; empty for regression. A bool is False, True."""
+        if self.task == "regression":
+            return []
+        return list(self.outcome.categories) or ["False", "True"]
+
+    def from_source(self, source: str) -> dict[str, Column]:
+        """The columns of "request", "outcome" or a look-up."""
+        return {name: column for name, column in self.columns.items() if column.source == source}
+
+    @cached_property
+    def request_model(self) -> type[BaseModel]:
+        """The request class as the service checks it: unknown fields and infinite numbers are refused."""
+        config = ConfigDict(extra="forbid", allow_inf_nan=False)
+        return type("Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__})
+
+    def arrays(self, frame: "pd.DataFrame") -> Arrays:
+        """The frame's contract columns as arrays of length n; see `to_array` for the types."""
+        return {name: to_array(column, frame[name]) for name, column in self.columns.items() if name in frame}
+
+    def arrays_of(self, rows: Sequence[Mapping[str, Any] | BaseModel]) -> Arrays:
+        """The same arrays from dicts or pydantic objects, without pandas; columns that no row has are left out."""
+        if not rows:
+            return {}
+        dicts = [row if isinstance(row, Mapping) else row.__dict__ for row in rows]
+        present = (column for name, column in self.columns.items() if name in dicts[0])
+        return {column.name: to_array(column, [row[column.name] for row in dicts]) for column in present}
+
+    def target(self, frame: "pd.DataFrame") -> np.ndarray:
+        """The outcome as (n,) float64: the number for regression, the position in `classes` otherwise."""
+        values = frame[self.outcome.name]
+        if self.task == "regression" or self.outcome.kind == "bool":
+            return np.asarray(values, dtype=float)
+        places = {name: float(place) for place, name in enumerate(self.classes)}
+        return np.array([places[str(value)] for value in values])
+
+
+def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
+    """Values of one column, the same however they arrived: the ground on which training and serving agree to the bit.
+
+    Numbers and bools are float64 with NaN for missing, datetimes are datetime64[us] with NaT, the rest is object with
+    None. Raises: ValueError or TypeError for values of another type.
+    """
+    if column.kind in NUMBERS:
+        if not hasattr(values, "to_numpy"):
+            values = [np.nan if value is None else value for value in values]
+            return np.array(values, dtype=np.float64)
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if column.kind == "datetime":
+        return np.asarray(values, dtype="datetime64[us]")
+    words = [None if value is None or value != value else str(getattr(value, "value", value)) for value in values]
+    return np.array([*words, None], dtype=object)[:-1]  # the None keeps NumPy from looking into the words
+
+
+RULES = {
+    "missing": "data.columns",
+    "extra_forbidden": "data.columns",
+    "literal_error": "data.category",
+    "enum": "data.category",
+    "finite_number": "data.range",
+    "string_pattern_mismatch": "data.pattern",
+    **dict.fromkeys(["greater_than", "greater_than_equal", "less_than", "less_than_equal"], "data.range"),
+}
+
+
+def rule_of(error_type: str, value: object) -> str:
+    """The name of the check that a pydantic error stands for: the service and the suite use the same ones."""
+    if value is None and RULES.get(error_type) != "data.columns":
+        return "data.missing"
+    return RULES.get(error_type, "data.type")

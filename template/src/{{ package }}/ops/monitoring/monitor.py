@@ -1,0 +1,175 @@
+"""monitor: what was logged and what came true against the reference of the model in service: one verdict, one page."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract import Contract, Lookup
+from ..pipeline.metrics import named
+from ..pipeline.periods import closed
+from ..project import ProjectError, cycle, params, read_json, write_json, write_text, yours
+from ..report import page
+from ..scoring import REFERENCE, Scorer, load
+from ..verdict import Check, Report, Verdict, at_most
+from . import drift, skew
+from .quality import coverage, estimate, joined, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = Path("var/monitor")
+DAYS = 90  # older predictions say nothing about today
+NEWEST = 20_000  # predictions that are looked at, as many as the reference has rows
+FOLLOW_SECONDS = 5.0  # in which a service may still answer with the model before
+PAGES = 30  # that are kept; the JSON of every run is
+FRAME = """<h2>Distributions</h2><p>By Evidently: what was served against the model's reference.</p>
+<iframe title="Evidently" style="width:100%;height:90vh;border:0" srcdoc="{}"></iframe>"""
+NOTHING_FROM_OUTSIDE = """<head><meta http-equiv="Content-Security-Policy"
+content="default-src data: blob: 'unsafe-inline' 'unsafe-eval'">"""
+
+
+@dataclass
+class Watched(Report):
+    """A report with Evidently's page, empty where there were too few rows for it."""
+
+    html: str = ""
+
+
+def watch(
+    contract: Contract,
+    scorer: Scorer,
+    reference: "pd.DataFrame",
+    logged: "pd.DataFrame",
+    outcomes: "pd.DataFrame | None",
+    limits: Mapping[str, Any],
+    quality: Mapping[str, float] | None,
+    age: int | None,
+    tables: "Mapping[str, pd.DataFrame] | None" = None,
+) -> Watched:
+    """The verdict on predictions `logged` by one model; frames as `serving/log.py` reads them.
+
+    `limits` is the section `monitor` of the parameters, `quality` what the gate measured for this model, by metric,
+    `age` how many periods were closed since its training data, `tables` the checked look-up tables of that time.
+
+    Columns that drift alone are named in `drift` and fail nothing: each asks for a look, but in a real year some column
+    always moves (of the flights' columns half, in every month). What fails is `monitor.drifted_share`: healthy rows
+    have none, July against January to March more than half. One column in another unit is named by its own drift
+    check, and fails where it leaves the contract's bounds (`monitor.invariants`).
+    """
+    rows, least, gate = len(logged), limits["min_rows"], quality or {}
+    enough = Verdict.OK if rows >= least else Verdict.INSUFFICIENT
+    told = "periods closed since its training data"
+    stale = at_most("monitor.staleness", age, limits["max_age_periods"], rows, least=0, evidence=told)
+    report = Watched("monitor", [Check("monitor.rows", enough, rows, least, rows=rows), stale])
+    if not rows:
+        return report
+    columns = [f"feature__{name}" for name in scorer.plan.names]
+    if absent := [name for name in [*contract.feature_columns, *columns] if name not in logged]:
+        raise ProjectError(
+            f"The prediction log has no column {absent[0]!r}.", "Restart the service: its code is another."
+        )
+    recent, known = logged.tail(NEWEST).reset_index(drop=True), joined(contract, logged, outcomes).tail(NEWEST)
+    arrays, scores = contract.arrays(recent), _scores(contract, recent)
+    again = scorer.matrix(arrays)
+    report.checks += [
+        skew.invariants(contract, scorer, arrays, scores, recent["decision"]),
+        *skew.features(scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores),
+        *skew.looked_up(contract, recent, arrays, tables or {}),
+        coverage(known, rows),
+        judge(contract, known, _scores(contract, known), gate, limits),
+        *([estimate(scores, gate, limits)] if contract.task == "binary" else []),
+    ]
+    if rows >= least:
+        before = contract.arrays(reference)
+        trained = scorer.matrix(before)
+        old, new = ((contract, scorer, side, matrix) for side, matrix in ((before, trained), (arrays, again)))
+        moved, report.html = drift.drift(drift.watched(*old), drift.watched(*new), limits)
+        report.checks += [drift.share(moved, limits, rows), *drift.missing(scorer.plan.columns, before, arrays, limits)]
+        report.drift = [*moved, drift.predictions(scorer.score(trained), scores, limits)]
+    return report
+
+
+def _scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
+    if contract.task != "multiclass":
+        return logged["score"].to_numpy(dtype=float, na_value=np.nan)
+    return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(-1, len(contract.classes))
+
+
+def monitor(root: Path, since: float | None = None) -> Report:
+    """Watch the model in service and write `var/monitor/<UTC>.json`, `.html`, and the same as `latest`.
+
+    `since` is in unix seconds; by default 90 days ago. Raises: ProjectError if no model is in service here, or if it is
+    not the recorded one.
+    """
+    import pandas as pd
+
+    from ..serving import log
+
+    team = yours()
+    pointer = root / "var/champion.json"
+    if not pointer.exists():
+        raise ProjectError("No model is in service here.", "Run: uv run mlops promote, or uv run mlops follow", code=4)
+    champion = read_json(pointer)
+    folder = root / "var/models" / champion["fingerprint"]
+    scorer = load(folder, team.contract, team.features, champion["digest"])
+    every = log.read(root, time.time() - DAYS * 86_400 if since is None else since)
+    logged = every[every["fingerprint"] == champion["fingerprint"]]
+    facts = (champion.get("report") or {}).get("facts", {})
+    gate = {name: facts[name] for name in named(team.contract.task) if name in facts}
+    periods, trained = closed(team.data, cycle(root)["until"]), facts.get("trained on", "").split(", ")[-1]
+    report = watch(
+        team.contract,
+        scorer,
+        pd.read_parquet(folder / REFERENCE),
+        logged,
+        log.outcomes(root),
+        params(root)["monitor"],
+        gate or {facts.get("metric", ""): facts.get("value")},
+        len(periods) - 1 - periods.index(trained) if trained in periods else None,
+        {look.name: _table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
+    )
+    report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
+    report.title = f"monitor  {champion['release']} ({champion['fingerprint'][:8]})"
+    report.facts = {"period": periods[-1], "predictions": len(logged), "by other models": len(every) - len(logged)}
+    if len(logged):
+        spans = pd.to_datetime([logged["at"].min(), logged["at"].max()], unit="s").floor("s")
+        report.facts["made"] = f"{spans[0]} to {spans[1]} UTC"
+    _write(root / FOLDER, report)
+    return report
+
+
+def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check:
+    """`serving.follow`: what was answered after the champion was recorded (unix seconds) was answered by it."""
+    later = logged[logged["at"] > recorded + FOLLOW_SECONDS]
+    others = int((later["fingerprint"] != fingerprint).sum())
+    evidence = f"answered by another model than {fingerprint[:8]}" if others else ""
+    return at_most("serving.follow", others, 0, len(later), required=False, evidence=evidence)
+
+
+def _table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
+    """The checked rows of a look-up that the predictions may have found: the newest periods, back to their time."""
+    import pandas as pd
+
+    parts = [pd.DataFrame()]
+    for path in sorted(root.glob(f"data/checked/period=*/{look.name}.parquet"), reverse=True):
+        parts.append(pd.read_parquet(path))
+        if parts[-1][look.time].min() < logged[look.at].min() - pd.Timedelta(seconds=look.max_seconds):
+            break
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write(folder: Path, report: Watched) -> None:
+    """Evidently's page, a script with all that it needs, sits in a frame that can load nothing from outside."""
+    inner = report.html.replace("<head>", NOTHING_FROM_OUTSIDE, 1).replace("&", "&amp;").replace('"', "&quot;")
+    extra = FRAME.format(inner) if inner else ""
+    for name in (datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ"), "latest"):
+        write_text(folder / f"{name}.html", page(report, extra=extra))
+        write_json(folder / f"{name}.json", report.to_dict())
+    for old in sorted(folder.glob("2*.html"))[:-PAGES]:
+        old.unlink()

@@ -1,0 +1,81 @@
+"""`mlops outcomes FILE`: take in what came true, for predictions that were really made."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contract import Column, Contract
+from ..project import ProjectError, nearest, yours
+from . import quality, skew
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORDS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+def record(root: Path, path: Path) -> str:
+    """Store the outcomes of a CSV or Parquet file that holds the key columns and the outcome; says what was done.
+
+    All or nothing; the same file again changes nothing; another outcome for a known key replaces it. Keys that were
+    never predicted are counted and refused: the model would look measured where it was not used.
+    Raises: ProjectError if the file breaks the contract, or if none of its keys was ever predicted.
+    """
+    from ..serving import log
+
+    contract = yours().contract
+    if not contract.key:
+        raise ProjectError("The contract names no key to find the predictions by.", "Name one in schema.py.")
+    given = _read(contract, path)
+    _check(contract, given, path.name)
+    predicted = quality.index(contract, given).isin(quality.index(contract, log.read(root)))
+    if not predicted.any():
+        raise ProjectError(f"None of the {len(given):,} keys in {path.name} was ever predicted; nothing was recorded.")
+    name = contract.outcome.name
+    known = quality.index(contract, given, name).isin(quality.index(contract, log.outcomes(root), name))
+    log.record(root, given[predicted & ~known])
+    counts = f"{(predicted & ~known).sum():,} recorded, {(predicted & known).sum():,} known already"
+    return f"outcomes: {counts}, {(~predicted).sum():,} refused (never predicted)"
+
+
+def _read(contract: Contract, path: Path) -> "pd.DataFrame":
+    """The key columns and the outcome in the contract's types, each line once."""
+    import pandas as pd
+
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
+    wanted = [contract.columns[name] for name in (*contract.key, contract.outcome.name)]
+    for column in wanted:
+        if column.name not in frame:
+            hint = nearest(column.name, map(str, frame.columns))
+            raise ProjectError(f"data.columns: {path.name} has no column {column.name!r}.", hint)
+    typed = {column.name: _typed(column, frame[column.name], path.name) for column in wanted}
+    return pd.DataFrame(typed).drop_duplicates(ignore_index=True)
+
+
+def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
+    import pandas as pd
+
+    try:
+        if values.isna().any():
+            raise ProjectError(f"data.missing: {column.name!r} is missing in {values.isna().sum():,} rows of {file}.")
+        if column.kind == "datetime":
+            return pd.to_datetime(values, format="ISO8601").astype("datetime64[us]")
+        if column.kind == "bool":
+            return values.astype(str).str.lower().map(WORDS.__getitem__)
+        return values.astype(float) if column.is_number else values  # pandas.to_numeric loses the last bit
+    except (ValueError, TypeError, KeyError):
+        raise ProjectError(f"data.type: {column.name!r} in {file} holds values that are no {column.kind}.") from None
+
+
+def _check(contract: Contract, given: "pd.DataFrame", file: str) -> None:
+    broken = skew.broken({str(name): contract.columns[str(name)] for name in given}, contract.arrays(given))
+    if twice := given.duplicated(list(contract.key)).sum():
+        raise ProjectError(f"data.key: {twice:,} keys in {file} have two different outcomes; nothing was recorded.")
+    for rule, rows in broken.items():
+        raise ProjectError(f"{rule} breaks the contract in {rows.sum():,} rows of {file}; nothing was recorded.")

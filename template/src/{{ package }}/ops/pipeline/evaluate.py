@@ -1,0 +1,138 @@
+"""evaluate: measure candidate, champion and baselines on the same untouched rows, over all of them and by slice."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract import Contract
+from ..project import ProjectError, command_line, cycle, digest, find_root, params, read_json, write_json, yours
+from ..scoring import Scorer, load
+from . import metrics
+from .gate import MAIN
+from .train import BASELINES, CANDIDATE, EVALUATION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SLICES_SHOWN = 20
+
+
+def measure(
+    contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Measurements of several models on the same rows.
+
+    `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
+    plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
+    """
+    target = contract.target(rows)
+    makers = metrics.named(contract.task)
+    measures = {f"{m}/{name}": make(target, s) for m, s in scores.items() for name, make in makers.items()}
+    parts = slices(contract, rows)
+    compared = [model for model in ("candidate", "champion") if model in scores]
+    for (column, word), places in parts.items():
+        for model in compared:
+            for name, make in makers.items():
+                part = make(target[places], scores[model][places])
+                measures[f"{column}={word}/{model}/{name}"] = metrics.on(places, part)
+    found = metrics.estimates(measures, len(rows), resamples, seed)
+    others = [model for model in scores if model != "candidate"]
+    return {
+        "rows": len(rows),
+        "finite": bool(all(np.isfinite(s).all() for s in scores.values())),
+        "values": {m: {name: _plain(found[f"{m}/{name}"]) for name in makers} for m in scores},
+        "differences": {
+            m: {name: _plain(found[f"candidate/{name}"].minus(found[f"{m}/{name}"], name)) for name in makers}
+            for m in others
+        },
+        "slices": [
+            _slice(found, column, word, len(places), compared, list(makers)) for (column, word), places in parts.items()
+        ],
+    }
+
+
+def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
+    """The positions of the rows of each slice: the most frequent values of each slice column."""
+    found = {}
+    for column in contract.slices:
+        words = rows[column].astype(str).to_numpy()
+        known, counts = np.unique(words, return_counts=True)
+        for word in known[np.argsort(-counts, kind="stable")][:SLICES_SHOWN]:
+            found[column, str(word)] = np.flatnonzero(words == word)
+    return found
+
+
+def _slice(
+    found: Mapping[str, metrics.Estimate],
+    column: str,
+    word: str,
+    rows: int,
+    models: Sequence[str],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    prefix = f"{column}={word}"
+    entry: dict[str, Any] = {"column": column, "value": word, "rows": rows}
+    for model in models:
+        entry[model] = {name: _plain(found[f"{prefix}/{model}/{name}"]) for name in names}
+    if "champion" in models:
+        pairs = {name: (found[f"{prefix}/candidate/{name}"], found[f"{prefix}/champion/{name}"]) for name in names}
+        entry["difference"] = {name: _plain(new.minus(old, name)) for name, (new, old) in pairs.items()}
+    return entry
+
+
+def _plain(estimate: metrics.Estimate) -> dict[str, Any]:
+    low, high = estimate.interval()
+    numbers = [float(f"{x:.10g}") if np.isfinite(x) else None for x in (estimate.value, low, high)]
+    return {"value": numbers[0], "interval": numbers[1:]}
+
+
+def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
+    """The model to beat, as `{"champion": scorer}`, or nothing if there is none yet.
+
+    Raises: ProjectError if it is named but not on this machine.
+    """
+    if fingerprint is None:
+        return {}
+    folder = root / "var" / "models" / fingerprint
+    if not folder.exists():
+        raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
+    return {"champion": load_model(folder)}
+
+
+def main() -> int:
+    """Run the stage."""
+    import pandas as pd
+
+    root, team = find_root(), yours()
+    settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
+    rows = pd.read_parquet(root / EVALUATION)
+    if rows.empty:
+        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+    models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
+    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features))
+    for folder in sorted((root / BASELINES).iterdir()):
+        models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
+    arrays = team.contract.arrays(rows)
+    scores = {name: scorer.score(scorer.matrix(arrays)) for name, scorer in models.items()}
+    measured = measure(team.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
+    facts = read_json(root / "reports" / "train.json")
+    measured |= {
+        "model": digest(root / CANDIDATE),
+        "opponent": opponent,
+        "periods": facts["periods"],
+        "task": team.contract.task,
+    }
+    write_json(root / "reports" / "metrics.json", measured)
+    from .pictures import draw
+
+    draw(root / "reports" / "pictures", team.contract, rows, scores, measured)
+    main_metric = MAIN[team.contract.task]
+    line = ", ".join(f"{m} {measured['values'][m][main_metric]['value']:.4f}" for m in scores)
+    print(f"evaluate: {len(rows):,} rows of {', '.join(facts['periods']['evaluation'])}; {main_metric}: {line}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))

@@ -1,0 +1,143 @@
+"""Metrics with intervals: resampling by weights over scores that are sorted once.
+
+A Poisson(1) weight per row stands for a bootstrap resample (Hanley and MacGibbon 2006); the same weights for every
+model make the intervals paired.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CHUNK = 50
+TINY = 1e-15
+
+Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
+
+
+def _ranks(target: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    return order, ends, target[order].astype(np.float32)
+
+
+def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Area under the precision-recall curve, ties as one threshold; equals scikit-learn's for unit weights."""
+    order, ends, positive = _ranks(target, scores)
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        sorted_weights = weights[:, order]
+        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
+        total = np.cumsum(sorted_weights, axis=1, dtype=np.float64)[:, ends]
+        gained = np.diff(hits, axis=1, prepend=0)
+        precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
+        return _divide((precision * gained).sum(axis=1), hits[:, -1])
+
+    return measure
+
+
+def roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Probability that a positive row has the higher score, ties counting half; NaN with one class only."""
+    order, ends, positive = _ranks(target, scores)
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        sorted_weights = weights[:, order]
+        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
+        misses = np.cumsum(sorted_weights * (1 - positive), axis=1, dtype=np.float64)[:, ends]
+        new, above = np.diff(misses, axis=1, prepend=0), hits - np.diff(hits, axis=1, prepend=0) / 2
+        return _divide((new * above).sum(axis=1), hits[:, -1] * misses[:, -1])
+
+    return measure
+
+
+def _mean(losses: np.ndarray) -> Measure:
+    losses = losses.astype(np.float64)
+    return lambda weights: _divide(weights @ losses, weights.sum(axis=1, dtype=np.float64))
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def log_loss(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Mean negative log-likelihood; `scores` (n,) of the second class or (n, c)."""
+    given = (
+        np.where(target == 1, scores, 1 - scores)
+        if scores.ndim == 1
+        else scores[np.arange(len(target)), target.astype(int)]
+    )
+    return _mean(-np.log(np.clip(given, TINY, 1)))
+
+
+def accuracy(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Share of rows whose class got the highest score."""
+    return _mean((scores.argmax(axis=1) == target).astype(float))
+
+
+def mean_absolute_error(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Mean of the absolute differences, in the outcome's unit."""
+    return _mean(np.abs(target - scores))
+
+
+def root_mean_squared_error(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Root of the mean squared difference, in the outcome's unit."""
+    squared = _mean((target - scores) ** 2)
+    return lambda weights: np.sqrt(squared(weights))
+
+
+HIGHER_IS_BETTER = {"average_precision": True, "roc_auc": True, "log_loss": False, "accuracy": True}
+METRICS: dict[str, list[Callable[[np.ndarray, np.ndarray], Measure]]] = {
+    "binary": [average_precision, roc_auc, log_loss],
+    "multiclass": [log_loss, accuracy],
+    "regression": [mean_absolute_error, root_mean_squared_error],
+}
+
+
+def sign(metric: str) -> int:
+    """1 if more is better, -1 if less is."""
+    return 1 if HIGHER_IS_BETTER.get(metric) else -1
+
+
+def weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Chunks of (b, rows) float32 weights; the very first row is the sample as it is."""
+    rng = np.random.default_rng(seed)
+    yield np.ones((1, rows), np.float32)
+    for start in range(0, resamples, CHUNK):
+        yield rng.poisson(1, (min(CHUNK, resamples - start), rows)).astype(np.float32)
+
+
+@dataclass
+class Estimate:
+    """A value and its resampled copies."""
+
+    value: float
+    copies: np.ndarray = field(repr=False)
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval; NaN where a copy could not be computed."""
+        low, high = np.quantile(self.copies, [0.025, 0.975]) if len(self.copies) else (np.nan, np.nan)
+        return float(low), float(high)
+
+    def minus(self, other: "Estimate", metric: str) -> "Estimate":
+        """The paired difference, turned so that positive is better."""
+        return Estimate(sign(metric) * (self.value - other.value), sign(metric) * (self.copies - other.copies))
+
+
+def estimates(measures: Mapping[str, Measure], rows: int, resamples: int, seed: int) -> dict[str, Estimate]:
+    """All measures over the same weights. `rows` is the number of rows that each measure was made for."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+    for chunk in weights(rows, resamples, seed):
+        for name, measure in measures.items():
+            found[name].append(measure(chunk))
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: Estimate(float(all_[0]), all_[1:]) for name, all_ in joined.items()}
+
+
+def on(places: np.ndarray, measure: Measure) -> Measure:
+    """A measure that was made for a part of the rows, applied to weights of all rows."""
+    return lambda chunk: measure(chunk[:, places])
+
+
+def named(task: str, metrics: Sequence[str] | None = None) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:
+    """The metrics of a task by name, all or some."""
+    return {metric.__name__: metric for metric in METRICS[task] if metrics is None or metric.__name__ in metrics}

@@ -1,0 +1,87 @@
+"""Periods on disk: `data/raw/period=2013-04/rows.parquet`, one file per table, and which of them a cycle uses."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ..contract import Contract
+from ..project import ProjectError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = "rows"
+
+
+def folder(root: Path, step: str, period: str) -> Path:
+    """`data/<step>/period=<period>`; step is raw or checked."""
+    return root / "data" / step / f"period={period}"
+
+
+def closed(data: ModuleType, until: str | None) -> list[str]:
+    """The periods of data.py up to and with `until`, oldest first.
+
+    Raises: ProjectError if no period is closed yet or data.py does not know it.
+    """
+    known = [str(period) for period in data.periods()]
+    if until is None:
+        raise ProjectError("No period is closed yet.", "Run: uv run mlops close")
+    if until not in known:
+        raise ProjectError(f"cycle.yaml: data.py knows no period {until!r}.", nearest(until, known))
+    return known[: known.index(until) + 1]
+
+
+def window(periods: Sequence[str], train: int, contract: Contract) -> tuple[list[str], list[str]]:
+    """The periods to train on and to evaluate on; without a time in the contract both are the newest, split by key.
+
+    Raises: ProjectError if too few periods are closed.
+    """
+    if not contract.time:
+        newest = list(periods[-train - 1 :])
+        return newest, newest
+    if len(periods) < 2:
+        raise ProjectError(
+            "Two closed periods are needed: one to train on, one to evaluate.", "Run: uv run mlops close"
+        )
+    return list(periods[-train - 1 : -1]), list(periods[-1:])
+
+
+def read(root: Path, step: str, period: str, table: str = ROWS) -> "pd.DataFrame":
+    """One table of one period. Raises: ProjectError if it is absent."""
+    import pandas as pd
+
+    path = folder(root, step, period) / f"{table}.parquet"
+    if not path.exists():
+        raise ProjectError(f"{path.relative_to(root)} is missing.", "Run: uv run dvc repro (or uv run dvc pull)")
+    return pd.read_parquet(path)
+
+
+def length(root: Path, period: str) -> int:
+    """How many checked rows a period has, without reading them."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(folder(root, "checked", period) / f"{ROWS}.parquet").num_rows)
+
+
+def write(frame: "pd.DataFrame", path: Path) -> None:
+    """A frame as Parquet, without its index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path, index=False)
+
+
+def drop_others(root: Path, step: str, keep: Sequence[str]) -> None:
+    """Delete the folders of periods that the cycle does not hold: DVC keeps what a persisted folder once had."""
+    wanted = {folder(root, step, period).name for period in keep}
+    for path in (root / "data" / step).glob("period=*"):
+        if path.name not in wanted:
+            shutil.rmtree(path)
+
+
+def key_share(rows: "pd.DataFrame", contract: Contract) -> "pd.Series":
+    """A fixed number in [0, 1) for each row, from its key (or the whole request): splits that never move."""
+    import pandas as pd
+
+    names = list(contract.key) or list(contract.request_columns)
+    return pd.util.hash_pandas_object(rows[names], index=False).reset_index(drop=True) / 2.0**64

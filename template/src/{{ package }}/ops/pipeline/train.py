@@ -1,0 +1,136 @@
+"""train: split by time, join the look-ups as of each decision, fit the model and the baselines, keep a reference."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import lookups
+from ..contract import Contract
+from ..features import Plan, plan
+from ..project import Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
+from ..scoring import REFERENCE, Scorer, fit, save
+from . import periods as on_disk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE_ROWS = 20_000
+HOLDOUT_PERIODS = 3
+CANDIDATE = Path("models/candidate")
+BASELINES = Path("models/baselines")
+EVALUATION = Path("data/evaluation.parquet")
+
+
+def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
+    """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first."""
+    import pandas as pd
+
+    start = known.index(periods[0])
+    sources = [*known[max(0, start - 1) : start], *periods]
+    tables = {
+        look.name: pd.concat([on_disk.read(root, "checked", p, look.name) for p in sources], ignore_index=True)
+        for look in contract.lookups
+    }
+    rows = pd.concat([on_disk.read(root, "checked", period) for period in periods], ignore_index=True)
+    return lookups.join(rows, contract, tables)
+
+
+def split(
+    root: Path, contract: Contract, known: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, "pd.DataFrame"]:
+    """`train`, `evaluation` and `holdout` rows, joined; disjoint, and the same for the same data."""
+    train_periods, evaluation_periods = on_disk.window(known, settings["periods"], contract)
+    rows = joined(root, contract, train_periods, known)
+    share = on_disk.key_share(rows, contract)
+    held = share < settings["holdout_share"]
+    if contract.time:
+        lengths = [on_disk.length(root, period) for period in train_periods]
+        held &= np.repeat([period in known[:HOLDOUT_PERIODS] for period in train_periods], lengths)
+        evaluation = joined(root, contract, evaluation_periods, known)
+    else:
+        evaluates = (share >= settings["holdout_share"]) & (
+            share < settings["holdout_share"] + settings["evaluation_share"]
+        )
+        evaluation, rows, held = rows[evaluates], rows[~evaluates], held[~evaluates]
+    return {"train": rows[~held], "evaluation": evaluation, "holdout": rows[held]}
+
+
+def thin(rows: "pd.DataFrame", contract: Contract, most: int) -> "pd.DataFrame":
+    """At most about `most` rows, chosen by key: the same ones every time."""
+    if len(rows) <= most:
+        return rows.reset_index(drop=True)
+    rows = rows.reset_index(drop=True)
+    return rows[on_disk.key_share(rows, contract).mul(7919).mod(1) < most / len(rows)].head(most).reset_index(drop=True)
+
+
+def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict[str, Any]":
+    """Two unfitted opponents that the model has to beat: the constant, and a linear model on the same features."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    words = [features.names.index(name) for name in features.categorical]
+    numbers = [place for place in range(len(features.names)) if place not in words]
+    shaped = make_column_transformer(
+        (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore", min_frequency=20), words),
+    )
+    if team.contract.task == "regression":
+        return {"trivial": DummyRegressor(strategy="median"), "simple": make_pipeline(shaped, Ridge())}
+    linear = LogisticRegression(max_iter=200, random_state=settings["train"]["seed"])
+    return {"trivial": DummyClassifier(strategy="prior"), "simple": make_pipeline(shaped, linear)}
+
+
+def train(team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tuple[Scorer, dict[str, Scorer]]:
+    """Fit the team's model and the baselines on joined rows.
+
+    Raises: ProjectError for features that may not be used, parameters that `build` refuses, or one class only.
+    """
+    features = plan(team.features, team.contract)
+    arrays, target = team.contract.arrays(rows), team.contract.target(rows)
+    scorer = fit(arrays, target, features, team.model, team.contract, settings)
+    matrix = scorer.matrix(arrays)
+    simple = {
+        name: _fitted(scorer, model, matrix, target) for name, model in baselines(team, features, settings).items()
+    }
+    return scorer, simple
+
+
+def _fitted(like: Scorer, model: Any, matrix: np.ndarray, target: np.ndarray) -> Scorer:
+    return Scorer(model.fit(matrix, target), like.plan, like.vocabulary, like.task, like.classes, like.threshold)
+
+
+def main() -> int:
+    """Run the stage."""
+    root, team = find_root(), yours()
+    settings = params(root)
+    known = on_disk.closed(team.data, cycle(root)["until"])
+    parts = split(root, team.contract, known, settings["train"])
+    rows = thin(parts["train"], team.contract, settings["train"]["max_rows"])
+    scorer, simple = train(team, rows, settings)
+    with whole(root / CANDIDATE) as folder:
+        save(scorer, folder, team.contract)
+        on_disk.write(thin(rows, team.contract, REFERENCE_ROWS), folder / REFERENCE)
+    with whole(root / BASELINES) as folder:
+        for name, baseline in simple.items():
+            save(baseline, folder / name, team.contract)
+    on_disk.write(parts["evaluation"], root / EVALUATION)
+    train_periods, evaluation_periods = on_disk.window(known, settings["train"]["periods"], team.contract)
+    facts = {
+        "rows": {name: len(part) for name, part in parts.items()} | {"fitted": len(rows)},
+        "periods": {"train": train_periods, "evaluation": evaluation_periods},
+        "features": list(scorer.plan.names),
+        "model": digest(root / CANDIDATE),
+    }
+    write_json(root / "reports" / "train.json", facts)
+    print(f"train: {len(rows):,} rows of {', '.join(train_periods)}; {len(scorer.plan.names)} features")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))

@@ -1,0 +1,251 @@
+"""Where the project is, what its parameters are, and how its files are written: safely, or not at all."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from .contract import Contract
+
+PACKAGE = __package__.partition(".")[0]
+SETTINGS = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+class ProjectError(Exception):
+    """A user's mistake or a missing piece: shown as one sentence and a remedy, never as a traceback."""
+
+    def __init__(self, message: str, remedy: str = "", code: int = 1) -> None:
+        super().__init__(f"{message}\n  {remedy}" if remedy else message)
+        self.code = code
+
+
+def quiet_tools() -> None:
+    """Turn every tool's telemetry off and let OpenMP wait passively; to be called before the tools are imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def find_root() -> Path:
+    """The project's folder: `MLOPS_ROOT`, else the first folder upwards that holds `dvc.yaml` and `cycle.yaml`.
+
+    Raises: ProjectError outside of a project.
+    """
+    if named := os.environ.get("MLOPS_ROOT"):
+        return Path(named).resolve()
+    here = Path.cwd().resolve()
+    for folder in [here, *here.parents]:
+        if (folder / "dvc.yaml").exists() and (folder / "cycle.yaml").exists():
+            return folder
+    raise ProjectError(f"{here} is not inside a project.", "Change into the folder that holds dvc.yaml and cycle.yaml.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known, empty when nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
+
+
+def read_yaml(path: Path) -> Any:
+    """Parsed YAML. Raises: ProjectError if the file is absent or is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path.name} is missing.", f"Bring it back: git checkout HEAD -- {path.name}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path.name} is not readable as YAML: {' '.join(str(error).split())}") from None
+
+
+def params(root: Path) -> dict[str, Any]:
+    """`ops/defaults.yaml` overridden by `params.yaml`. Section `model` is the team's and may hold any name.
+
+    Raises: ProjectError for an unknown section or name, naming the nearest known one, or for another type of value.
+    """
+    merged: dict[str, Any] = read_yaml(Path(__file__).with_name("defaults.yaml"))
+    given = read_yaml(root / "params.yaml") or {}
+    if not isinstance(given, dict):
+        raise ProjectError("params.yaml must hold sections with names and values.")
+    for section, values in given.items():
+        if section == "model":
+            merged[section] = values or {}
+            continue
+        if section not in merged:
+            raise ProjectError(f"params.yaml: there is no section {section!r}.", nearest(str(section), merged))
+        if values is not None and not isinstance(values, dict):
+            raise ProjectError(f"params.yaml: section {section!r} must hold names and values.")
+        for name, value in (values or {}).items():
+            _override(merged[section], section, name, value)
+    return merged
+
+
+def _override(known: dict[str, Any], section: str, name: str, value: Any) -> None:
+    if name not in known:
+        raise ProjectError(f"params.yaml: {section}.{name} is not a parameter.", nearest(str(name), known))
+    default = known[name]
+    kinds = (int, float) if isinstance(default, int | float) and not isinstance(default, bool) else type(default)
+    if default is not None and (not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)):
+        raise ProjectError(f"params.yaml: {section}.{name} is {value!r}, but {type(default).__name__} is expected.")
+    known[name] = value
+
+
+def cycle(root: Path) -> dict[str, Any]:
+    """`cycle.yaml`: `until`, the last closed period; `champion`, `release` and `age` of the model to beat.
+
+    These are its fingerprint, its name (both null before the first one) and how many periods its data are behind.
+    Raises: ProjectError if a key is missing.
+    """
+    stored = read_yaml(root / "cycle.yaml")
+    if not isinstance(stored, dict) or {"until", "champion", "release", "age"} - set(stored):
+        raise ProjectError(
+            "cycle.yaml must name until, champion, release and age.", "Write it again: uv run mlops close"
+        )
+    return {**stored, "until": None if stored["until"] is None else str(stored["until"])}
+
+
+@dataclass(frozen=True)
+class Yours:
+    """The team's four files."""
+
+    contract: "Contract"
+    data: ModuleType
+    features: ModuleType
+    model: ModuleType
+
+
+def yours() -> Yours:
+    """Import the four files.
+
+    Raises: ProjectError if one of them cannot be imported, with file and reason.
+    """
+    modules = {}
+    for name in ("schema", "data", "features", "model"):
+        try:
+            modules[name] = importlib.import_module(f"{PACKAGE}.{name}")
+        except ProjectError:
+            raise
+        except Exception as error:
+            raise ProjectError(
+                f"src/{PACKAGE}/{name}.py cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+    contract = getattr(modules["schema"], "contract", None)
+    if contract is None:
+        raise ProjectError(
+            f"src/{PACKAGE}/schema.py does not define `contract`.", "See docs/handbook.md, The contract."
+        )
+    return Yours(contract, modules["data"], modules["features"], modules["model"])
+
+
+def custom(name: str) -> ModuleType | None:
+    """The team's own `custom/<name>.py`, or None if there is none; an error inside of it is not swallowed."""
+    full = f"{PACKAGE}.custom.{name}"
+    return importlib.import_module(full) if importlib.util.find_spec(full) else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON in a stable form: sorted keys, NaN refused, a newline at the end."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, Any]:
+    """Parsed JSON. Raises: ProjectError if absent or half-written."""
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        state = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        raise ProjectError(f"{path.name} is {state}.", remedy) from None
+    return stored
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            path.rename(old / path.name)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path, ignore: Iterable[str] = ()) -> str:
+    """SHA-256 over the sorted relative names and the bytes of all files below a folder (or of one file).
+
+    `ignore` names files at the top of the folder that do not count.
+    """
+    skipped = set(ignore)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    total = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(path).as_posix() if file != path else file.name
+        if name in skipped:
+            continue
+        total.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def say(text: str) -> None:
+    """Print, and show the same on the summary page of a GitHub workflow."""
+    print(text)
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"```\n{text}\n```\n")
+
+
+def tell_ci(**outputs: str) -> None:
+    """Hand outputs to the next step of a GitHub workflow; does nothing anywhere else."""
+    if path := os.environ.get("GITHUB_OUTPUT"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(f"{name}={value}\n" for name, value in outputs.items())
+
+
+def command_line(function: Callable[[], int]) -> int:
+    """Run a verb or a stage; a ProjectError becomes one sentence on stderr and an exit code, Ctrl-C becomes 130."""
+    quiet_tools()
+    try:
+        return function()
+    except ProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

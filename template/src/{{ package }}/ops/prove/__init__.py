@@ -1,0 +1,85 @@
+"""`mlops prove`: plant faults, one after the other, and show that the named check catches each."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..project import ProjectError, Yours, custom, params, yours
+from ..report import table
+from ..verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_ROWS = 12_000
+
+
+def prove(root: Path, *, fast: bool = False) -> int:
+    """Print the table of faults and of false alarms; 0 if all were caught and no healthy run alarmed, else 3."""
+    from . import data, live, model, monitoring  # noqa: F401  registering is what they do
+    from .faults import FAULTS, HEALTHY, Bench, outcome
+
+    started = time.monotonic()
+    custom("faults")
+    team = yours()
+    bench = Bench(team, healthy_rows(root, team), params(root), root)
+    print(
+        f"prove: {len(bench.rows):,} healthy rows; planting {sum(not (f.slow and fast) for f in FAULTS)} faults",
+        flush=True,
+    )
+    lines, escaped, alarms = [], 0, 0
+    for fault in (fault for fault in FAULTS if not (fault.slow and fast)):
+        caught, evidence = outcome(fault, bench)
+        escaped += caught is False
+        word = {True: "caught", False: "ESCAPED", None: "not applicable"}[caught]
+        lines.append([word, fault.name, fault.caught_by, fault.row, evidence])
+        print(f"  {word:<15} {fault.name}", flush=True)
+    for sound in (sound for sound in HEALTHY if not (sound.slow and fast)):
+        checks = [check for seed in range(sound.seeds) for check in sound.run(bench, seed).checks]
+        red = [check for check in checks if check.verdict is Verdict.FAIL]
+        alarms += len(red)
+        note = "; ".join(sorted({f"{check.name} {check.value} {check.evidence}" for check in red}))
+        word = "FALSE ALARM" if red else "quiet"
+        lines.append(
+            [word, f"healthy: {sound.name}, seeds: {sound.seeds}", f"{len(red)} of {len(checks)} checks red", "", note]
+        )
+        print(f"  {word:<15} healthy: {sound.name}", flush=True)
+    print("\n" + table(["result", "fault", "must be caught by", "row", "evidence"], lines))
+    counted = sum(line[0] == "caught" for line in lines)
+    print(f"\n{counted} caught, {escaped} escaped, {alarms} false alarms, {time.monotonic() - started:.0f} s")
+    return 3 if escaped or alarms else 0
+
+
+def healthy_rows(root: Path, team: Yours) -> "pd.DataFrame":
+    """Joined rows to plant faults in: the reference of the candidate, else the first periods, else synthetic ones."""
+    import pandas as pd
+
+    from ..pipeline.train import CANDIDATE
+    from ..scoring import REFERENCE
+    from .rows import synthetic
+
+    if (root / CANDIDATE / REFERENCE).exists():
+        return pd.read_parquet(root / CANDIDATE / REFERENCE)
+    try:
+        return _first_rows(team)
+    except ProjectError:
+        return synthetic(team.contract, LEAST_ROWS, seed=0)
+
+
+def _first_rows(team: Yours) -> "pd.DataFrame":
+    import pandas as pd
+
+    from .. import lookups
+
+    frames: list[pd.DataFrame] = []
+    tables: dict[str, list[pd.DataFrame]] = {look.name: [] for look in team.contract.lookups}
+    for period in team.data.periods():
+        frames.append(team.data.read(period))
+        for name, parts in tables.items():
+            parts.append(team.data.lookup(name, period))
+        if sum(map(len, frames)) >= LEAST_ROWS:
+            break
+    known = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows.sample(min(len(rows), 20_000), random_state=0).reset_index(drop=True)
+    return lookups.join(rows, team.contract, known)

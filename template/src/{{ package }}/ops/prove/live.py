@@ -1,0 +1,130 @@
+"""Faults in a real service over HTTP and in a real `dvc repro`."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..monitoring.monitor import followed
+from ..project import ProjectError, digest, read_json, write_json
+from ..registry.scratch import scratch
+from ..scoring import load, save
+from ..serving import log
+from ..up import ask, command, environment, free_port, served
+from ..verdict import Check, Report, Verdict
+from .faults import Bench, fault, healthy
+from .model import fitted
+from .rows import payload
+
+ALSO_READ = ("dvc.yaml", "cycle.yaml", "params.yaml")
+
+
+def _released(bench: Bench, root: Path, release: str, threshold: float) -> dict[str, str]:
+    """Put a model where `promote` would put it; returns what `champion.json` would say."""
+    from dataclasses import replace
+
+    folder = root / "var" / "models" / release
+    save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
+    return {"alias": "champion", "release": release, "fingerprint": release, "digest": digest(folder)}
+
+
+@contextmanager
+def _root(bench: Bench) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        for name in ALSO_READ:
+            shutil.copy(bench.root / name, folder)
+        root = Path(folder)
+        write_json(root / "var" / "champion.json", _released(bench, root, "v1.0.0", 0.5))
+        yield root
+
+
+@contextmanager
+def _service(bench: Bench) -> Iterator[tuple[Path, str]]:
+    with _root(bench) as root, served(root, free_port()) as url:
+        yield root, url
+
+
+def _follows(bench: Bench, *, damaged: bool) -> Report:
+    """Promote v2.0.0 beside a running service; the check of the monitor on what was answered since."""
+    rows = payload(bench.resample(0, 50), bench.contract)
+    with _service(bench) as (root, url):
+        before = ask(url, rows)["release"]
+        recorded = _released(bench, root, "v2.0.0", 0.6)
+        if damaged:
+            _flip(root / "var" / "models" / "v2.0.0" / "model.pkl")
+        time.sleep(0.01)
+        write_json(root / "var" / "champion.json", recorded)
+        started = time.time()
+        after = ask(url, rows)["release"]
+        logged = log.read(root, started)
+        check = followed(logged, "v2.0.0", started - 3600)
+        kept = Verdict.OK if before == "v1.0.0" and len(logged) == len(rows) else Verdict.FAIL
+    return Report("service", [check, Check("serving.answers", kept, f"{before}, then {after}", rows=len(rows))])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@fault("one byte of the model file is changed", caught_by="serving.digest", row="Infra 4")
+def changed_byte(bench: Bench) -> Report:
+    """Somebody swaps or damages the file beside the service."""
+    with _root(bench) as root:
+        expected = read_json(root / "var" / "champion.json")["digest"]
+        _flip(root / "var" / "models" / "v1.0.0" / "model.pkl")
+        load(root / "var" / "models" / "v1.0.0", bench.contract, bench.team.features, expected)
+    return Report("load", [Check("serving.digest", Verdict.OK)])
+
+
+@healthy("service", seeds=1, slow=True)
+def healthy_promotion(bench: Bench, _: int) -> Report:
+    """A sound model is promoted, and the service follows without a restart."""
+    return _follows(bench, damaged=False)
+
+
+@fault("a service that does not follow", caught_by="serving.follow", row="Infra 7", spared="serving.answers", slow=True)
+def does_not_follow(bench: Bench) -> Report:
+    """The promoted model is damaged: the last good one goes on answering, and that is noticed."""
+    return _follows(bench, damaged=True)
+
+
+@fault("a request beyond the contract", caught_by="serving.refused", row="Mon 2", slow=True)
+def refused(bench: Bench) -> Report:
+    """Over HTTP: a value beyond its bound is refused by the rule that the suite has, and nothing is predicted."""
+    row = payload(bench.resample(0, 50), bench.contract)[0]
+    name = bench.number.name
+    with _service(bench) as (root, url):
+        ask(url, [row])
+        try:
+            ask(url, [row | {name: int(bench.number.high or 0) + 1}])
+            told = ""
+        except ProjectError as error:
+            told = str(error)
+        written = len(log.read(root))
+    caught = '"data.range"' in told and f'"{name}"' in told and written == 1
+    return Report("service", [Check("serving.refused", Verdict.FAIL if caught else Verdict.OK, evidence=told[:90])])
+
+
+@fault("a column goes missing, in a real dvc repro", caught_by="data.columns", row="Infra 3", slow=True)
+def stopped_run(bench: Bench) -> Report:
+    """data.py of a scratch clone loses a column: validate stops the run, and nothing is trained."""
+    with scratch(bench.root) as clone:
+        data = next((clone / "src").glob("*/data.py"))
+        lost = (
+            f"\n\n_whole = read\n\n\ndef read(period):\n    return _whole(period).drop(columns={bench.number.name!r})\n"
+        )
+        data.write_text(data.read_text(encoding="utf-8") + lost, encoding="utf-8")
+        shutil.rmtree(clone / "models", ignore_errors=True)
+        settings = environment(clone) | {"MLOPS_ROOT": str(clone)}
+        done = subprocess.run(command(("dvc", "repro")), cwd=clone, env=settings, capture_output=True, text=True)
+        report = Report.from_dict(json.loads((clone / "reports" / "validate.json").read_text(encoding="utf-8")))
+        if done.returncode == 0 or (clone / "models" / "candidate").exists():
+            report.checks.append(Check("repro.stops", Verdict.FAIL, evidence="the run went on"))
+            report.facts["caught_by"] = "repro.stopped"
+    return report

@@ -1,0 +1,158 @@
+"""Faults in a candidate, caught by the gate, and in the features, caught before anything is fitted."""
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..features import plan
+from ..pipeline.evaluate import measure, slices
+from ..pipeline.gate import gate
+from ..pipeline.train import train
+from ..scoring import Scorer
+from ..verdict import Check, Report, Verdict
+from .faults import Bench, NotApplicable, fault, healthy, scrambled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEALTHY_DATA = Report("validate", [Check("data.rows", Verdict.OK)])
+
+
+def fitted(bench: Bench, name: str = "as it is") -> tuple[Scorer, dict[str, Scorer]]:
+    """The team's model and the baselines on half of the rows, fitted once; "shuffled" has its outcomes shuffled."""
+    if name not in bench.trained:
+        rows = bench.halves[0]
+        if name == "shuffled":
+            target = bench.contract.outcome.name
+            rows = rows.assign(**{target: scrambled(rows[target].to_numpy())})
+        bench.trained[name] = train(bench.team, rows, bench.settings)
+    return bench.trained[name]
+
+
+def scored(bench: Bench, rows: "pd.DataFrame", scorer: Scorer) -> np.ndarray:
+    """The model's scores of joined rows."""
+    return scorer.score(scorer.matrix(bench.contract.arrays(rows)))
+
+
+def judged(
+    bench: Bench, rows: "pd.DataFrame", candidate: np.ndarray, champion: np.ndarray | None, simple: dict[str, Scorer]
+) -> Report:
+    """The real gate on real measurements of these scores."""
+    scores = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
+    scores |= {f"baseline.{name}": scored(bench, rows, scorer) for name, scorer in simple.items()}
+    measured = measure(bench.contract, rows, scores, resamples=200, seed=0)
+    periods = {"train": ["reference"], "evaluation": ["reference"]}
+    opponent = None if champion is None else "champion"
+    facts = {"model": "candidate", "opponent": opponent, "periods": periods, "task": bench.contract.task}
+    return gate(measured | facts, HEALTHY_DATA, bench.settings["gate"])
+
+
+def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Scores in which the rows at `places` have lost their meaning."""
+    worse = scores.copy()
+    worse[places] = scrambled(scores[places])
+    return worse
+
+
+@healthy("gate")
+def healthy_candidate(bench: Bench, seed: int) -> Report:
+    """A sound candidate against the baselines, and against itself as champion: no veto, and no promotion either."""
+    scorer, simple = fitted(bench)
+    rows = bench.halves[1].sample(frac=0.8, random_state=seed).reset_index(drop=True)
+    scores = scored(bench, rows, scorer)
+    report = judged(bench, rows, scores, None, simple)
+    against = judged(bench, rows, scores, scores, {})
+    report.checks += [check for check in against.checks if check.name.startswith(("gate.champion", "gate.slice"))]
+    return report
+
+
+@fault("candidate trained on shuffled outcomes", caught_by="gate.baseline.simple", row="Model 5")
+def shuffled_outcomes(bench: Bench) -> Report:
+    """The model learned nothing: the linear baseline, on true outcomes, beats it."""
+    rows, (_, simple) = bench.halves[1], fitted(bench)
+    return judged(bench, rows, scored(bench, rows, fitted(bench, "shuffled")[0]), None, simple)
+
+
+@fault("candidate is worse than the champion", caught_by="gate.champion", row="Infra 4")
+def degraded(bench: Bench) -> Report:
+    """Half of the candidate's scores are somebody else's."""
+    rows, (scorer, simple) = bench.halves[1], fitted(bench)
+    scores = scored(bench, rows, scorer)
+    return judged(bench, rows, _degraded(bench, scores, np.arange(0, len(rows), 2)), scores, simple)
+
+
+@fault("candidate equals the champion", caught_by="gate.better", row="Infra 4")
+def equal(bench: Bench) -> Report:
+    """Nothing is gained, so nothing is promoted."""
+    rows, (scorer, simple) = bench.halves[1], fitted(bench)
+    scores = scored(bench, rows, scorer)
+    return judged(bench, rows, scores, scores, simple)
+
+
+@fault("one slice broken, the overall metric flat", caught_by="gate.slice", row="Model 6", spared="gate.champion")
+def broken_slice(bench: Bench) -> Report:
+    """The smallest slice that is big enough to judge has lost its meaning; all other rows are a little better."""
+    rows, (scorer, simple) = bench.halves[1], fitted(bench)
+    least = bench.settings["gate"]["slice_min_rows"]
+    sizes = {
+        name: places
+        for name, places in slices(bench.contract, rows).items()
+        if least * 2 <= len(places) < len(rows) / 3
+    }
+    if not sizes:
+        raise NotApplicable("no slice is big enough to judge and small enough to hide")
+    (column, word), places = min(sizes.items(), key=lambda item: len(item[1]))
+    champion = scored(bench, rows, scorer)
+    candidate = _improved(bench, rows, champion)
+    candidate[places] = _inverted(champion[places])
+    report = judged(bench, rows, candidate, champion, simple)
+    report.facts["caught_by"] = f"gate.slice.{column}={word}"
+    return report
+
+
+def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray) -> np.ndarray:
+    """Scores moved a little towards the truth, which hides a broken slice in the overall metric."""
+    target = bench.contract.target(rows)
+    if scores.ndim == 2:
+        target = np.eye(scores.shape[1])[target.astype(int)]
+    return scores + 0.05 * (target - scores)
+
+
+def _inverted(scores: np.ndarray) -> np.ndarray:
+    """The ranking upside down: the values stay, their order is reversed."""
+    if scores.ndim == 2:
+        return scores[:, ::-1].copy()
+    worse = np.empty_like(scores)
+    order = np.argsort(scores)
+    worse[order] = scores[order][::-1]
+    return worse
+
+
+@fault("a forbidden column among the features", caught_by="features.forbidden", row="Data 4")
+def forbidden_feature(bench: Bench) -> Report:
+    """Somebody computes a feature from what only the future knows."""
+    name = [*bench.contract.forbidden, bench.contract.outcome.name][0]
+    return _with_feature(bench, f"def leak({name}):\n    return {name} * 1.0\n")
+
+
+@fault("a feature reads a column that does not exist", caught_by="features.py", row="Data 4")
+def unknown_column(bench: Bench) -> Report:
+    """A column name is misspelt."""
+    return _with_feature(bench, f"def wrong({bench.number.name}_):\n    return {bench.number.name}_\n")
+
+
+def _with_feature(bench: Bench, code: str) -> Report:
+    module = ModuleType("planted")
+    exec(code, module.__dict__)
+    plan(module, bench.contract)
+    return Report("features", [Check("features.forbidden", Verdict.OK), Check("features.py", Verdict.OK)])
+
+
+@fault("the scores are not numbers", caught_by="gate.finite", row="Mon 5")
+def not_finite(bench: Bench) -> Report:
+    """One score in a thousand is infinite."""
+    rows, (scorer, _) = bench.halves[1], fitted(bench)
+    scores = scored(bench, rows, scorer)
+    scores[::1000] = np.inf
+    return judged(bench, rows, scores, None, {})

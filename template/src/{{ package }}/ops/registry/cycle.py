@@ -1,0 +1,75 @@
+"""Open the next cycle: which period is the last, and which champion has to be beaten."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from ..project import PACKAGE, ProjectError, nearest, params, read_yaml, write_text
+from .git import changes
+from .record import Assignment, champion, freshen, show
+
+
+def periods() -> list[str]:
+    """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
+    try:
+        return [str(period) for period in importlib.import_module(f"{PACKAGE}.data").periods()]
+    except ProjectError:
+        raise
+    except Exception as error:
+        raise ProjectError(f"src/{PACKAGE}/data.py cannot name its periods: {type(error).__name__}: {error}") from error
+
+
+def following(root: Path, until: str | None, known: list[str]) -> str | None:
+    """The period after the last closed one, None if there is none; the first cycle takes as many as training needs."""
+    if until is None:
+        place = params(root)["train"]["periods"]
+    else:
+        place = known.index(until) + 1 if until in known else len(known)
+    return known[place] if place < len(known) else None
+
+
+def close(root: Path, period: str | None = None) -> str:
+    """Write period and champion into cycle.yaml, comments kept; committing is up to you.
+
+    The period that was closed last may be named again, to take the present champion as opponent.
+    Raises: ProjectError if there is no such period, it lies before the last one, or cycle.yaml has uncommitted changes.
+    """
+    if changes(root, "cycle.yaml"):
+        remedy = "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml"
+        raise ProjectError("cycle.yaml has changes that are not committed.", remedy)
+    away = freshen(root)
+    known, last = periods(), (read_yaml(root / "cycle.yaml") or {}).get("until")
+    last = None if last is None else str(last)
+    until = period or following(root, last, known)
+    if until is None:
+        told = f"There is no period after {last or 'none'} yet"
+        raise ProjectError(f"{told}: data.py knows {len(known)}.", "Wait, or see periods() in data.py")
+    if until not in known:
+        raise ProjectError(f"data.py knows no period {until!r}.", nearest(until, known))
+    if last in known and known.index(until) < known.index(last):
+        raise ProjectError(f"{until} is closed: cycle.yaml stands at {last}.", "A closed period does not open again.")
+    held = champion(root, params(root)["promote"]["path"][-1])
+    opponent = (held.release.fingerprint, held.to) if held else (None, None)
+    values = (until, *opponent, _age(root, held, until, known))
+    text = (root / "cycle.yaml").read_text(encoding="utf-8")
+    for name, value in zip(("until", "champion", "release", "age"), values, strict=True):
+        text = _set(text, name, json.dumps(value, ensure_ascii=False))
+    write_text(root / "cycle.yaml", text)
+    against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
+    told = f"The cycle goes until {until}, {against}.{away}"
+    return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+
+
+def _age(root: Path, held: Assignment | None, until: str, known: list[str]) -> int:
+    """How many periods the champion's data are behind."""
+    then = str(yaml.safe_load(show(root, held.release.commit, "cycle.yaml"))["until"]) if held else until
+    return known.index(until) - known.index(then) if then in known else 0
+
+
+def _set(text: str, name: str, value: str) -> str:
+    line = re.compile(rf"^{name}:[^#\n]*?([ \t]+#.*)?$", re.MULTILINE)
+    written, times = line.subn(lambda found: f"{name}: {value}{found[1] or ''}", text, count=1)
+    return written if times else f"{text.rstrip()}\n{name}: {value}\n"

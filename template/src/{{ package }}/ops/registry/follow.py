@@ -1,0 +1,99 @@
+"""The machine's champion: from the record and the DVC remote to `var/`, which is all that the service reads."""
+
+import json
+import shutil
+from pathlib import Path
+
+from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
+from ..scoring import IGNORED
+from . import storage
+from .record import Assignment, Record, Release, artifact, freshen, read, show
+
+CHAMPION = Path("var/champion.json")
+
+
+def fetch(root: Path, release: Release) -> Path:
+    """`var/models/<fingerprint>` with the recorded bytes: taken from models/candidate, the cache or the remote.
+
+    Raises: ProjectError if the bytes cannot be had or are not the recorded ones; what lay there before stays.
+    """
+    target = root / "var" / "models" / release.fingerprint
+    if target.exists() and digest(target, IGNORED) == release.digest:
+        return target
+    _, path = artifact(root)
+    with whole(target) as temporary:
+        if (root / path).exists() and digest(root / path, IGNORED) == release.digest:
+            shutil.copytree(root / path, temporary)
+        else:
+            storage.get(root, release.commit, path, temporary)
+        if (found := digest(temporary, IGNORED)) != release.digest:
+            told = f"{found[:8]}, not {release.digest[:8] or 'known: it was registered by hand'}"
+            raise ProjectError(f"{path} of {release.tag} is not the recorded model ({told}).")
+    return target
+
+
+def pointer(root: Path, held: Assignment) -> dict[str, object]:
+    """What `var/champion.json` has to say; `report` is the gate's report on the release."""
+    release, since = held.release, held.when.isoformat()
+    report = json.loads(show(root, release.commit, "reports/gate.json") or "null")
+    model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
+    return {"alias": held.alias, **model, "since": since, "report": report}
+
+
+def behind(root: Path, record: Record) -> Assignment | None:
+    """What this machine's service should follow but does not; None if it does, or there is nothing to follow."""
+    held = record.holder(params(root)["serve"]["alias"])
+    if held is None:
+        return None
+    known = read_json(root / CHAMPION) if (root / CHAMPION).exists() else {}
+    same = (known.get("fingerprint"), known.get("since")) == (held.release.fingerprint, held.when.isoformat())
+    return None if same else held
+
+
+def serve(root: Path, record: Record) -> str:
+    """Let this machine's service follow the record: the model first, then `var/champion.json`.
+
+    Raises: ProjectError if nobody has the alias yet, or the model cannot be had.
+    """
+    alias = params(root)["serve"]["alias"]
+    held = record.holder(alias)
+    if held is None:
+        raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
+    fetch(root, held.release)
+    if behind(root, record):
+        write_json(root / CHAMPION, pointer(root, held))
+    return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
+
+
+def look_up(root: Path) -> None:
+    """Bring the online store up to date. Raises: ProjectError if that fails; the old store stays."""
+    from ..serving import online
+
+    try:
+        online.refresh(root, opened(root))
+    except ProjectError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ProjectError(f"The online store stays as it was: {reason}", "Then run: uv run mlops follow") from error
+
+
+def opened(root: Path) -> list[str]:
+    """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
+    known, until = [str(period) for period in yours().data.periods()], cycle(root)["until"]
+    checked = any((root / "data" / "checked").glob("period=*"))
+    return known[known.index(until) + 1 :] if until in known and checked else known
+
+
+def follow(root: Path) -> str:
+    """Bring the recorded champion, the opponent of the cycle and the look-ups to this machine.
+
+    With the git remote away it follows what is known here, and says so. Raises: ProjectError as `serve` does.
+    """
+    away = freshen(root)
+    record = read(root)
+    told = serve(root, record)
+    look_up(root)
+    if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
+        fetch(root, release)
+    return told + away

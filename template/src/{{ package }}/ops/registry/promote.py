@@ -1,0 +1,157 @@
+"""Promote and roll back: an alias moves, nothing is rebuilt. What was killed half-way is ended by the next call."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..pipeline import gate
+from ..project import ProjectError, cycle, digest, nearest, params, read_json
+from ..scoring import IGNORED
+from ..verdict import Report, Verdict
+from . import follow, mirror, storage
+from .git import COMMIT, changes, few, head, identity, unpushed
+from .record import Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
+
+REPRO = "Run: uv run dvc repro, and commit"
+
+
+def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
+    """Release models/candidate and give it an alias: the next one of `promote.path` unless one is named.
+
+    Raises: ProjectError with the command that is missing, unless all that made the model is committed (and pushed,
+    where there is an upstream), dvc.lock agrees with the tree, the verdict, computed again, is ok for just this model,
+    its opponent is still champion, and the aliases before were passed.
+    """
+    committed(root)
+    identity(root)
+    settle(root)
+    if not storage.lasting(root):
+        raise ProjectError(
+            "The DVC remote is a folder of this runner: the model would be lost.",
+            "Add a remote that lasts: uv run dvc remote add",
+        )
+    if stages := storage.outdated(root):
+        raise ProjectError(f"dvc.lock does not agree with the tree: {', '.join(stages)} must run.", REPRO)
+    record, path = read(root), params(root)["promote"]["path"]
+    release = record.of(fingerprint(locked(root)))
+    chosen = alias or next_alias(record, release, path)
+    if chosen not in path:
+        raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
+    if release and (held := record.holder(chosen)) and held.release == release:
+        return _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
+    if release and alias is None and had(record, release, chosen):
+        told = f"{release.tag} was {chosen} before and is not any more."
+        raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
+    _in_order(record, release, chosen, path)
+    report = _believed(root)
+    _against(root, record, release, report, path[-1])
+    release = release or _new(root, record, report, reason)
+    storage.push(root, artifact(root)[1])
+    follow.fetch(root, release)
+    write(root, record, release, chosen, reason)
+    return _publish(root, f"{release.tag} is {chosen} now.")
+
+
+def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
+    """Give the alias back to the release that had it before; a rollback again goes one further back.
+
+    Raises: ProjectError without a reason, without a release before, or if its model cannot be had.
+    """
+    path = params(root)["promote"]["path"]
+    alias = alias or path[-1]
+    if alias not in path:
+        raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
+    if not reason.strip():
+        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
+    identity(root)
+    settle(root)
+    record = read(root)
+    stack = record.standing(alias)
+    if len(stack) < 2:
+        first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
+        raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
+    follow.fetch(root, stack[-2])
+    write(root, record, stack[-2], alias, reason)
+    return _publish(root, f"{stack[-2].tag} is {alias} again, instead of {stack[-1].version}.")
+
+
+def committed(root: Path) -> None:
+    """Raises: ProjectError unless everything is committed, and pushed where the branch has an upstream."""
+    head(root)
+    if dirty := changes(root):
+        raise ProjectError(f"Not committed: {few(dirty)}.", f"Run: {COMMIT}")
+    upstream, ahead = unpushed(root)
+    if ahead:
+        raise ProjectError(f"{upstream} lacks {ahead} of your commits.", "Run: git push")
+
+
+def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> str:
+    """The first alias of the path that the release does not have; the last one if it has them all."""
+    held = {alias for alias in path if release and (entry := record.holder(alias)) and entry.release == release}
+    return next((alias for alias in path if alias not in held), path[-1])
+
+
+def had(record: Record, release: Release, alias: str) -> bool:
+    """Whether the release has the alias, or had it before."""
+    return any(entry.release == release for entry in record.assignments if entry.alias == alias)
+
+
+def _in_order(record: Record, release: Release | None, alias: str, path: Sequence[str]) -> None:
+    if before := path[: path.index(alias)][-1:]:
+        held = record.holder(before[0])
+        if release is None or held is None or held.release != release:
+            told = f"{alias} comes after {before[0]}, which this model is not."
+            raise ProjectError(told, f"Run: uv run mlops promote --to {before[0]}")
+
+
+def _believed(root: Path) -> Report:
+    """The gate's report, computed again and found to be about just this model."""
+    report, stored = gate.decide(root), read_json(root / "reports" / "gate.json")
+    if json.loads(json.dumps(report.to_dict(), default=str)) != stored:
+        raise ProjectError("reports/gate.json is not what the gate says about these measurements.", REPRO)
+    if report.verdict is not Verdict.OK:
+        names = ", ".join(check.name for check in report.checks if check.verdict is report.verdict)
+        raise ProjectError(f"The gate says {report.verdict}: {names}.", "Read reports/gate.html", code=report.exit_code)
+    _, path = artifact(root)
+    if not (root / path).exists():
+        raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")
+    if (found := digest(root / path, IGNORED)) != report.facts["model"]:
+        told = f"{path} is not the model that the gate judged ({found[:8]}, not {report.facts['model'][:8]})"
+        raise ProjectError(f"gate.digest: {told}.", REPRO)
+    return report
+
+
+def _against(root: Path, record: Record, release: Release | None, report: Report, alias: str) -> None:
+    held, opponent = record.holder(alias), report.facts["opponent"]
+    if (held.release.fingerprint if held else None) == opponent or (held and held.release == release):
+        return
+    now = f"{held.to} is, by {held.who}" if held else "nobody is"
+    than = f"{opponent[:8]} is not {alias} any more" if opponent else f"compared with no {alias}"
+    remedy = f"Run: uv run mlops close {cycle(root)['until']}, commit, uv run dvc repro"
+    raise ProjectError(f"The gate's opponent is out of date: {than}, {now}.", remedy)
+
+
+def _new(root: Path, record: Record, report: Report, reason: str) -> Release:
+    version = next_version(root, record.releases[-1] if record.releases else None)
+    names = (record.name, version, fingerprint(locked(root)), report.facts["model"], head(root))
+    return Release(*names, str(report.verdict), reason, identity(root)[0], datetime.now(UTC))
+
+
+def _publish(root: Path, told: str) -> str:
+    """Let this machine's service and MLflow follow what is now recorded."""
+    record = read(root)
+    lines = [told]
+    served = record.holder(params(root)["serve"]["alias"]) is not None
+    if served:
+        lines.append(follow.serve(root, record))
+    try:
+        lines.append(mirror.fill(root, record))
+    except ProjectError as error:
+        lines.append(f"Recorded, but MLflow does not show it yet (uv run mlops mirror). {error}")
+    try:
+        if served:
+            follow.look_up(root)
+    except ProjectError as error:
+        lines.append(str(error))
+    return "\n".join(lines)

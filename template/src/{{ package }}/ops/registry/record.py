@@ -1,0 +1,295 @@
+"""The record: git tags in GTO's form. `NAME@v1.2.0` is a release, `NAME#champion#7` gives it an alias, as the 7th.
+
+The annotation is JSON, the tagger is who. Reading takes one git process; writing goes through GTO and one atomic push.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from ..project import ProjectError, read_yaml
+from .git import GitError, git, identity, remote
+
+CODE = {".py", ".yaml", ".toml", ".lock"}
+FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model that was released: `fingerprint` is its identity, `digest` vouches for its bytes."""
+
+    name: str
+    version: str
+    fingerprint: str
+    digest: str
+    commit: str
+    verdict: str
+    why: str
+    who: str
+    when: datetime
+
+    @property
+    def tag(self) -> str:
+        """The git tag, which is also how people call it."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its place among all releases."""
+        return tuple(int(part) for part in self.version[1:].split("."))
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An alias went from one version to another; the highest number counts."""
+
+    alias: str
+    release: Release
+    number: int
+    from_: str | None
+    to: str
+    who: str
+    when: datetime
+    why: str
+
+    @property
+    def tag(self) -> str:
+        """The git tag."""
+        return f"{self.release.name}#{self.alias}#{self.number}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """All releases by version and all assignments by number."""
+
+    name: str
+    releases: tuple[Release, ...]
+    assignments: tuple[Assignment, ...]
+
+    def holder(self, alias: str) -> Assignment | None:
+        """Who has the alias now."""
+        return next((entry for entry in reversed(self.assignments) if entry.alias == alias), None)
+
+    def of(self, fingerprint: str) -> Release | None:
+        """The release of a model."""
+        return next((release for release in self.releases if release.fingerprint == fingerprint), None)
+
+    def standing(self, alias: str) -> list[Release]:
+        """Who had the alias, oldest first, without those taken back; a rollback goes to the last but one."""
+        stack: list[Release] = []
+        for entry in self.assignments:
+            if entry.alias == alias:
+                place = stack.index(entry.release) if entry.release in stack else len(stack)
+                stack = [*stack[:place], entry.release]
+        return stack
+
+
+def artifact(root: Path) -> tuple[str, str]:
+    """Name and path of the model: the first entry under `artifacts:` in dvc.yaml."""
+    named = (read_yaml(root / "dvc.yaml") or {}).get("artifacts") or {}
+    if not named:
+        raise ProjectError("dvc.yaml names no artifact.", "Bring it back: git checkout HEAD -- dvc.yaml")
+    name, entry = next(iter(named.items()))
+    return name, entry["path"]
+
+
+def show(root: Path, commit: str, path: str) -> str:
+    """A file as it was at a commit, empty if it was not there."""
+    return git(root, "show", f"{commit}:./{path}", check=False)
+
+
+def read(root: Path) -> Record:
+    """The record as this repository knows it; `settle` brings what others wrote."""
+    name, _ = artifact(root)
+    pattern = re.compile(rf"{re.escape(name)}(?:@(?P<version>v\d+\.\d+\.\d+)|#(?P<alias>[\w-]+)#(?P<number>\d+))")
+    releases: dict[str, Release] = {}
+    assigned = []
+    for line in git(root, "for-each-ref", f"--format={FORMAT}", *_patterns(name)).splitlines():
+        tag, commit, who, seconds, subject = line.split("\0")
+        if not (found := pattern.fullmatch(tag)) or not commit:
+            continue
+        note, when = _note(subject), datetime.fromtimestamp(int(seconds), UTC)
+        if found["version"]:
+            if "fingerprint" not in note:
+                note |= _by_hand(root, commit)
+            made = (note["fingerprint"], note["digest"], commit, note["verdict"], note["why"], who, when)
+            releases[commit] = Release(name, found["version"], *made)
+        else:
+            assigned.append((int(found["number"]), found["alias"], commit, who, when, note["why"]))
+    last: dict[str, str] = {}
+    assignments = []
+    for number, alias, commit, who, when, why in sorted(assigned):
+        if release := releases.get(commit):
+            assignments.append(Assignment(alias, release, number, last.get(alias), release.version, who, when, why))
+            last[alias] = release.version
+    return Record(name, tuple(sorted(releases.values(), key=lambda release: release.order)), tuple(assignments))
+
+
+def _patterns(name: str) -> tuple[str, str]:
+    return f"refs/tags/{name}@*", f"refs/tags/{name}#*"
+
+
+def _note(subject: str) -> dict[str, Any]:
+    note = json.loads(subject) if subject.startswith("{") and subject.endswith("}") else {"why": subject}
+    return {"digest": "", "verdict": "", "why": "", **note}
+
+
+def _by_hand(root: Path, commit: str) -> dict[str, Any]:
+    """What the annotation would hold, for a release made with bare `gto register`."""
+    lock, gate = show(root, commit, "dvc.lock"), json.loads(show(root, commit, "reports/gate.json") or '{"facts": {}}')
+    made = {"fingerprint": fingerprint(lock) if lock else "", "digest": gate["facts"].get("model", "")}
+    return {**made, "verdict": gate.get("verdict", "")}
+
+
+def champion(root: Path, alias: str) -> Assignment | None:
+    """Who has the alias now."""
+    return read(root).holder(alias)
+
+
+def fingerprint(lock_text: str) -> str:
+    """A model's identity: the hash of the entry of `train` in dvc.lock, with its outputs.
+
+    Raises: ProjectError if train has never run.
+    """
+    entry = ((yaml.safe_load(lock_text) or {}).get("stages") or {}).get("train")
+    if not entry:
+        raise ProjectError("dvc.lock has no model yet.", "Run: uv run dvc repro")
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def locked(root: Path) -> str:
+    """The text of dvc.lock, empty before the first run."""
+    path = root / "dvc.lock"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def next_version(root: Path, previous: Release | None) -> str:
+    """First v1.0.0; then major: the contract changed, minor: code, command or parameters, patch: data alone."""
+    if previous is None:
+        return "v1.0.0"
+    old, new = _made_of(show(root, previous.commit, "dvc.lock")), _made_of(locked(root))
+    changed = {PurePosixPath(part) for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
+    major, minor, patch = previous.order
+    if any(part.name == "schema.py" for part in changed):
+        return f"v{major + 1}.0.0"
+    if any(part.suffix in CODE and part.name != "cycle.yaml" for part in changed):
+        return f"v{major}.{minor + 1}.0"
+    return f"v{major}.{minor}.{patch + 1}"
+
+
+def _made_of(lock_text: str) -> dict[str, Any]:
+    entry = yaml.safe_load(lock_text)["stages"]["train"]
+    deps = {dep["path"]: dep.get("md5") or dep.get("hash") for dep in entry.get("deps", [])}
+    return {"dvc.yaml": entry["cmd"], **deps, **entry.get("params", {})}
+
+
+def settle(root: Path) -> None:
+    """Make local tags and the remote's agree: send what only we have (all or nothing), take what only it has.
+
+    Raises: GitError if the remote cannot be reached, ProjectError if somebody else took the same number before us.
+    """
+    where, (name, _) = remote(root), artifact(root)
+    if not where:
+        return
+    refused: GitError | None = None
+    for _ in range(2):
+        theirs = _parsed(git(root, "ls-remote", "--tags", "--refs", where, *_patterns(name)))
+        ours = _tags(root, name)
+        lost = [ref for ref in ours if theirs.get(ref, ours[ref]) != ours[ref]]
+        unsent = [ref for ref in ours if ref not in theirs]
+        if lost:
+            _forget(root, [*lost, *unsent])
+        if lost or theirs.keys() - ours.keys():
+            depth = ["--depth", "1"] if git(root, "rev-parse", "--is-shallow-repository") == "true" else []
+            git(root, "fetch", "--no-tags", "--force", *depth, where, *(f"+{part}:{part}" for part in _patterns(name)))
+        if lost:
+            raise _slower(read(root), lost)
+        if not unsent:
+            return
+        try:
+            git(root, "push", "--atomic", where, *unsent)
+        except GitError as error:
+            refused = error
+        else:
+            return
+    raise ProjectError(f"{where} does not take the tags. {refused}", "Ask who may push tags; nothing was recorded.")
+
+
+def freshen(root: Path) -> str:
+    """`settle`, but with the remote away the record is what is known here; returns that as a sentence, else nothing."""
+    try:
+        settle(root)
+    except GitError as error:
+        return f"\n{error}\n  Until then the record is what is known here."
+    return ""
+
+
+def _parsed(text: str) -> dict[str, str]:
+    return {ref: tag for tag, ref in (line.split("\t") for line in text.splitlines())}
+
+
+def _tags(root: Path, name: str) -> dict[str, str]:
+    return _parsed(git(root, "for-each-ref", "--format=%(objectname)%09%(refname)", *_patterns(name)))
+
+
+def _forget(root: Path, refs: Iterable[str]) -> None:
+    if refs := list(refs):
+        git(root, "tag", "--delete", *(ref.removeprefix("refs/tags/") for ref in refs))
+
+
+def _slower(record: Record, lost: list[str]) -> ProjectError:
+    entries = [entry for entry in record.assignments if f"refs/tags/{entry.tag}" in lost]
+    told = [f"{e.who} was faster: {e.alias} is {e.to} since {e.when:%Y-%m-%d %H:%M} UTC ({e.tag})." for e in entries]
+    others = f"Somebody was faster: {', '.join(ref.removeprefix('refs/tags/') for ref in lost)} exists already."
+    remedy = "Nothing of yours was recorded. Look: uv run mlops status; then try again."
+    return ProjectError(told[0] if told else others, remedy)
+
+
+def write(root: Path, record: Record, release: Release, alias: str, why: str) -> None:
+    """Tag the release, unless the record has it, and assign the alias; then send both or neither.
+
+    Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
+    """
+    from gto import api
+    from gto.exceptions import GTOException
+
+    _after(record)
+    who = dict(zip(("author", "author_email"), identity(root), strict=True))
+    note = {"fingerprint": release.fingerprint, "digest": release.digest, "verdict": release.verdict, "why": why}
+    held = record.holder(alias)
+    moved = {**note, "from": held.to if held else None, "to": release.version}
+    before = _tags(root, release.name).items()
+    written: set[tuple[str, str]] = set()
+    try:
+        if release not in record.releases:
+            api.register(str(root), release.name, release.commit, release.version, _line(note), **who)
+        api.assign(str(root), release.name, alias, version=release.version, message=_line(moved), force=True, **who)
+        written = _tags(root, release.name).items() - before
+        settle(root)
+    except GTOException as error:
+        _forget(root, (ref for ref, _ in _tags(root, release.name).items() - before))
+        raise ProjectError(f"GTO does not take {release.tag} as {alias}: {error}") from error
+    except ProjectError:
+        _forget(root, (ref for ref, _ in _tags(root, release.name).items() & written))
+        raise
+
+
+def _line(note: dict[str, Any]) -> str:
+    return json.dumps(note, ensure_ascii=False, sort_keys=True)
+
+
+def _after(record: Record) -> None:
+    """GTO and DVC order tags by their second: wait until it is later than that of the last one."""
+    times = [release.when for release in record.releases] + [entry.when for entry in record.assignments]
+    behind = max((when.timestamp() for when in times), default=0) + 1 - time.time()
+    if behind > 10:
+        raise ProjectError(f"This machine's clock is {behind:.0f} s behind the record's last entry.", "Set the clock.")
+    time.sleep(max(0.0, behind))

@@ -1,0 +1,75 @@
+"""A place to play in: a clone of a bare copy, with its own DVC remote, cache and MLflow. The team's are only read."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import storage
+from .git import git, head
+
+REDIRECTED = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """The committed state of the project as a clone in a temporary folder, gone when the block ends.
+
+    While it lasts, the environment (MLOPS_ROOT, PYTHONPATH, PATH, MLflow's addresses) is the clone's, also for
+    subprocesses. Raises: ProjectError if there is no commit to clone.
+    """
+    head(root)
+    cache, remote = storage.places(root)
+    top, prefix = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "--show-prefix")
+    with tempfile.TemporaryDirectory(prefix="mlops-", ignore_cleanup_errors=True) as folder:
+        base = Path(folder).resolve()
+        git(root, "clone", "--quiet", "--bare", top, str(base / "origin.git"))
+        git(base, "clone", "--quiet", "origin.git", root.name)
+        clone = base / root.name / prefix
+        if not git(clone, "branch", "--show-current"):
+            git(clone, "switch", "--quiet", "--create", "scratch")
+        for key, value in (("user.name", "mlops scratch"), ("user.email", "scratch@localhost")):
+            if not git(clone, "config", key, check=False):
+                git(clone, "config", key, value)
+        for key in ("commit.gpgSign", "tag.gpgSign"):
+            git(clone, "config", key, "false")
+        for source, target in ((cache, base / "cache"), (remote, base / "remote")):
+            if source and source.is_dir():
+                shutil.copytree(source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp", "tmp"))
+            target.mkdir(exist_ok=True)
+        local = f'[core]\n    remote = scratch\n[cache]\n    dir = "{base / "cache"}"\n    type = "reflink,copy"\n'
+        (clone / ".dvc" / "config.local").write_text(
+            f'{local}[\'remote "scratch"\']\n    url = "{base / "remote"}"\n', encoding="utf-8"
+        )
+        with _environment(clone):
+            yield clone
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@contextmanager
+def _environment(clone: Path) -> Iterator[None]:
+    before = dict(os.environ)
+    paths = {"PYTHONPATH": clone / "src", "PATH": Path(sys.executable).parent}
+    joined = {name: os.pathsep.join([str(first), *filter(None, [before.get(name)])]) for name, first in paths.items()}
+    _become(
+        {name: value for name, value in before.items() if name not in REDIRECTED} | joined | {"MLOPS_ROOT": str(clone)}
+    )
+    try:
+        yield
+    finally:
+        _become(before)
+
+
+def _become(environment: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)

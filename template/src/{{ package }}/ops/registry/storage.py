@@ -1,0 +1,88 @@
+"""DVC's own API on this project: does the lock agree with the tree, send outputs to the remote, bring old ones back."""
+
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from ..project import ProjectError
+
+
+@contextmanager
+def _opened(root: Path, failing: str = "DVC does not work here") -> Iterator[Any]:
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(io.StringIO()), Repo(str(root)) as repo:
+            yield repo
+    except ProjectError:
+        raise
+    except LockError:
+        raise ProjectError("Another DVC command is running here.", "Wait until it has ended, then try again.") from None
+    except Exception as error:
+        raise ProjectError(
+            f"{failing}: {_sentence(error)}", "Check: uv run dvc remote list, uv run dvc push"
+        ) from error
+
+
+def _sentence(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") + "." if str(error).strip() else f"{type(error).__name__}."
+
+
+def outdated(root: Path) -> list[str]:
+    """The stages that would run again: empty if dvc.lock and the tree agree, also where data is not on this machine."""
+    from dvc.exceptions import ReproductionError
+
+    with _opened(root) as repo:
+        try:
+            stages = repo.reproduce([str(root / "dvc.yaml")], dry=True, allow_missing=True)
+        except ReproductionError as error:
+            return [str(error).rpartition(" ")[2].strip("'").rpartition(":")[2]]
+        return [stage.name for stage in stages]
+
+
+def push(root: Path, path: str) -> None:
+    """Send what dvc.lock names to the DVC remote, and make sure that the model `path` is there whole.
+
+    Raises: ProjectError if there is no remote, it cannot be reached, or the model is not in the cache here either.
+    """
+    with _opened(root, "The DVC remote cannot be reached") as repo:
+        if not repo.config["core"].get("remote"):
+            raise ProjectError("There is no DVC remote to keep the model.", "Run: uv run dvc remote add -d NAME URL")
+        repo.push()
+        (model,) = repo.find_outs_by_path(str(root / path))
+        kept = repo.cloud.get_remote_odb()
+        if not kept.exists(model.hash_info.value):  # the list of a folder is sent after its files
+            raise ProjectError(f"{path} is neither in the DVC cache nor in its remote.", "Run: uv run dvc commit train")
+
+
+def get(root: Path, commit: str, path: str, target: Path) -> None:
+    """The DVC output `path` as it was at a commit, from the cache or from today's default remote.
+
+    Raises: ProjectError if it is in neither of them.
+    """
+    from dvc.api import DVCFileSystem
+
+    with _opened(root, f"{path} of {commit[:8]} is neither here nor in the DVC remote") as repo:
+        name = repo.config["core"].get("remote")
+        DVCFileSystem(str(root), rev=commit, remote=name).get(path, str(target), recursive=True)
+
+
+def lasting(root: Path) -> bool:
+    """Whether the default remote outlives this machine: a folder on a hosted runner does not."""
+    return not os.environ.get("GITHUB_ACTIONS") or places(root)[1] is None
+
+
+def places(root: Path) -> tuple[Path | None, Path | None]:
+    """The folders of the cache and of the default remote, None for what is no local folder."""
+    with _opened(root) as repo:
+        name = repo.config["core"].get("remote")
+        url = str(repo.config["remote"][name]["url"]) if name else ""
+        folder = Path(url) if url and "://" not in url else None
+        return Path(repo.cache.local.path).parents[1], folder

@@ -1,0 +1,26 @@
+"""track: the last stage. One MLflow run for each model: its parameters, numbers, pictures, report and verdict."""
+
+from ..pipeline.train import CANDIDATE
+from ..project import command_line, find_root, read_json, write_json
+from .record import fingerprint, locked
+from .window import described, home, open_store, upsert_run
+
+
+def main() -> int:
+    """Run the stage. `var/tracked.json` holds the fingerprint alone, so that dvc.lock is the same on all machines."""
+    root = find_root()
+    reports, lock = root / "reports", locked(root)
+    identity = fingerprint(lock)
+    params, metrics, tags = described(lock, read_json(reports / "metrics.json"), read_json(reports / "gate.json"))
+    files = {path.name: path for path in (reports / "gate.html", reports / "gate.json", reports / "metrics.json")}
+    pictures = {"pictures": reports / "pictures"}
+    run = upsert_run(
+        open_store(root), identity, params, metrics, tags, {"model": root / CANDIDATE, **files, **pictures}
+    )
+    write_json(root / "var" / "tracked.json", {"fingerprint": identity})
+    print(f"track: run {run} in {home(root).name}'s MLflow; look: uv run mlflow ui")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))

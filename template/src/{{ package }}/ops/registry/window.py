@@ -1,0 +1,172 @@
+"""MLflow as a window: where its store is, how it is opened, and one run for each model."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..project import ProjectError
+from .record import artifact
+
+DATABASE, ARTIFACTS = Path("mlflow.db"), Path("var/mlartifacts")
+BATCH = 100  # MLflow takes no more parameters at once
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow client that knows the project's experiment; everything else is MlflowClient's."""
+
+    client: Any
+    experiment: str
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on to the client."""
+        return getattr(self.client, name)
+
+
+def home(root: Path) -> Path:
+    """The project itself where `root` is a throw-away copy of it, in which `dvc exp run --temp` works."""
+    inside = [parent for parent in root.parents if parent.parts[-2:] == (".dvc", "tmp")]
+    return inside[0].parent.parent if inside else root
+
+
+@contextmanager
+def alone(root: Path, name: str) -> Iterator[None]:
+    """One process at a time: waits for the others, and a killed one leaves nothing locked."""
+    from dvc.lock import make_lock
+
+    path = root / "var" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with make_lock(str(path), wait=True):
+        yield
+
+
+@contextmanager
+def reachable(uri: str) -> Iterator[None]:
+    """What MLflow cannot do, as one sentence."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        remedy = "Check MLFLOW_TRACKING_URI; a local store may be deleted and filled again: uv run mlops mirror"
+        raise ProjectError(f"MLflow at {uri} does not work: {str(error).splitlines()[0]}", remedy) from error
+
+
+def open_store(root: Path) -> Store:
+    """The team's MLflow (MLFLOW_TRACKING_URI), else mlflow.db at the root, made once; with the project's experiment.
+
+    A database that is damaged, or was made at another place (a moved folder), is set aside in var/aside.
+    Raises: ProjectError if the store cannot be reached.
+    """
+    root = home(root)
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    uri = given or f"sqlite:///{(root / DATABASE).as_posix()}"
+    name, _ = artifact(root)
+    place = None if given.startswith(("http", "databricks")) else (root / ARTIFACTS).resolve().as_uri()
+    with alone(root, "mlflow"), reachable(uri):
+        begun = root / "var" / "mlflow.begun"
+        if not given:
+            _set_aside(root, name, place, broken=begun.exists())
+        if not given and not (root / DATABASE).exists():
+            begun.touch()
+        client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            identifier = client.create_experiment(name, artifact_location=place)
+        else:
+            identifier = found.experiment_id
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(identifier)
+        begun.unlink(missing_ok=True)
+    return Store(client, identifier)
+
+
+def _set_aside(root: Path, name: str, place: str | None, *, broken: bool) -> None:
+    database = root / DATABASE
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database, timeout=30)) as opened:
+            kept = opened.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise ProjectError(f"{DATABASE} cannot be read: {error}.", "End the program that holds it.") from None
+        kept, broken = None, True
+    except sqlite3.DatabaseError:
+        kept, broken = None, True
+    if not broken and (kept is None or kept[0] == place):
+        return
+    aside = root / "var" / "aside" / time.strftime("%Y-%m-%d-%H%M%S")
+    aside.mkdir(parents=True, exist_ok=True)
+    for path in (database, root / ARTIFACTS):
+        if path.exists():
+            path.rename(aside / path.name)
+
+
+def upsert_run(
+    store: Store,
+    fingerprint: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    artifacts: Mapping[str, Path],
+) -> str:
+    """The one run of a model, made or brought up to date; returns its id.
+
+    `artifacts` maps a name in the run to a file or a folder; the model is sent once, everything else each time.
+    Parameters stay as they were first logged, and a metric is logged again only if it changed.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+
+    found = store.search_runs([store.experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
+    mark = {"fingerprint": fingerprint}
+    run = found[0] if found else store.create_run(store.experiment, run_name=fingerprint[:8], tags=mark)
+    identifier, now = run.info.run_id, int(time.time() * 1000)
+    new = [Param(key, str(value)) for key, value in params.items() if key not in run.data.params]
+    moved = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float) and value == value}
+    points = [Metric(key, value, now, 0) for key, value in moved.items() if run.data.metrics.get(key) != value]
+    for start in range(0, max(len(new), 1), BATCH):
+        store.log_batch(identifier, params=new[start : start + BATCH])
+    experiment = {key: os.environ[key] for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV") if key in os.environ}
+    marks = [RunTag(key, str(value)) for key, value in {**tags, **experiment}.items()]
+    store.log_batch(identifier, metrics=points, tags=marks)
+    for name, path in artifacts.items():
+        if name == "model" and run.info.status == "FINISHED" and store.list_artifacts(identifier, name):
+            continue
+        send = store.log_artifacts if path.is_dir() else store.log_artifact
+        send(identifier, str(path), name)
+    store.set_terminated(identifier)
+    return str(identifier)
+
+
+def described(lock_text: str, measured: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Parameters, metrics and tags of a model's run, from dvc.lock, reports/metrics.json and reports/gate.json."""
+    given = ((yaml.safe_load(lock_text) or {})["stages"]["train"]).get("params", {})
+    chosen: dict[str, Any] = {}
+    for file in sorted(given, key=lambda file: file == "params.yaml"):  # what the team set wins over the defaults
+        chosen |= _flat(given[file])
+    facts = report.get("facts", {})
+    tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
+    metrics = {name.removesuffix(".value"): value for name, value in _flat(measured.get("values", {})).items()}
+    return chosen, metrics, {name: value for name, value in tags.items() if value}
+
+
+def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        return {} if isinstance(content, list) or content is None else {prefix: content}
+    parts = (_flat(part, f"{prefix}.{key}" if prefix else key) for key, part in content.items())
+    return {name: leaf for part in parts for name, leaf in part.items()}

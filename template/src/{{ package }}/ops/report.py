@@ -1,0 +1,96 @@
+"""The one renderer of reports: a table for the terminal, a page for people. JSON is `Report.to_dict`."""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from .verdict import Check, Report, Verdict
+
+MARKS = {Verdict.OK: "ok", Verdict.FAIL: "FAIL", Verdict.INSUFFICIENT: "insufficient"}
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2733;background:#fff}
+h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
+.badge{padding:.1rem .6rem;border-radius:1rem;color:#fff;font-size:.85rem;white-space:nowrap}
+.ok{background:#2e7d4f}.fail{background:#b3261e}.insufficient{background:#8a6d00}
+table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;
+vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600;color:#52606d}
+img{max-width:100%;border:1px solid #dde3ea;border-radius:.4rem}figure{margin:1rem 0}figcaption{color:#52606d}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#52606d}dd{margin:0}
+"""
+
+
+def number(value: float | str | bool | None) -> str:
+    """A value as a reader wants it: four significant digits, thousands separated, nothing for nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | str):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def _cells(check: Check) -> list[str]:
+    interval = f"[{check.interval[0]:+.4f}, {check.interval[1]:+.4f}]" if check.interval else ""
+    optional = not check.required and check.verdict is Verdict.INSUFFICIENT
+    note = f"{check.evidence} (not required)".strip() if optional else check.evidence
+    rows = "" if check.rows is None else f"{check.rows:,}"
+    return [check.name, number(check.value), interval, number(check.limit), rows, note]
+
+
+HEADINGS = ["check", "value", "interval", "limit", "rows", "evidence"]
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Columns padded to their widest cell; the last one is left as it is."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings) - 1)]
+    lines = (
+        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in [headings, *rows]
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def terminal(report: Report) -> str:
+    """The report for a terminal: failures first, then what could not be judged, then the rest."""
+    order = [Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.OK]
+    checks = sorted(report.checks, key=lambda check: order.index(check.verdict))
+    lines = [report.title, ""]
+    lines.append(
+        table(["verdict", *HEADINGS], [[MARKS[c.verdict], *_cells(c)] for c in checks]) if checks else "no checks ran"
+    )
+    if moved := [check.name.removeprefix("drift.") for check in report.drift if check.verdict is Verdict.FAIL]:
+        lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
+    return "\n".join([*lines, "", f"verdict: {MARKS[report.verdict]}"])
+
+
+def _html_table(checks: Iterable[Check]) -> str:
+    head = "".join(f"<th>{heading}</th>" for heading in ["verdict", *HEADINGS])
+    body = []
+    for check in checks:
+        cells = [escape(cell) for cell in _cells(check)]
+        tags = [f'<td class="n">{c}</td>' if 1 <= i <= 4 else f"<td>{c}</td>" for i, c in enumerate(cells)]
+        body.append(f'<tr><td><span class="badge {check.verdict}">{check.verdict}</span></td>{"".join(tags)}</tr>')
+    return f"<table><tr>{head}</tr>{''.join(body)}</table>"
+
+
+def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:
+    """One self-contained HTML page: opens offline, loads nothing, runs no script."""
+    facts = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>" for k, v in report.facts.items())
+    figures = "".join(_figure(path) for path in pictures)
+    drift = (
+        f"<h2>Drift</h2><p>Asks for retraining, stops nothing.</p>{_html_table(report.drift)}" if report.drift else ""
+    )
+    title = escape(report.title)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f'<h1>{title}</h1><p><span class="badge {report.verdict}">{report.verdict}</span></p><dl>{facts}</dl>'
+        f"<h2>Checks</h2>{_html_table(report.checks)}{drift}{figures}{extra}</html>\n"
+    )
+
+
+def _figure(path: Path) -> str:
+    kind = "svg+xml" if path.suffix == ".svg" else path.suffix.removeprefix(".")
+    data = base64.b64encode(path.read_bytes()).decode()
+    name = escape(path.stem.replace("_", " "))
+    return f'<figure><img alt="{name}" src="data:image/{kind};base64,{data}"><figcaption>{name}</figcaption></figure>'

@@ -1,0 +1,149 @@
+"""The model folder: what train writes, what a digest vouches for, and how rows become scores.
+
+It is an MLflow model folder, so MLflow reads it, but nothing here imports MLflow or pandas.
+"""
+
+import json
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .contract import Arrays, Contract
+from .features import Plan, plan
+from .project import ProjectError, digest, write_json, write_text
+
+REFERENCE = "reference.parquet"
+IGNORED = ("registered_model_meta",)  # MLflow drops this file into folders that it loads by alias
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model with the features that feed it."""
+
+    estimator: Any
+    plan: Plan
+    vocabulary: Mapping[str, Sequence[str]]
+    task: str
+    classes: Sequence[str]
+    threshold: float
+
+    def matrix(self, arrays: Arrays) -> np.ndarray:
+        """(n, k) float64 features of n rows of contract columns."""
+        return self.plan.matrix(arrays, self.vocabulary)
+
+    def score(self, matrix: np.ndarray) -> np.ndarray:
+        """(n,) probability of the second class or (n,) value; (n, c) probabilities where there are more classes."""
+        if self.task == "regression":
+            return np.asarray(self.estimator.predict(matrix), dtype=float)
+        found = self.estimator.predict_proba(matrix)
+        scores = np.zeros((len(matrix), len(self.classes)))
+        scores[:, np.asarray(self.estimator.classes_, dtype=int)] = found
+        return scores[:, 1] if self.task == "binary" else scores
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """(n,) decisions: a bool or the class's name, or the value itself."""
+        if self.task == "regression":
+            return scores
+        if self.task == "binary":
+            yes = scores >= self.threshold
+            return yes if list(self.classes) == ["False", "True"] else np.asarray(self.classes)[yes.astype(int)]
+        return np.asarray(self.classes)[scores.argmax(axis=1)]
+
+
+def fit(
+    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
+) -> Scorer:
+    """Fit the team's estimator on n rows; `params` holds the sections `train` and `model`.
+
+    Raises: ProjectError if `build` refuses the parameters or the target has one class only.
+    """
+    if contract.task != "regression" and len(np.unique(target)) < 2:
+        raise ProjectError(f"The outcome {contract.outcome.name!r} has one class only in the training rows.")
+    vocabulary = features.vocabulary(arrays)
+    matrix = features.matrix(arrays, vocabulary)
+    places = [features.names.index(name) for name in features.categorical]
+    try:
+        estimator = model.build(params["model"], places, params["train"]["seed"])
+    except TypeError as error:
+        raise ProjectError(
+            f"model.py: build() refused the parameters: {error}", "See section model of params.yaml."
+        ) from None
+    estimator.fit(matrix, target)
+    return Scorer(estimator, features, vocabulary, contract.task, contract.classes, params["train"]["threshold"])
+
+
+def save(scorer: Scorer, folder: Path, contract: Contract) -> None:
+    """Write the model folder: no time, no random id, so equal models are equal bytes."""
+    folder.mkdir(parents=True)
+    (folder / "model.pkl").write_bytes(pickle.dumps(scorer.estimator, protocol=5))
+    names = list(scorer.plan.names)
+    described = {
+        "features": names,
+        "vocabulary": scorer.vocabulary,
+        "columns": {name: contract.columns[name].kind for name in scorer.plan.columns},
+        "outcome": contract.outcome.name,
+        "task": scorer.task,
+        "classes": scorer.classes,
+        "threshold": scorer.threshold,
+    }
+    write_json(folder / "features.json", described)
+    pinned = {name: version(name) for name in ("scikit-learn", "numpy")}
+    write_text(folder / "requirements.txt", "".join(f"{name}=={number}\n" for name, number in pinned.items()))
+    python = ".".join(map(str, sys.version_info[:3]))
+    environment = f"python: {python}\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
+    write_text(folder / "python_env.yaml", environment)
+    write_text(folder / "MLmodel", _mlmodel(names, scorer.task, python, pinned["scikit-learn"]))
+
+
+def _mlmodel(names: Sequence[str], task: str, python: str, sklearn: str) -> str:
+    inputs = json.dumps([{"type": "double", "name": name, "required": False} for name in names])
+    outputs = json.dumps([{"type": "double", "required": True}])
+    method = "predict" if task == "regression" else "predict_proba"
+    return f"""flavors:
+  python_function:
+    env: {{virtualenv: python_env.yaml}}
+    loader_module: mlflow.sklearn
+    model_path: model.pkl
+    predict_fn: {method}
+    python_version: {python}
+  sklearn:
+    pickled_model: model.pkl
+    serialization_format: pickle
+    sklearn_version: {sklearn}
+signature:
+  inputs: '{inputs}'
+  outputs: '{outputs}'
+"""
+
+
+def load(folder: Path, contract: Contract, features: ModuleType, expected: str | None = None) -> Scorer:
+    """Load a model folder, after its digest was compared with the recorded one (`expected`).
+
+    Raises: ProjectError if the folder is absent, was changed, or its features are not those of features.py.
+    """
+    if not (folder / "features.json").exists():
+        raise ProjectError(f"There is no model in {folder.name}.", "Fetch it: uv run mlops follow")
+    if expected is not None and (found := digest(folder, IGNORED)) != expected:
+        raise ProjectError(
+            f"serving.digest: the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})."
+        )
+    described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    resolved = plan(features, contract)
+    if missing := set(described["features"]) - {*resolved.names}:
+        raise ProjectError(f"features.py does not define {sorted(missing)[0]!r}, which the model needs.")
+    if described["task"] != contract.task:
+        raise ProjectError(f"The model is made for {described['task']}, the contract asks for {contract.task}.")
+    resolved = Plan(
+        tuple(described["features"]), resolved.functions, resolved.arguments, tuple(described["vocabulary"])
+    )
+    estimator = pickle.loads((folder / "model.pkl").read_bytes())
+    return Scorer(
+        estimator, resolved, described["vocabulary"], described["task"], described["classes"], described["threshold"]
+    )

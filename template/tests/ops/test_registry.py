@@ -1,0 +1,550 @@
+"""The record, and what follows from it, on a tiny project: a bare origin, a DVC remote, a model of two text files."""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "dvc.yaml").exists())
+OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
+MODULES = ("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch")
+registry: dict[str, Any] = {name: importlib.import_module(f"{OPS}.registry.{name}") for name in MODULES}
+record, storage, follow, window, mirror, cycle = (
+    registry[name] for name in MODULES if name in ("record", "storage", "follow", "window", "mirror", "cycle")
+)
+project: Any = importlib.import_module(f"{OPS}.project")
+git, promote, rollback = registry["git"].git, registry["promote"].promote, registry["promote"].rollback
+status, scratch = registry["status"].status, registry["scratch"].scratch
+look_up = registry["follow"].look_up
+ProjectError, digest, read_json = project.ProjectError, project.digest, project.read_json
+
+NAME = "tiny"
+FILES = {
+    "dvc.yaml": """
+stages:
+  train:
+    cmd: python train.py
+    params: [cycle.yaml: [until], params.yaml: [model]]
+    deps: [rows.csv, src/schema.py, train.py]
+    outs: [models/candidate]
+  gate:
+    cmd: python judge.py
+    params: [cycle.yaml: [champion], params.yaml: [gate]]
+    deps: [models/candidate]
+    outs:
+      - reports/metrics.json: {cache: false}
+      - reports/validate.json: {cache: false}
+      - reports/gate.json: {cache: false}
+artifacts:
+  tiny: {path: models/candidate, type: model}
+""",
+    "train.py": """
+from pathlib import Path
+folder = Path("models/candidate")
+folder.mkdir(parents=True)
+(folder / "MLmodel").write_text("flavors: {}")
+(folder / "model.txt").write_text(Path("params.yaml").read_text() + Path("rows.csv").read_text())
+""",
+    "judge.py": """
+import json
+from pathlib import Path
+from OPS import project
+from OPS.pipeline import gate
+root = Path.cwd()
+gain, opponent = project.params(root)["model"]["gain"], project.cycle(root)["champion"]
+found = {m: {"value": gain, "interval": [gain - 0.01, gain + 0.01]} for m in ("log_loss", "average_precision")}
+names = ["baseline.simple"] + (["champion"] if opponent else [])
+project.write_json(root / "reports/metrics.json", {
+    "rows": 900, "finite": True, "task": "binary", "slices": [], "opponent": opponent,
+    "model": project.digest(root / "models/candidate"), "periods": {"train": ["1"], "evaluation": ["2"]},
+    "values": {m: found for m in ("candidate", *names)}, "differences": {m: found for m in names},
+})
+project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
+    {"name": "data.rows", "verdict": "ok"}]})
+gate.main()
+""",
+    "src/schema.py": "ROW = 1\n",
+    "rows.csv": "1\n",
+    "params.yaml": "model: {gain: 0.1}\ngate: {}\n",
+    "cycle.yaml": "# the cycle\nuntil: '2'  # the last period\nchampion: null\nrelease: null\nage: 0\n",
+    ".gitignore": "/models\n/reports/gate.html\n/var\n/mlflow.db\n",
+    ".dvc/config": "[core]\n    remote = here\n    analytics = false\n['remote \"here\"']\n    url = ../../remote\n",
+    ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+}
+
+
+def run(folder: Path, *words: str) -> str:
+    """A command of the environment, as a user would type it."""
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def repro(folder: Path, *stages: str) -> None:
+    """`dvc repro`, without paying for a start of DVC each time."""
+    from dvc.repo import Repo
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with Repo(str(folder)) as repo:
+            repo.reproduce(list(stages), single_item=bool(stages))
+    finally:
+        os.chdir(before)
+
+
+def commit(folder: Path, text: str = "change") -> None:
+    """Commit and push everything."""
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "-m", text)
+    git(folder, "push", "--quiet", "-u", "origin", "main")
+
+
+def retrain(folder: Path, gain: float, *, close: str | None = None) -> None:
+    """Another candidate, compared with the present champion if the cycle is closed, committed and pushed."""
+    if close:
+        cycle.close(folder, close)
+    (folder / "params.yaml").write_text(f"model: {{gain: {gain}}}\ngate: {{}}\n")
+    run(folder, "dvc", "repro", "--quiet")
+    commit(folder)
+
+
+def clone(of: Path, name: str, *words: str) -> Path:
+    """Another machine."""
+    git(of.parent, "clone", "--quiet", *words, (of.parent / "origin.git").as_uri(), name)
+    for key, value in (("user.name", name.title()), ("user.email", f"{name}@example.org")):
+        git(of.parent / name, "config", key, value)
+    return of.parent / name
+
+
+def says(call: object, *arguments: object, **named: object) -> str:
+    """The sentence with which something is refused."""
+    with pytest.raises(ProjectError) as caught:
+        call(*arguments, **named)  # type: ignore[operator]
+    assert "Traceback" not in str(caught.value)
+    return str(caught.value)
+
+
+def champion(folder: Path) -> str | None:
+    """The version that holds the alias."""
+    held = record.champion(folder, "champion")
+    return held.to if held else None
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody's settings: no MLflow address, an own home, the package importable from anywhere."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith(("MLFLOW_", "MLOPS_", "GIT_", "DVC_", "GITHUB_"))]:
+        del os.environ[name]
+    source = str(PROJECT / "src")
+    os.environ |= {"PYTHONPATH": source, "HOME": str(tmp_path_factory.mktemp("home")), "DVC_NO_ANALYTICS": "1"}
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before["PATH"]])
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    with pytest.MonkeyPatch.context() as patched:  # the look-ups of the project itself are other tests' matter
+        patched.setattr(follow, "look_up", lambda root: (root / "var/online.db").write_text("fresh"))
+        yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def trained(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one candidate, committed and pushed; copied for each test."""
+    base = tmp_path_factory.mktemp("made")
+    git(base, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    git(base, "init", "--quiet", "--initial-branch=main", "ada")
+    for name, text in FILES.items():
+        (base / "ada" / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / "ada" / name).write_text(text.replace("OPS", OPS))
+    git(base / "ada", "remote", "add", "origin", "../origin.git")
+    for key, value in (("user.name", "Ada"), ("user.email", "ada@example.org")):
+        git(base / "ada", "config", key, value)
+    repro(base / "ada")
+    commit(base / "ada", "first")
+    return base
+
+
+@pytest.fixture(scope="module")
+def promoted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with v1.0.0 as champion."""
+    base = tmp_path_factory.mktemp("promoted") / "all"
+    shutil.copytree(trained, base)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mirror, "fill", lambda *_: "")
+        promote(base / "ada", reason="the first")
+    return base
+
+
+@pytest.fixture
+def ada(trained: Path, tmp_path: Path) -> Path:
+    """A project with a candidate and no champion."""
+    return Path(shutil.copytree(trained, tmp_path / "all")) / "ada"
+
+
+@pytest.fixture
+def reigning(promoted: Path, tmp_path: Path) -> Path:
+    """A project with a champion, and no MLflow yet."""
+    return Path(shutil.copytree(promoted, tmp_path / "all")) / "ada"
+
+
+@pytest.fixture(autouse=True)
+def known_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five periods, the contract and data.py of the project itself are not asked."""
+    monkeypatch.setattr(cycle, "periods", lambda: ["1", "2", "3", "4", "5"])
+
+
+@pytest.fixture
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests about something else: MLflow is left out."""
+    monkeypatch.setattr(mirror, "fill", lambda *_: "")
+
+
+def test_what_is_promoted_is_what_git_and_dvc_say(reigning: Path) -> None:
+    written = read_json(reigning / "var/champion.json")
+    model = reigning / "var/models" / written["fingerprint"]
+    assert digest(model) == written["digest"] == digest(reigning / "models/candidate")
+    assert written["report"]["verdict"] == "ok"
+    assert (reigning / "var/online.db").read_text() == "fresh"
+    run(reigning, "dvc", "artifacts", "get", ".", NAME, "--stage", "champion", "-o", "got")
+    assert digest(reigning / "got") == written["digest"]
+    assert git(reigning, "ls-remote", "--tags", "--refs", "origin").count("refs/tags/") == 2
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Path) -> None:
+    for gain, close in ((0.2, "2"), (0.3, "3")):
+        retrain(reigning, gain, close=close)
+        promote(reigning)
+    assert champion(reigning) == "v1.2.0"
+    assert "--reason" in says(rollback, reigning, "champion", " ")
+    rollback(reigning, reason="it was worse")
+    assert "was champion before" in says(promote, reigning)
+    promote(reigning, "champion", "the cause was elsewhere")
+    for expected in ("v1.1.0", "v1.0.0"):
+        rollback(reigning, "champion", "it was worse")
+        assert champion(reigning) == read_json(reigning / "var/champion.json")["release"] == expected
+    assert "nothing to go back to" in says(rollback, reigning, "champion", "again")
+    history = json.loads(run(reigning, "gto", "history", "--json"))
+    stages = [entry["version"] for entry in history if entry["event"] == "assignment"]
+    assert sorted(stages) == ["v1.0.0", "v1.0.0", "v1.1.0", "v1.1.0", "v1.1.0", "v1.2.0", "v1.2.0"]
+    run(reigning, "dvc", "artifacts", "get", ".", NAME, "--stage", "champion", "-o", "got")
+    assert digest(reigning / "got") == read_json(reigning / "var/champion.json")["digest"]
+
+
+def test_the_version_says_what_changed(reigning: Path) -> None:
+    first = record.read(reigning).releases[-1]
+    for name, expected in (("rows.csv", "v1.0.1"), ("train.py", "v1.1.0"), ("src/schema.py", "v2.0.0")):
+        (reigning / name).write_text((reigning / name).read_text() + "\n")
+        repro(reigning, "train")
+        assert record.next_version(reigning, first) == expected
+    assert record.next_version(reigning, None) == "v1.0.0"
+
+
+def test_everything_that_promote_demands(ada: Path) -> None:
+    (ada / "note.txt").write_text("x")
+    assert "Not committed: note.txt" in says(promote, ada)
+    git(ada, "add", "-A")
+    git(ada, "commit", "--quiet", "-m", "note")
+    assert "Run: git push" in says(promote, ada)
+    commit_text = (ada / "params.yaml").read_text()
+    (ada / "params.yaml").write_text(commit_text.replace("0.1", "0.11"))
+    commit(ada)
+    assert "dvc.lock does not agree with the tree: train must run" in says(promote, ada)
+    assert champion(ada) is None
+    retrain(ada, 0.12)
+    assert "no alias 'champoin'" in says(promote, ada, "champoin")
+    git(ada, "config", "--unset", "user.name")
+    assert "git does not know who you are" in says(promote, ada)
+    git(ada, "config", "user.name", "Ada")
+    git(ada, "remote", "set-url", "origin", "../nowhere.git")
+    assert "remote cannot be reached" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+def test_a_veto_is_a_veto(ada: Path) -> None:
+    retrain(ada, -0.2)
+    with pytest.raises(ProjectError, match=r"The gate says fail: gate\.baseline\.simple") as caught:
+        promote(ada)
+    assert caught.value.code == 3
+    told = json.loads((ada / "reports/gate.json").read_text())
+    for check in told["checks"]:
+        check["verdict"] = "ok"
+    (ada / "reports/gate.json").write_text(json.dumps(told))
+    run(ada, "dvc", "commit", "--force", "--quiet")
+    commit(ada)
+    assert "not what the gate says" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+def test_a_changed_or_absent_model_is_not_promoted(ada: Path) -> None:
+    model = ada / "models/candidate/model.txt"
+    text = model.read_text()
+    model.chmod(0o644)
+    model.write_text(text + "x")
+    assert "dvc.lock does not agree" in says(promote, ada)
+    shutil.rmtree(ada / "models")
+    assert "uv run dvc pull models/candidate" in says(promote, ada)
+
+
+def test_a_model_that_the_remote_cannot_get_is_not_promoted(ada: Path) -> None:
+    shutil.rmtree(ada / ".dvc/cache")
+    shutil.rmtree(ada.parent / "remote", ignore_errors=True)
+    assert "neither in the DVC cache nor in its remote" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+def test_an_opponent_that_is_not_champion_any_more_is_no_opponent(reigning: Path) -> None:
+    retrain(reigning, 0.2)
+    told = says(promote, reigning)
+    assert "compared with no champion, v1.0.0 is, by Ada" in told
+    assert "uv run mlops close 2" in told
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_aliases_are_passed_in_order(ada: Path) -> None:
+    text = "model: {gain: 0.1}\ngate: {}\npromote: {path: [staging, champion]}\n".replace("gain: 0.1", "gain: 0.10")
+    (ada / "params.yaml").write_text(text)
+    repro(ada)
+    commit(ada)
+    assert "comes after staging" in says(promote, ada, "champion")
+    promote(ada)
+    assert (champion(ada), (ada / "var/champion.json").exists()) == (None, False)
+    promote(ada)
+    assert champion(ada) == "v1.0.0"
+    assert "is champion since" in promote(ada)
+    assert [entry.number for entry in record.read(ada).assignments] == [1, 2]
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_of_two_who_promote_at_once_one_is_told_who_was_faster(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.push(ada, "models/candidate")
+    bob = clone(ada, "bob", "--depth", "1")
+    run(bob, "dvc", "pull", "--quiet")
+    settle = record.settle
+
+    def meanwhile(root: Path) -> None:
+        if root == bob and git(bob, "tag") and not git(ada, "tag"):
+            promote(ada)
+        settle(root)
+
+    monkeypatch.setattr(record, "settle", meanwhile)
+    told = says(promote, bob)
+    assert "Ada was faster: champion is v1.0.0" in told
+    assert git(bob, "for-each-ref", "refs/tags") == git(ada, "for-each-ref", "refs/tags")
+    assert "is champion since" in promote(bob)
+    assert read_json(bob / "var/champion.json") == read_json(ada / "var/champion.json")
+
+
+def test_a_protected_remote_leaves_nothing_half_written(ada: Path) -> None:
+    hook = ada.parent / "origin.git/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho tags are protected >&2\nexit 1\n")
+    hook.chmod(0o755)
+    assert "does not take the tags" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+STEPS = [
+    "storage.push",
+    "follow.fetch",
+    "gto.api.assign",
+    "record.settle",
+    "follow.serve",
+    "follow.write_json",
+    "mirror.fill",
+    "follow.look_up",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_promote_is_ended_by_the_next_one(ada: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    monkeypatch.setattr(mirror, "fill", lambda *_: "")
+    module, _, function = step.rpartition(".")
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.get(module) or importlib.import_module(module), function, killed)
+        with pytest.raises(KilledError):
+            promote(ada)
+    promote(ada)
+    assert champion(ada) == read_json(ada / "var/champion.json")["release"] == "v1.0.0"
+    assert (
+        len(git(ada, "ls-remote", "--tags", "--refs", "origin").splitlines()) == len(git(ada, "tag").splitlines()) == 2
+    )
+
+
+def test_neither_mlflow_nor_the_look_ups_hold_a_rollback_up(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("the warehouse is away")
+
+    def away(*_: object) -> None:
+        raise ProjectError("MLflow is away.")
+
+    monkeypatch.setattr(follow, "look_up", look_up)
+    monkeypatch.setattr(follow, "opened", broken)
+    monkeypatch.setattr(mirror, "fill", away)
+    told = promote(ada)
+    assert "MLflow does not show it yet" in told
+    assert "OSError: the warehouse is away" in told
+    assert champion(ada) == read_json(ada / "var/champion.json")["release"] == "v1.0.0"
+
+
+def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
+    bob = clone(reigning, "bob", "--depth", "1")
+    assert "v1.0.0" in follow.follow(bob)
+    assert read_json(bob / "var/champion.json") == read_json(reigning / "var/champion.json")
+    shutil.rmtree(bob / "var")
+    shutil.rmtree(bob / ".dvc/cache", ignore_errors=True)
+    (reigning.parent / "remote").rename(reigning.parent / "gone")
+    assert "neither here nor in the DVC remote" in says(follow.follow, bob)
+    assert not (bob / "var/champion.json").exists()
+
+
+def one_run_for_each_model(reigning: Path) -> None:
+    store = window.open_store(reigning)
+    first = window.upsert_run(
+        store, "f" * 64, {"a": 1}, {"m": 0.5}, {"verdict": "fail"}, {"model": reigning / "models/candidate"}
+    )
+    again = window.upsert_run(
+        store, "f" * 64, {"a": 2}, {"m": 0.6}, {"verdict": "ok"}, {"rows.csv": reigning / "rows.csv"}
+    )
+    found = store.get_run(first)
+    assert first == again
+    assert (found.data.params, found.data.metrics, found.data.tags["verdict"]) == ({"a": "1"}, {"m": 0.6}, "ok")
+    assert window.home(reigning / ".dvc/tmp/exps/tmp1") == reigning
+
+
+def test_mirror_fills_a_moved_a_deleted_and_a_fresh_store(reigning: Path) -> None:
+    def shown(root: Path) -> tuple[list[str], str]:
+        store = window.open_store(root)
+        versions = sorted(store.search_model_versions(f"name = '{NAME}'"), key=lambda v: int(v.version))
+        named = store.get_model_version_by_alias(NAME, "champion")
+        files = [entry.path for entry in store.list_artifacts(named.run_id, "model")]
+        assert files == ["model/MLmodel", "model/model.txt"]
+        assert str(root.resolve()) in store.get_experiment(store.experiment).artifact_location
+        return [version.tags["release"] for version in versions], named.tags["release"]
+
+    assert "1 versions added, 1 aliases set" in mirror.mirror(reigning)
+    assert "nothing was to be done" in mirror.mirror(reigning)
+    reigning = reigning.rename(reigning.with_name("moved"))
+    assert "1 versions added" in mirror.mirror(reigning)
+    assert (reigning / "var/aside").exists()
+    retrain(reigning, 0.2, close="2")
+    promote(reigning)
+    expected = (["v1.0.0", "v1.1.0"], "v1.1.0")
+    assert shown(reigning) == expected
+    store = window.open_store(reigning)
+    store.set_registered_model_alias(NAME, "champion", "1")
+    assert "Somebody moved champion by hand in MLflow, from v1.1.0 to v1.0.0" in mirror.mirror(reigning)
+    assert shown(reigning) == expected
+    bob = clone(reigning, "bob")
+    assert "2 versions added" in mirror.mirror(bob)
+    assert shown(bob) == expected
+    one_run_for_each_model(reigning)
+
+
+@pytest.mark.parametrize("damage", ["not a database", "half made"])
+def test_a_damaged_database_is_made_again(reigning: Path, damage: str) -> None:
+    if damage == "not a database":
+        (reigning / "mlflow.db").write_text(damage * 100)
+    if damage == "half made":
+        (reigning / "mlflow.db").touch()
+    assert "1 versions added, 1 aliases set" in mirror.mirror(reigning)
+
+
+def test_an_mlflow_server_that_is_away_is_said_in_a_sentence(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert "MLflow at http://127.0.0.1:9 does not work" in says(mirror.mirror, reigning)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
+
+
+def test_close_names_the_next_period_and_the_champion(reigning: Path) -> None:
+    held = record.champion(reigning, "champion")
+    assert held
+    assert "cycle goes until 3, against tiny@v1.0.0" in cycle.close(reigning)
+    lines = [
+        "# the cycle",
+        'until: "3"  # the last period',
+        f'champion: "{held.release.fingerprint}"',
+        'release: "v1.0.0"',
+        "age: 1",
+    ]
+    assert (reigning / "cycle.yaml").read_text().splitlines() == lines
+    assert "not committed" in says(cycle.close, reigning)
+    commit(reigning)
+    assert "no period '9'" in says(cycle.close, reigning, "9")
+    assert "2 is closed" in says(cycle.close, reigning, "2")
+    cycle.close(reigning, "5")
+    commit(reigning)
+    assert "There is no period after 5 yet" in says(cycle.close, reigning)
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_status_says_what_waits(ada: Path) -> None:
+    def waiting() -> list[str]:
+        return [line.split("  ")[0] for line in status(ada).partition("because\n")[2].splitlines()]
+
+    assert "nobody yet" in status(ada)
+    assert waiting() == ["uv run mlops promote", "uv run mlops close"]
+    promote(ada, reason="the first")
+    assert "by Ada: the first" in status(ada)
+    assert waiting() == ["uv run mlops close"]
+    (ada / "var/champion.json").unlink()
+    (ada / "params.yaml").write_text("model: {gain: 0.2}\ngate: {}\n")
+    assert waiting() == [
+        "uv run dvc repro",
+        "git add -A && git commit -m TEXT",
+        "uv run mlops follow",
+        "uv run mlops close",
+    ]
+    repro(ada)
+    git(ada, "commit", "--quiet", "-a", "-m", "other")
+    assert waiting()[:2] == ["git push", "uv run mlops close 2"]
+
+
+def test_without_git_there_is_one_sentence(ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(ada / ".git")
+    assert "not a git repository" in says(promote, ada)
+    git(ada, "init", "--quiet")
+    assert "There is no commit yet" in says(promote, ada)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "git is not installed" in says(promote, ada)
+
+
+def hashed(folder: Path) -> dict[str, str]:
+    """Every file with its mode and bytes; what readers touch (DVC's temporary files, git's index) is left out."""
+    skipped = ("/.dvc/tmp/", "/.git/index")
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and not any(part in path.as_posix() for part in skipped)
+    ]
+    return {str(path): f"{path.stat().st_mode} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
+
+
+def test_scratch_leaves_no_trace(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reigning / "mlflow.db").write_text("the team's")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    before, settings = hashed(reigning.parent), dict(os.environ)
+    with scratch(reigning) as copy:
+        assert os.environ["MLOPS_ROOT"] == str(copy)
+        assert "v1.0.0" in follow.follow(copy)
+        retrain(copy, 0.4, close="3")
+        promote(copy)
+        assert champion(copy) == "v1.1.0"
+        assert read_json(copy / "var/champion.json")["release"] == "v1.1.0"
+        assert (copy / "mlflow.db").exists()
+    assert not copy.exists()
+    assert dict(os.environ) == settings
+    assert hashed(reigning.parent) == before

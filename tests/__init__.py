@@ -1,0 +1,1 @@
+"""The tests of the template: they generate projects and run them."""

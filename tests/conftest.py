@@ -1,0 +1,41 @@
+"""Fixtures: the template as a release, a copy for each row of answers, and projects to run things in."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .projects import NOBODY, ROWS, Project, copy, environment, publish
+
+os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work tree as the newest release, with all earlier ones."""
+    return publish(tmp_path_factory.mktemp("template") / "copier-mlops")
+
+
+@pytest.fixture(scope="session", params=ROWS)
+def row(request: pytest.FixtureRequest) -> str:
+    """The name of a row of answers."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def rendered(template: Path, row: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh copy for each row, to look at only."""
+    return copy(template, tmp_path_factory.mktemp("rendered") / "late-flights", ROWS[row])
+
+
+@pytest.fixture(scope="session")
+def programs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of the environment that all projects share."""
+    return environment(copy(template, tmp_path_factory.mktemp("programs") / "late-flights") / "pyproject.toml")
+
+
+@pytest.fixture
+def project(template: Path, programs: Path, tmp_path: Path) -> Callable[..., Project]:
+    """`project(task=..., sample=..., ci=...)` makes a committed project to run commands in."""
+    return lambda **answers: Project(copy(template, tmp_path / "late-flights", answers), programs)

@@ -1,0 +1,135 @@
+"""The template as a release, projects made from it, and the one environment that they share."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import copier
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOW = "v999.0.0"  # the tag that the work tree gets in the tests' clone
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+NOBODY = {f"GIT_{role}_{key}": "nobody@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+SCRIPT = "#!{python}\nimport sys\nfrom late_flights.ops.cli import main\nsys.exit(main())\n"
+
+Answers = dict[str, str]
+ROWS: dict[str, Answers] = {  # every two answers meet in one row
+    "-".join(row): dict(zip(("task", "sample", "ci"), row, strict=True))
+    for row in [
+        ("binary", "flights", "github"),
+        ("binary", "none", "none"),
+        ("regression", "flights", "none"),
+        ("regression", "none", "github"),
+        ("multiclass", "flights", "github"),
+        ("multiclass", "none", "none"),
+    ]
+}
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints, run in a folder."""
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+def questions(copier_yml: str) -> dict[str, dict[str, Any]]:
+    """The questions of a copier.yml."""
+    return {name: body for name, body in yaml.safe_load(copier_yml).items() if not name.startswith("_")}
+
+
+def releases() -> dict[str, str]:
+    """Tag and commit of each release, newest first: the first commit whose changelog has its heading."""
+    found = {}
+    for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
+        if line.startswith("## "):
+            commits = git(ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md").split()
+            if commits:
+                found[f"v{line.removeprefix('## ').split()[0]}"] = commits[0]
+    return found
+
+
+def publish(folder: Path) -> Path:
+    """Clone the template, tag its releases, and commit the work tree as the newest."""
+    git(ROOT, "clone", "--quiet", "--no-checkout", str(ROOT), str(folder))
+    for tag, released in releases().items():
+        git(folder, "tag", "--force", tag, released)
+    git(ROOT, f"--git-dir={folder / '.git'}", "--work-tree=.", "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "The work tree")
+    git(folder, "tag", NOW)
+    git(folder, "reset", "--quiet", "--hard")
+    return folder
+
+
+def copy(template: Path, folder: Path, answers: Answers | None = None, tag: str = NOW) -> Path:
+    """Generate a project as `copier copy --defaults` does, and commit it."""
+    data = {"project": "late-flights", **(answers or {})}
+    copier.run_copy(str(template), folder, data=data, vcs_ref=tag, defaults=True, quiet=True)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    commit(folder, "Start")
+    return folder
+
+
+def update(folder: Path, **answers: str) -> None:
+    """Update a project as `copier update --defaults` does."""
+    copier.run_update(folder, data=answers, vcs_ref=NOW, defaults=True, quiet=True, overwrite=True)
+
+
+def paths(folder: Path) -> list[str]:
+    """All files of a project, ignored ones too, git's own not."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in files if path.parts[0] != ".git")
+
+
+def environment(pyproject: Path) -> Path:
+    """A project's dependencies without the project, installed once for all tests. Returns its folder of programs."""
+    read = tomllib.loads(pyproject.read_text())
+    wanted = [read["project"]["dependencies"], read["dependency-groups"], read["tool"]["uv"], sys.version_info[:2]]
+    home = ROOT / ".cache" / f"env-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}"
+    home.mkdir(parents=True, exist_ok=True)
+    programs = home / ".venv" / "bin"
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other worker waits here
+        if not (programs / "mlops").exists():
+            shutil.copy(pyproject, home)
+            words = [UV, "sync", "--quiet", "--no-install-project", "--python", sys.executable]
+            subprocess.run(words, cwd=home, check=True, env=clean())
+            (programs / "mlops").write_text(SCRIPT.format(python=programs / "python"))
+            (programs / "mlops").chmod(0o755)
+    return programs
+
+
+def clean() -> dict[str, str]:
+    """The variables of this process without those of the tests' own environment."""
+    unwanted = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
+    return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A generated project whose commands run in the shared environment, on its own sources."""
+
+    folder: Path
+    programs: Path
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What a command prints; its exit code must be `code`."""
+        path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
+        settings = clean() | NOBODY | {"PATH": path, "PYTHONPATH": str(self.folder / "src")}
+        words = (str(self.programs / words[0]) if (self.programs / words[0]).exists() else words[0], *words[1:])
+        done = subprocess.run(words, cwd=self.folder, env=settings, capture_output=True, text=True)
+        assert done.returncode == code, f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr

@@ -1,0 +1,47 @@
+"""What a fresh copy needs and what it gets: one real `uv sync`, and a serving environment that stays slim."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .projects import UV, Project, clean
+
+HEAVY = {"dvc", "evidently", "great-expectations", "matplotlib", "mlflow", "pandas", "pyarrow", "pytest"}
+
+
+@pytest.fixture
+def locked(project: Callable[..., Project]) -> Path:
+    """A project with a lock file: that of the shared environment, whose dependencies are the same."""
+    made = project()
+    shutil.copy(made.programs.parents[1] / "uv.lock", made.folder)
+    return made.folder
+
+
+def uv(folder: Path, *words: str) -> str:
+    done = subprocess.run([UV, *words], cwd=folder, env=clean(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_uv_sync_gives_the_project_and_its_command(locked: Path) -> None:
+    uv(locked, "sync", "--quiet", "--no-default-groups", "--group", "serve", "--group", "team-serve")
+    assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")
+
+
+def test_the_serving_environment_is_slim_and_sufficient(locked: Path) -> None:
+    groups = ["--no-default-groups", "--group", "serve", "--group", "team-serve"]
+    listed = uv(locked, "export", "--quiet", *groups, "--no-hashes", "--no-header", "--no-annotate")
+    assert not {line.split("=")[0] for line in listed.splitlines()} & HEAVY
+    uv(locked, "sync", "--quiet", *groups)
+    uv(locked, "run", "--no-sync", "python", "-c", "import late_flights.ops.serving.service")
+
+
+def test_dvc_works_without_dvc_init(project: Callable[..., Project]) -> None:
+    made = project()
+    assert "ingest" in made.run("dvc", "stage", "list")
+    assert "gate" in made.run("dvc", "status")
+    assert made.run("dvc", "config", "--local", "--list") == ""
+    assert made.run("git", "status", "--porcelain") == ""
