@@ -1,6 +1,7 @@
 """`make demo`: the sample project in demo/, from the copy to simulated months; started again, it does what is left."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,10 +31,26 @@ def main() -> int:
         done = logs / f"{number}-{words[1]}.txt"
         if not done.exists():
             run(why, UV, "run", "--quiet", *words, log=done)
+    print(summary(logs))
     print("\nOpen:", *(f"  demo/{page}" for page in PAGES if (DEMO / page).exists()), sep="\n")
     uv = "uv" if shutil.which("uv") else os.path.relpath(UV, DEMO)
     print(f"Go on: cd demo && {uv} run mlops up        Again from nothing: rm -r demo, then make demo")
     return 0
+
+
+def summary(logs: Path) -> str:
+    """What happened: a bad candidate refused, a bad deployment halted, the months played, the champion."""
+    names = ("2-prove.txt", "3-simulate.txt", "4-status.txt")
+    proofs, months, status = ((logs / name).read_text().splitlines() for name in names)
+    shown = {
+        "A bad candidate was refused": [line for line in proofs if line.startswith("caught  candidate")],
+        "A bad deployment was halted": [line for line in proofs if re.match("caught  (one byte|a service)", line)],
+        "All planted faults": [line for line in proofs if line.endswith(" s") and "escaped" in line],
+        "The months": months[next(n for n, line in enumerate(months) if line.startswith("period")) :],
+        "Now": status,
+    }
+    blocks = (f"\n{title}\n" + "\n".join(f"  {line}" for line in lines).rstrip() for title, lines in shown.items())
+    return "\n" + "=" * 72 + "".join(blocks)
 
 
 def run(why: str, *words: str, log: Path | None = None) -> None:

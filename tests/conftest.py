@@ -39,3 +39,9 @@ def programs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(template: Path, programs: Path, tmp_path: Path) -> Callable[..., Project]:
     """`project(task=..., sample=..., ci=...)` makes a committed project to run commands in."""
     return lambda **answers: Project(copy(template, tmp_path / "late-flights", answers), programs)
+
+
+@pytest.fixture(scope="session")
+def make(template: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
+    """`make(row)` makes a committed project with a row of answers, to run commands in."""
+    return lambda row: Project(copy(template, tmp_path_factory.mktemp(row) / "late-flights", ROWS[row]), programs)

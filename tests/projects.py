@@ -34,6 +34,10 @@ ROWS: dict[str, Answers] = {  # every two answers meet in one row
     ]
 }
 
+DEFAULT = "binary-flights-github"
+FLIGHTS = [row for row in ROWS if "flights" in row]
+STUBS = [row for row in ROWS if "none-" in row]
+
 
 def git(folder: Path, *words: str) -> str:
     """What git prints, run in a folder."""

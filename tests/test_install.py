@@ -45,3 +45,19 @@ def test_dvc_works_without_dvc_init(project: Callable[..., Project]) -> None:
     assert "gate" in made.run("dvc", "status")
     assert made.run("dvc", "config", "--local", "--list") == ""
     assert made.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_other_pythons_resolve_and_import(locked: Path, version: str) -> None:
+    python = interpreter(version)
+    uv(locked, "sync", "--quiet", "--python", python, "--no-compile-bytecode")
+    tools = "bentoml, dvc, evidently, great_expectations, gto, mlflow, sklearn, treelite"
+    uv(locked, "run", "--no-sync", "python", "-c", f"import {tools}, late_flights.ops.registry.promote")
+    assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")
+
+
+def interpreter(version: str) -> str:
+    """Where a Python lies, also one of pyenv that is not switched on."""
+    found = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), shutil.which(f"python{version}")]
+    assert found[0], f"Python {version} is needed for this test; install it."
+    return str(found[0])

@@ -135,3 +135,9 @@ def test_the_command_copies_without_trust_and_names_the_next_one(template: Path,
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     assert "cd late-flights && uv run mlops up" in done.stdout + done.stderr
+
+
+def test_no_column_of_the_sample_is_named_outside_of_the_four_files(rendered: Path) -> None:
+    columns = re.compile(r"\b(carrier|scheduled|visibility|wind_speed|wind|humid|precip|arr_delay)\b")
+    places = [*rendered.glob("src/*/ops/**/*"), rendered / "dvc.yaml", *rendered.glob(".github/**/*.yml")]
+    assert not [path for path in places if path.is_file() and columns.search(path.read_text())]

@@ -14,7 +14,7 @@ h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
 .badge{padding:.1rem .6rem;border-radius:1rem;color:#fff;font-size:.85rem;white-space:nowrap}
 .ok{background:#2e7d4f}.fail{background:#b3261e}.insufficient{background:#8a6d00}
 table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;
-vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600;color:#52606d}
+vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600;color:#52606d}
 img{max-width:100%;border:1px solid #dde3ea;border-radius:.4rem}figure{margin:1rem 0}figcaption{color:#52606d}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#52606d}dd{margin:0}
 """
@@ -39,6 +39,7 @@ def _cells(check: Check) -> list[str]:
     return [check.name, number(check.value), interval, number(check.limit), rows, note]
 
 
+NUMBER = ' class="n"'
 HEADINGS = ["check", "value", "interval", "limit", "rows", "evidence"]
 
 
@@ -65,18 +66,20 @@ def terminal(report: Report) -> str:
 
 
 def _html_table(checks: Iterable[Check]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in ["verdict", *HEADINGS])
+    head = "<th>verdict</th>" + "".join(f"<th{NUMBER if 1 <= i <= 4 else ''}>{h}</th>" for i, h in enumerate(HEADINGS))
     body = []
     for check in checks:
         cells = [escape(cell) for cell in _cells(check)]
-        tags = [f'<td class="n">{c}</td>' if 1 <= i <= 4 else f"<td>{c}</td>" for i, c in enumerate(cells)]
+        tags = [f"<td{NUMBER if 1 <= i <= 4 else ''}>{c}</td>" for i, c in enumerate(cells)]
         body.append(f'<tr><td><span class="badge {check.verdict}">{check.verdict}</span></td>{"".join(tags)}</tr>')
     return f"<table><tr>{head}</tr>{''.join(body)}</table>"
 
 
 def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:
     """One self-contained HTML page: opens offline, loads nothing, runs no script."""
-    facts = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>" for k, v in report.facts.items())
+    facts = "".join(
+        f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>" for k, v in report.facts.items() if v is not None
+    )
     figures = "".join(_figure(path) for path in pictures)
     drift = (
         f"<h2>Drift</h2><p>Asks for retraining, stops nothing.</p>{_html_table(report.drift)}" if report.drift else ""

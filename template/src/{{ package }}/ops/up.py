@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .project import PACKAGE, ProjectError, params, yours
@@ -94,13 +94,16 @@ def up(root: Path, *, serve: bool = True) -> int:
     print("\n# over HTTP; its log is var/serve.log\n$ uv run bentoml serve", flush=True)
     with served(root, PORT) as url:
         body = json.dumps({"rows": [example(root)]})
-        print(f"\nThe champion answers at {url}; its page is {url} and its numbers are at {url}/metrics. Try it:\n")
+        print(f"\nThe champion answers at {url} (a page to try it; {url}/metrics has its numbers). For example:\n")
         print(f"  curl -s {url}/predict -H 'Content-Type: application/json' -d '{body}'\n")
         print(json.dumps(ask(url, [example(root)])))
         print("\nIn another terminal: uv run mlops status; uv run mlops prove; uv run mlops simulate; uv run mlflow ui")
         print("Ctrl-C stops the service.", flush=True)
-        while True:
-            time.sleep(3600)
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+    print("\nThe service has stopped; start it again with: uv run bentoml serve")
+    return 0
 
 
 def example(root: Path) -> dict[str, object]:

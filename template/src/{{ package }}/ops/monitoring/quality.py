@@ -12,7 +12,7 @@ from ..verdict import Check, Verdict, not_below
 if TYPE_CHECKING:
     import pandas as pd
 
-FAIR = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "mean_absolute_error"}
+FAIR = {"binary": "roc_auc", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
 RESAMPLES = 200
 
 
@@ -48,12 +48,12 @@ def judge(
 ) -> Check:
     """`monitor.quality`: the loss against what the gate measured for this model, by its whole interval.
 
-    The metric must not move when only the share of outcomes moves: so roc_auc where there are two classes, not the
-    gate's average precision, which for an equally good model grows with that share (flights: 15 to 36 % a month).
-    log_loss for more classes and the absolute error for numbers do move with the outcomes, so a first fall of those
-    is a question, not an answer. An error has a unit, so its loss is a share of the gate's value. Where the champion's
-    record lacks the fair metric, the gate's own is used. It fails when the whole interval lies below the margin; not
-    required, for outcomes come late, and an interval astride the margin is no finding.
+    The metric must not move when only the share of outcomes moves: so roc_auc for classes, not the gate's average
+    precision, which for an equally good model grows with that share (flights: 15 to 36 % a month). The absolute error
+    of numbers does move with the outcomes, so its first fall is a question, not an answer. An error has a unit, so its
+    loss is a share of the gate's value. Where the champion's record lacks the fair metric, the gate's own is used. It
+    fails when the whole interval lies below the margin; not required, for outcomes come late, and an interval astride
+    the margin is no finding.
     """
     makers = metrics.named(contract.task)
     name = next((name for name in [FAIR[contract.task], *makers] if gate.get(name) is not None), None)

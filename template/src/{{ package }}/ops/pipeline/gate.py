@@ -19,7 +19,7 @@ from ..project import (
 from ..report import number, page, terminal
 from ..verdict import Check, Report, Verdict, not_below
 
-MAIN = {"binary": "average_precision", "multiclass": "log_loss", "regression": "mean_absolute_error"}
+MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
 
 
 def gate(

@@ -50,6 +50,19 @@ def roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
     return measure
 
 
+def macro_roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
+    """Mean ROC AUC of one class against the rest, for (n, c) scores; absent classes are left out."""
+    present = [place for place in range(scores.shape[1]) if (target == place).any()]
+    each = [roc_auc((target == place).astype(float), scores[:, place]) for place in present]
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        values = np.array([one(weights) for one in each])
+        known = np.isfinite(values)
+        return _divide(np.where(known, values, 0).sum(axis=0), known.sum(axis=0).astype(float))
+
+    return measure
+
+
 def _mean(losses: np.ndarray) -> Measure:
     losses = losses.astype(np.float64)
     return lambda weights: _divide(weights @ losses, weights.sum(axis=1, dtype=np.float64))
@@ -85,17 +98,17 @@ def root_mean_squared_error(target: np.ndarray, scores: np.ndarray) -> Measure:
     return lambda weights: np.sqrt(squared(weights))
 
 
-HIGHER_IS_BETTER = {"average_precision": True, "roc_auc": True, "log_loss": False, "accuracy": True}
+HIGHER_IS_BETTER = {"average_precision", "roc_auc", "macro_roc_auc", "accuracy"}
 METRICS: dict[str, list[Callable[[np.ndarray, np.ndarray], Measure]]] = {
     "binary": [average_precision, roc_auc, log_loss],
-    "multiclass": [log_loss, accuracy],
+    "multiclass": [macro_roc_auc, log_loss, accuracy],
     "regression": [mean_absolute_error, root_mean_squared_error],
 }
 
 
 def sign(metric: str) -> int:
     """1 if more is better, -1 if less is."""
-    return 1 if HIGHER_IS_BETTER.get(metric) else -1
+    return 1 if metric in HIGHER_IS_BETTER else -1
 
 
 def weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

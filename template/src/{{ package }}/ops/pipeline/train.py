@@ -70,7 +70,7 @@ def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict
     from sklearn.compose import make_column_transformer
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.linear_model import LogisticRegression, SGDRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -81,7 +81,8 @@ def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict
         (OneHotEncoder(handle_unknown="ignore", min_frequency=20), words),
     )
     if team.contract.task == "regression":
-        return {"trivial": DummyRegressor(strategy="median"), "simple": make_pipeline(shaped, Ridge())}
+        absolute = SGDRegressor(loss="epsilon_insensitive", epsilon=0, random_state=settings["train"]["seed"])
+        return {"trivial": DummyRegressor(strategy="median"), "simple": make_pipeline(shaped, absolute)}
     linear = LogisticRegression(max_iter=200, random_state=settings["train"]["seed"])
     return {"trivial": DummyClassifier(strategy="prior"), "simple": make_pipeline(shaped, linear)}
 

@@ -1,0 +1,71 @@
+"""What every row of answers gives: its tests pass, its task runs the loop, and a mistake is a sentence."""
+
+import shutil
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from .projects import DEFAULT, FLIGHTS, ROWS, STUBS, Project
+
+Make = Callable[[str], Project]
+
+
+@pytest.mark.parametrize("row", [row for row in FLIGHTS if row != DEFAULT])
+def test_other_tasks_run_the_whole_loop(make: Make, row: str) -> None:
+    project = make(row)
+    project.run("mlops", "up", "--no-serve")
+    assert " 0 escaped, 0 false alarms" in project.run("mlops", "prove", "--fast")
+    assert "2013-05  v1.0.0  3,000  0" in project.run("mlops", "simulate", "--periods", "1")
+
+
+@pytest.mark.parametrize("row", [DEFAULT, *(row for row in ROWS if row != DEFAULT)])
+def test_a_fresh_copy_passes_its_own_tests(make: Make, row: str) -> None:
+    assert " passed" in make(row).run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize("row", STUBS)
+def test_without_a_sample_the_pipeline_says_what_to_write(make: Make, row: str) -> None:
+    project = make(row)
+    printed = project.run("mlops", "up", "--no-serve", code=1)
+    assert "Write, in this order: schema.py, data.py, features.py, model.py" in printed and "Traceback" not in printed
+
+
+@pytest.fixture
+def fresh(make: Make) -> Project:
+    """A default project on which nothing has run yet."""
+    return make(DEFAULT)
+
+
+def misspelt(project: Project) -> None:
+    """A parameter that does not exist."""
+    (project.folder / "params.yaml").write_text("gate: {marign: 1}\n")
+
+
+WRONG: dict[str, tuple[Callable[[Project], object], list[str], int, str]] = {
+    "no git repository": (lambda p: shutil.rmtree(p.folder / ".git"), ["mlops", "status"], 1, "not a git repository"),
+    "no training yet": (lambda p: None, ["mlops", "promote"], 1, "uv run dvc repro"),
+    "a dirty tree": (lambda p: (p.folder / "README.md").write_text("x"), ["mlops", "promote"], 1, "git add -A"),
+    "no champion yet": (lambda p: None, ["mlops", "follow"], 4, "uv run mlops promote"),
+    "nothing in service": (lambda p: None, ["mlops", "monitor"], 4, "uv run mlops promote"),
+    "nothing to go back to": (lambda p: None, ["mlops", "rollback", "--reason", "x"], 1, "nothing to go back to"),
+    "an unknown verb": (lambda p: None, ["mlops", "prmote"], 2, "Did you mean 'promote'"),
+    "an unknown option": (lambda p: None, ["mlops", "status", "--fast"], 2, "mlops status --help"),
+    "a misspelt parameter": (misspelt, ["mlops", "status"], 1, "Did you mean 'margin'"),
+    "a file of outcomes that is not there": (lambda p: None, ["mlops", "outcomes", "none.csv"], 1, "none.csv"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_is_one_sentence_and_a_remedy(fresh: Project, name: str) -> None:
+    prepare, words, code, sentence = WRONG[name]
+    prepare(fresh)
+    printed = fresh.run(*words, code=code)
+    assert sentence in printed and "Traceback" not in printed
+
+
+def test_a_port_in_use_is_said_before_anything_runs(fresh: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 3000))
+        taken.listen()
+        assert "Port 3000 is in use" in fresh.run("mlops", "up", code=1)
