@@ -13,7 +13,7 @@ UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 STEPS = {  # what is shown, and the command; its output stays in demo/var/demo/
     "train, gate and release a first model": ["mlops", "up", "--no-serve"],
     "plant faults: a gate that was never seen to stop one does not count": ["mlops", "prove"],
-    "play four months: serve, watch, retrain, gate, follow": ["mlops", "simulate", "--periods", "4"],
+    "play three months: serve, watch, retrain, gate, follow": ["mlops", "simulate", "--periods", "3"],
     "who is champion, and why": ["mlops", "status"],
 }
 PAGES = ["reports/gate.html", "var/monitor/latest.html", "README.md"]

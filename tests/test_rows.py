@@ -69,3 +69,10 @@ def test_a_port_in_use_is_said_before_anything_runs(fresh: Project) -> None:
         taken.bind(("127.0.0.1", 3000))
         taken.listen()
         assert "Port 3000 is in use" in fresh.run("mlops", "up", code=1)
+
+
+def test_a_killed_run_is_ended_by_the_next(fresh: Project) -> None:
+    fresh.run("timeout", "--signal=KILL", "7", "dvc", "repro", code=-9)
+    assert not (fresh.folder / "reports/gate.json").exists()
+    fresh.run("mlops", "up", "--no-serve")
+    assert "v1.0.0" in fresh.run("mlops", "status")

@@ -1,8 +1,9 @@
 """The one renderer of reports: a table for the terminal, a page for people. JSON is `Report.to_dict`."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from .verdict import Check, Report, Verdict
@@ -52,15 +53,28 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def terminal(report: Report) -> str:
-    """The report for a terminal: failures first, then what could not be judged, then the rest."""
+def worst_first(checks: Iterable[Check]) -> list[Check]:
+    """Failures, then what could not be judged, then the rest, each in its order."""
     order = [Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.OK]
-    checks = sorted(report.checks, key=lambda check: order.index(check.verdict))
+    return sorted(checks, key=lambda check: order.index(check.verdict))
+
+
+def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
+    """Lines of the terminal's table; more than four good checks of one family are one line."""
+    for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, check.name.rpartition(".")[0])):
+        members = list(group)
+        if verdict is Verdict.OK and len(members) > 4:
+            yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks"]
+        else:
+            yield from ([MARKS[verdict], *_cells(check)] for check in members)
+
+
+def terminal(report: Report) -> str:
+    """The report for a terminal, worst first."""
     lines = [report.title, ""]
-    lines.append(
-        table(["verdict", *HEADINGS], [[MARKS[c.verdict], *_cells(c)] for c in checks]) if checks else "no checks ran"
-    )
-    if moved := [check.name.removeprefix("drift.") for check in report.drift if check.verdict is Verdict.FAIL]:
+    told = list(_told(worst_first(report.checks)))
+    lines.append(table(["verdict", *HEADINGS], told) if told else "no checks ran")
+    if moved := [check.name.rpartition(".")[2] for check in report.drift if check.verdict is Verdict.FAIL]:
         lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
     return "\n".join([*lines, "", f"verdict: {MARKS[report.verdict]}"])
 
@@ -68,7 +82,7 @@ def terminal(report: Report) -> str:
 def _html_table(checks: Iterable[Check]) -> str:
     head = "<th>verdict</th>" + "".join(f"<th{NUMBER if 1 <= i <= 4 else ''}>{h}</th>" for i, h in enumerate(HEADINGS))
     body = []
-    for check in checks:
+    for check in worst_first(checks):
         cells = [escape(cell) for cell in _cells(check)]
         tags = [f"<td{NUMBER if 1 <= i <= 4 else ''}>{c}</td>" for i, c in enumerate(cells)]
         body.append(f'<tr><td><span class="badge {check.verdict}">{check.verdict}</span></td>{"".join(tags)}</tr>')

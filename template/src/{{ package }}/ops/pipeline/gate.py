@@ -32,29 +32,23 @@ def gate(
     Raises: ProjectError for an unknown metric.
     """
     metric = _metric(measured, limits["metric"])
-    rows = measured["rows"]
+    rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
     checks = [
-        Check(
-            "gate.data", data.verdict, str(data.verdict), "ok", evidence="the data that it was trained and measured on"
-        ),
-        Check(
-            "gate.finite",
-            Verdict.OK if measured["finite"] else Verdict.FAIL,
-            rows=rows,
-            evidence="every score is a number",
-        ),
+        Check("gate.data", data.verdict, str(data.verdict), "ok", evidence="what it was trained and measured on"),
+        Check("gate.finite", finite, rows=rows, evidence="every score is a number"),
     ]
-    for name in (name for name in sorted(measured["differences"]) if name.startswith("baseline.")):
-        settings = {
-            "required": name == "baseline.trivial",
-            "evidence": "better" if name == "baseline.trivial" else "not worse",
-        }
-        checks.append(_compare(f"gate.{name}", measured["differences"][name][metric], 0.0, rows, **settings))
+    for name, told, required in (("trivial", "better", True), ("simple", "not worse", False)):
+        if difference := measured["differences"].get(f"baseline.{name}"):
+            told = f"{told} than the {name} baseline"
+            checks.append(
+                _compare(f"gate.baseline.{name}", difference[metric], 0.0, rows, required=required, evidence=told)
+            )
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
-        checks.append(_compare("gate.champion", difference, -limits["margin"], rows, evidence="not worse"))
-        checks.append(_better(difference, limits, rows, age))
-        checks += [_slice(part, metric, limits) for part in measured["slices"]]
+        margin = limits["margin"] * _unit(measured["task"], measured["values"]["champion"][metric])
+        checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
+        checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
+        checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
@@ -95,25 +89,29 @@ def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _better(difference: Mapping[str, Any], limits: Mapping[str, Any], rows: int, age: int) -> Check:
+def _unit(task: str, champion: Mapping[str, Any]) -> float:
+    """What margins count in: an error has the outcome's unit, so they are shares of the champion's error."""
+    return abs(champion["value"] or 0.0) if task == "regression" else 1.0
+
+
+def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int) -> Check:
     """Better by more than a hair: interval above zero, gain above the margin. An old champion need not lose."""
-    value, margin, interval = difference["value"], limits["margin"], _interval(difference)
-    old = age >= limits["max_age_periods"]
+    value, interval, old = difference["value"], _interval(difference), age >= most
     verdict = Verdict.INSUFFICIENT
     if interval and ((interval[0] >= 0 and value >= margin) or (old and interval[0] >= -margin)):
         verdict = Verdict.OK
     elif interval and interval[1] < (-margin if old else margin):
         verdict = Verdict.FAIL
-    evidence = f"better, or not worse and the champion {limits['max_age_periods']} periods old (it is {age})"
+    evidence = f"better, or not worse and the champion {most} periods old (it is {age})"
     return Check("gate.better", verdict, value, margin, interval, rows, evidence=evidence)
 
 
-def _slice(part: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) -> Check:
+def _slice(part: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
     name = f"gate.slice.{part['column']}={part['value']}"
     new, old = (number(part[model][metric]["value"]) for model in ("candidate", "champion"))
-    evidence = f"{new} (champion: {old})"
-    settings = {"least": limits["slice_min_rows"], "required": False, "evidence": evidence}
-    return _compare(name, part["difference"][metric], -limits["slice_margin"], part["rows"], **settings)
+    margin = limits["slice_margin"] * _unit(task, part["champion"][metric])
+    settings = {"least": limits["slice_min_rows"], "required": False, "evidence": f"{new} (champion: {old})"}
+    return _compare(name, part["difference"][metric], -margin, part["rows"], **settings)
 
 
 def decide(root: Path) -> Report:
