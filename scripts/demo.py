@@ -16,7 +16,7 @@ STEPS = {  # what is shown, and the command; its output stays in demo/var/demo/
     "play three months: serve, watch, retrain, gate, follow": ["mlops", "simulate", "--periods", "3"],
     "who is champion, and why": ["mlops", "status"],
 }
-PAGES = ["reports/gate.html", "var/monitor/latest.html", "README.md"]
+PAGES = ["reports/gate.html", "var/simulate/gate.html", "var/simulate/monitor.html", "README.md"]
 
 
 def main() -> int:

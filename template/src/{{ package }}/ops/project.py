@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -122,37 +122,50 @@ def cycle(root: Path) -> dict[str, Any]:
     return {**stored, "until": None if stored["until"] is None else str(stored["until"])}
 
 
-@dataclass(frozen=True)
 class Yours:
-    """The team's four files."""
+    """The team's four files, each imported when it is first needed.
 
-    contract: "Contract"
-    data: ModuleType
-    features: ModuleType
-    model: ModuleType
+    Raises: ProjectError if a file cannot be imported, with file and reason.
+    """
+
+    @cached_property
+    def contract(self) -> "Contract":
+        """`contract` of schema.py."""
+        found: Contract | None = getattr(_imported("schema"), "contract", None)
+        if found is None:
+            raise ProjectError(
+                f"src/{PACKAGE}/schema.py does not define `contract`.", "See docs/handbook.md, The contract."
+            )
+        return found
+
+    @cached_property
+    def data(self) -> ModuleType:
+        """data.py."""
+        return _imported("data")
+
+    @cached_property
+    def features(self) -> ModuleType:
+        """features.py."""
+        return _imported("features")
+
+    @cached_property
+    def model(self) -> ModuleType:
+        """model.py."""
+        return _imported("model")
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    except ProjectError:
+        raise
+    except Exception as error:
+        raise ProjectError(f"src/{PACKAGE}/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def yours() -> Yours:
-    """Import the four files.
-
-    Raises: ProjectError if one of them cannot be imported, with file and reason.
-    """
-    modules = {}
-    for name in ("schema", "data", "features", "model"):
-        try:
-            modules[name] = importlib.import_module(f"{PACKAGE}.{name}")
-        except ProjectError:
-            raise
-        except Exception as error:
-            raise ProjectError(
-                f"src/{PACKAGE}/{name}.py cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-    contract = getattr(modules["schema"], "contract", None)
-    if contract is None:
-        raise ProjectError(
-            f"src/{PACKAGE}/schema.py does not define `contract`.", "See docs/handbook.md, The contract."
-        )
-    return Yours(contract, modules["data"], modules["features"], modules["model"])
+    """The team's four files."""
+    return Yours()
 
 
 def custom(name: str) -> ModuleType | None:

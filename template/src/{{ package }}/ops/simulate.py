@@ -5,6 +5,7 @@ the service follows. The team's tree, tags, stores and remote are not touched.
 """
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -45,8 +46,16 @@ def simulate(root: Path, periods: int) -> int:
                 lines.append(_play(work, team, period, url))
                 print("  " + "  ".join(lines[-1]), flush=True)
         print("\n" + table(HEADINGS, lines))
-        print("\n" + _run(work, "gto", "history"))
+        pages = _keep(work, root / "var" / "simulate")
+        print("\nthe last pages: " + ", ".join(str(page.relative_to(root)) for page in pages))
     return 0
+
+
+def _keep(work: Path, folder: Path) -> list[Path]:
+    """Copy the pages that people look at out of the clone, before it is gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {"gate.html": work / "reports" / "gate.html", "monitor.html": work / "var" / "monitor" / "latest.html"}
+    return [Path(shutil.copy(page, folder / name)) for name, page in pages.items() if page.exists()]
 
 
 def _first_champion(work: Path) -> None:

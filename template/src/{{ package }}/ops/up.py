@@ -18,7 +18,7 @@ from .scoring import REFERENCE
 
 PORT = 3000
 START_SECONDS = 120
-TOOLS = {"dvc": "dvc", "bentoml": "bentoml", "gto": "gto.cli", "mlops": f"{__package__}.cli"}
+TOOLS = {"dvc": "dvc", "bentoml": "bentoml", "mlops": f"{__package__}.cli"}
 
 
 def step(root: Path, why: str, *words: str, quiet: bool = False) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-CHUNK = 50
+MOST, CELLS = 50, 300_000  # resamples in a chunk, and its numbers: what fits a processor's cache is four times faster
 TINY = 1e-15
 
 Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
@@ -65,7 +65,7 @@ def macro_roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
 
 def _mean(losses: np.ndarray) -> Measure:
     losses = losses.astype(np.float64)
-    return lambda weights: _divide(weights @ losses, weights.sum(axis=1, dtype=np.float64))
+    return lambda weights: _divide(np.einsum("ij,j->i", weights, losses), weights.sum(axis=1, dtype=np.float64))
 
 
 def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -115,8 +115,9 @@ def weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Chunks of (b, rows) float32 weights; the very first row is the sample as it is."""
     rng = np.random.default_rng(seed)
     yield np.ones((1, rows), np.float32)
-    for start in range(0, resamples, CHUNK):
-        yield rng.poisson(1, (min(CHUNK, resamples - start), rows)).astype(np.float32)
+    size = min(MOST, max(1, CELLS // max(rows, 1)))
+    for start in range(0, resamples, size):
+        yield rng.poisson(1, (min(size, resamples - start), rows)).astype(np.float32)
 
 
 @dataclass

@@ -1,10 +1,9 @@
 """What a planted fault is: a few lines beside the name of the check that must catch it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -123,10 +122,6 @@ class Bench:
     def request_rows(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """Only what data.py would deliver: request and outcome."""
         return rows[[*self.contract.request_columns, self.contract.outcome.name]]
-
-    def with_features(self, module: ModuleType) -> Yours:
-        """The team's files with another features module."""
-        return replace(self.team, features=module)
 
 
 def outcome(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
