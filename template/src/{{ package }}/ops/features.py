@@ -44,7 +44,10 @@ class Plan:
         """
         known = dict(arrays)
         for name, function in self.functions.items():
-            known[name] = function(*(known[argument] for argument in self.arguments[name]))
+            try:
+                known[name] = function(*(known[argument] for argument in self.arguments[name]))
+            except Exception as error:
+                raise ProjectError(f"features.py: {name} failed: {type(error).__name__}: {error}") from error
         rows = len(next(iter(arrays.values())))
         for name in self.names:
             if np.shape(known[name]) != (rows,):
@@ -72,7 +75,10 @@ def encode(features: Arrays, names: Sequence[str], vocabulary: Mapping[str, Sequ
             places = {word: float(code) for code, word in enumerate(vocabulary[name])}
             matrix[:, place] = [places.get(word, np.nan) for word in features[name]]
         else:
-            matrix[:, place] = features[name]
+            try:
+                matrix[:, place] = features[name]
+            except ValueError:
+                raise ProjectError(f"features.py: {name} gives words; only columns in AS_IS may.") from None
     return matrix
 
 

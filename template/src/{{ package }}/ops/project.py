@@ -21,6 +21,7 @@ import yaml
 if TYPE_CHECKING:
     from .contract import Contract
 
+AT_LEAST_ONE = {("train", "periods"), ("train", "max_rows"), ("evaluate", "resamples"), ("serve", "max_rows")}
 PACKAGE = __package__.partition(".")[0]
 SETTINGS = {
     "BENTOML_DO_NOT_TRACK": "True",
@@ -47,7 +48,7 @@ def quiet_tools() -> None:
 
 
 def find_root() -> Path:
-    """The project's folder: `MLOPS_ROOT`, else the first folder upwards that holds `dvc.yaml` and `cycle.yaml`.
+    """The project's folder: `MLOPS_ROOT`, else the first one upwards that holds `dvc.yaml` and its companions.
 
     Raises: ProjectError outside of a project.
     """
@@ -55,7 +56,9 @@ def find_root() -> Path:
         return Path(named).resolve()
     here = Path.cwd().resolve()
     for folder in [here, *here.parents]:
-        if (folder / "dvc.yaml").exists() and (folder / "cycle.yaml").exists():
+        if (folder / "dvc.yaml").exists() and any(
+            (folder / name).exists() for name in ("cycle.yaml", "pyproject.toml")
+        ):
             return folder
     raise ProjectError(f"{here} is not inside a project.", "Change into the folder that holds dvc.yaml and cycle.yaml.")
 
@@ -102,9 +105,13 @@ def _override(known: dict[str, Any], section: str, name: str, value: Any) -> Non
     if name not in known:
         raise ProjectError(f"params.yaml: {section}.{name} is not a parameter.", nearest(str(name), known))
     default = known[name]
-    kinds = (int, float) if isinstance(default, int | float) and not isinstance(default, bool) else type(default)
+    kinds = (int, float) if isinstance(default, float) else type(default)
     if default is not None and (not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)):
         raise ProjectError(f"params.yaml: {section}.{name} is {value!r}, but {type(default).__name__} is expected.")
+    if isinstance(value, int | float) and value < 0:
+        raise ProjectError(f"params.yaml: {section}.{name} is {value}, but must not be negative.")
+    if (section, name) in AT_LEAST_ONE and value < 1:
+        raise ProjectError(f"params.yaml: {section}.{name} is {value}, but at least 1 is needed.")
     known[name] = value
 
 
@@ -171,7 +178,12 @@ def yours() -> Yours:
 def custom(name: str) -> ModuleType | None:
     """The team's own `custom/<name>.py`, or None if there is none; an error inside of it is not swallowed."""
     full = f"{PACKAGE}.custom.{name}"
-    return importlib.import_module(full) if importlib.util.find_spec(full) else None
+    if not importlib.util.find_spec(full):
+        return None
+    try:
+        return importlib.import_module(full)
+    except Exception as error:
+        raise ProjectError(f"custom/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -189,10 +201,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, Any]:
     """Parsed JSON. Raises: ProjectError if absent or half-written."""
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        state = "missing" if isinstance(error, FileNotFoundError) else "damaged"
-        raise ProjectError(f"{path.name} is {state}.", remedy) from None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path.name} is missing.", remedy) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise ProjectError(f"{path.name} is damaged.", remedy)
     return stored
 
 

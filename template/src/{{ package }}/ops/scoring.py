@@ -75,7 +75,12 @@ def fit(
         raise ProjectError(
             f"model.py: build() refused the parameters: {error}", "See section model of params.yaml."
         ) from None
-    estimator.fit(matrix, target)
+    if infinite := [name for name, column in zip(features.names, matrix.T, strict=True) if np.isinf(column).any()]:
+        raise ProjectError(f"features.py: {infinite[0]} gives infinite values.")
+    try:
+        estimator.fit(matrix, target)
+    except ValueError as error:
+        raise ProjectError(f"model.py: fit() refused: {error}", "See section model of params.yaml.") from error
     return Scorer(estimator, features, vocabulary, contract.task, contract.classes, params["train"]["threshold"])
 
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from .project import ProjectError
+
 
 class Verdict(StrEnum):
     """Three values, because "could not tell" must never be read as "passed"."""
@@ -123,6 +125,11 @@ class Report:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Report":
-        """Read back what `to_dict` wrote; the stored verdict is not believed."""
-        checks, drift = ([Check.from_dict(check) for check in stored[part]] for part in ("checks", "drift"))
-        return cls(stored["title"], checks, dict(stored["facts"]), drift)
+        """Read back what `to_dict` wrote; the stored verdict is not believed. Raises: ProjectError for no report."""
+        try:
+            checks, drift = ([Check.from_dict(check) for check in stored[part]] for part in ("checks", "drift"))
+            return cls(stored["title"], checks, dict(stored["facts"]), drift)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProjectError(
+                f"A stored report is damaged ({error!r}).", "Make it again: uv run dvc repro --force gate"
+            ) from None

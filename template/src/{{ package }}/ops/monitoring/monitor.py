@@ -115,7 +115,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
     pointer = root / "var/champion.json"
     if not pointer.exists():
         raise ProjectError("No model is in service here.", "Run: uv run mlops promote, or uv run mlops follow", code=4)
-    champion = read_json(pointer)
+    champion = read_json(pointer, "Run: uv run mlops follow")
     folder = root / "var/models" / champion["fingerprint"]
     scorer = load(folder, team.contract, team.features, champion["digest"])
     every = log.read(root, time.time() - DAYS * 86_400 if since is None else since)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..contract import Contract
 from ..project import ProjectError, command_line, cycle, digest, find_root, params, read_json, write_json, yours
+from ..report import number
 from ..scoring import Scorer, load
 from . import metrics
 from .gate import MAIN
@@ -129,7 +130,7 @@ def main() -> int:
 
     draw(root / "reports" / "pictures", team.contract, rows, scores, measured)
     main_metric = MAIN[team.contract.task]
-    line = ", ".join(f"{m} {measured['values'][m][main_metric]['value']:.4f}" for m in scores)
+    line = ", ".join(f"{m} {number(measured['values'][m][main_metric]['value']) or '?'}" for m in scores)
     print(f"evaluate: {len(rows):,} rows of {', '.join(facts['periods']['evaluation'])}; {main_metric}: {line}")
     return 0
 

@@ -124,7 +124,10 @@ def decide(root: Path) -> Report:
     now = cycle(root)
     report = gate(measured, data, params(root)["gate"], now["age"], now["release"])
     if own := custom("gate"):
-        report.checks += own.checks(measured)
+        try:
+            report.checks += own.checks(measured)
+        except Exception as error:
+            raise ProjectError(f"custom/gate.py: checks() failed: {type(error).__name__}: {error}") from error
     return report
 
 

@@ -27,6 +27,10 @@ def _fetch(data: ModuleType, contract: Contract, period: str, folder: Path) -> N
         tables = {look.name: data.lookup(look.name, period) for look in contract.lookups}
         tables[on_disk.ROWS] = data.read(period)
         for name, frame in tables.items():
+            if not hasattr(frame, "to_parquet"):
+                raise ProjectError(
+                    f"data.py gave {type(frame).__name__} for {name} of {period}; a DataFrame is needed."
+                )
             on_disk.write(frame, folder / f"{name}.parquet")
     except ProjectError:
         raise

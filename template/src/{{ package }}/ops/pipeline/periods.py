@@ -20,12 +20,24 @@ def folder(root: Path, step: str, period: str) -> Path:
     return root / "data" / step / f"period={period}"
 
 
+def names(data: ModuleType) -> list[str]:
+    """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
+    try:
+        return [str(period) for period in data.periods()]
+    except ProjectError:
+        raise
+    except Exception as error:
+        raise ProjectError(
+            f"data.py cannot name its periods: {type(error).__name__}: {error}", "See periods()."
+        ) from error
+
+
 def closed(data: ModuleType, until: str | None) -> list[str]:
     """The periods of data.py up to and with `until`, oldest first.
 
     Raises: ProjectError if no period is closed yet or data.py does not know it.
     """
-    known = [str(period) for period in data.periods()]
+    known = names(data)
     if until is None:
         raise ProjectError("No period is closed yet.", "Run: uv run mlops close")
     if until not in known:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import lookups
 from ..contract import Contract
 from ..features import Plan, plan
-from ..project import Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
+from ..project import ProjectError, Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
 from ..scoring import REFERENCE, Scorer, fit, save
 from . import periods as on_disk
 
@@ -54,7 +54,28 @@ def split(
             share < settings["holdout_share"] + settings["evaluation_share"]
         )
         evaluation, rows, held = rows[evaluates], rows[~evaluates], held[~evaluates]
-    return {"train": rows[~held], "evaluation": evaluation, "holdout": rows[held]}
+    parts = {"train": rows[~held], "evaluation": evaluation, "holdout": rows[held]}
+    apart(contract, parts["train"], parts["evaluation"])
+    return parts
+
+
+def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
+    """Nothing that is evaluated on was trained on, and it is newer.
+
+    Raises: ProjectError `train.leak` if keys stand in both parts, or if evaluation does not lie after training.
+    """
+    import pandas as pd
+
+    remedy = "Look at read() in data.py; delete data/raw/period=... of the wrong period; then: uv run dvc repro"
+    if contract.key:
+        keys = (pd.MultiIndex.from_frame(part[list(contract.key)]) for part in (train, evaluation))
+        if both := int(next(keys).isin(next(keys)).sum()):
+            raise ProjectError(f"train.leak: {both:,} rows to train on are among the rows to evaluate on.", remedy)
+    if contract.time and len(train) and len(evaluation):
+        last, middle = train[contract.time].max(), evaluation[contract.time].median()
+        if middle <= last:
+            told = f"train.leak: the rows to evaluate on (half of them before {middle}) do not follow those to train on"
+            raise ProjectError(f"{told} (until {last}).", remedy)
 
 
 def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":

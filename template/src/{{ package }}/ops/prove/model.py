@@ -8,7 +8,7 @@ import numpy as np
 from ..features import plan
 from ..pipeline.evaluate import measure, slices
 from ..pipeline.gate import gate
-from ..pipeline.train import train
+from ..pipeline.train import apart, train
 from ..scoring import Scorer
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy, scrambled
@@ -127,6 +127,15 @@ def _inverted(scores: np.ndarray) -> np.ndarray:
     order = np.argsort(scores)
     worse[order] = scores[order][::-1]
     return worse
+
+
+@fault("a period is delivered again under the next name", caught_by="train.leak", row="Model 1")
+def leaked(bench: Bench) -> Report:
+    """The rows to evaluate on were trained on: a WHERE is missing in the query."""
+    if not bench.contract.key and not bench.contract.time:
+        raise NotApplicable("without a key and a time no leak can be seen")
+    apart(bench.contract, *bench.halves[:1] * 2)
+    return Report("train", [Check("train.leak", Verdict.OK)])
 
 
 @fault("a forbidden column among the features", caught_by="features.forbidden", row="Data 4")

@@ -1,25 +1,20 @@
 """Open the next cycle: which period is the last, and which champion has to be beaten."""
 
-import importlib
 import json
 import re
 from pathlib import Path
 
 import yaml
 
-from ..project import PACKAGE, ProjectError, nearest, params, read_yaml, write_text
+from ..pipeline.periods import names
+from ..project import ProjectError, nearest, params, read_yaml, write_text, yours
 from .git import changes
 from .record import Assignment, champion, freshen, show
 
 
 def periods() -> list[str]:
-    """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
-    try:
-        return [str(period) for period in importlib.import_module(f"{PACKAGE}.data").periods()]
-    except ProjectError:
-        raise
-    except Exception as error:
-        raise ProjectError(f"src/{PACKAGE}/data.py cannot name its periods: {type(error).__name__}: {error}") from error
+    """The team's periods, oldest first."""
+    return names(yours().data)
 
 
 def following(root: Path, until: str | None, known: list[str]) -> str | None:

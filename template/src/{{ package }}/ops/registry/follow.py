@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
@@ -9,7 +10,7 @@ from ..scoring import IGNORED
 from . import storage
 from .record import Assignment, Record, Release, artifact, freshen, read, show
 
-CHAMPION = Path("var/champion.json")
+CHAMPION, STORE = Path("var/champion.json"), Path("var/online.db")
 
 
 def fetch(root: Path, release: Release) -> Path:
@@ -45,9 +46,12 @@ def behind(root: Path, record: Record) -> Assignment | None:
     held = record.holder(params(root)["serve"]["alias"])
     if held is None:
         return None
-    known = read_json(root / CHAMPION) if (root / CHAMPION).exists() else {}
+    known = {}
+    with suppress(ProjectError):  # what is missing or damaged is written again
+        known = read_json(root / CHAMPION)
     same = (known.get("fingerprint"), known.get("since")) == (held.release.fingerprint, held.when.isoformat())
-    return None if same else held
+    there = (root / "var" / "models" / held.release.fingerprint).exists() and (root / STORE).exists()
+    return None if same and there else held
 
 
 def serve(root: Path, record: Record) -> str:

@@ -12,6 +12,7 @@ from ..verdict import Report, Verdict
 from . import follow, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
 from .record import Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
+from .window import alone
 
 REPRO = "Run: uv run dvc repro, and commit"
 
@@ -39,6 +40,7 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
     if release and (held := record.holder(chosen)) and held.release == release:
+        storage.push(root, artifact(root)[1])
         return _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
     if release and alias is None and had(record, release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
@@ -49,7 +51,8 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
     follow.fetch(root, release)
-    write(root, record, release, chosen, reason)
+    with alone(root, "record"):
+        write(root, record, release, chosen, reason)
     return _publish(root, f"{release.tag} is {chosen} now.")
 
 
@@ -72,7 +75,8 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
         raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
     follow.fetch(root, stack[-2])
-    write(root, record, stack[-2], alias, reason)
+    with alone(root, "record"):
+        write(root, record, stack[-2], alias, reason)
     return _publish(root, f"{stack[-2].tag} is {alias} again, instead of {stack[-1].version}.")
 
 

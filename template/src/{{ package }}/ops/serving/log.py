@@ -109,10 +109,13 @@ def read(root: Path, since: float | None = None) -> "pd.DataFrame":
     contract = yours().contract
     frames = []
     for path in sorted((root / FOLDER).glob("*.db")):
-        with closing(sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)) as database:
-            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
-                sql = "SELECT * FROM predictions WHERE at >= ?"
-                frames.append(pd.read_sql_query(sql, database, params=(since or 0.0,)))
+        try:
+            with closing(sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)) as database:
+                if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
+                    sql = "SELECT * FROM predictions WHERE at >= ?"
+                    frames.append(pd.read_sql_query(sql, database, params=(since or 0.0,)))
+        except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
+            raise ProjectError(f"{path.name} of the prediction log cannot be read: {error}", "Move it away.") from error
     filled = [frame for frame in frames if len(frame)]
     if not filled:
         return frames[0] if frames else pd.DataFrame(columns=list(types(contract, [])))
