@@ -129,11 +129,24 @@ class Project:
     folder: Path
     programs: Path
 
-    def run(self, *words: str, code: int = 0) -> str:
-        """What a command prints; its exit code must be `code`."""
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A command, begun in a process group of its own."""
         path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
         settings = clean() | NOBODY | {"PATH": path, "PYTHONPATH": str(self.folder / "src")}
-        words = (str(self.programs / words[0]) if (self.programs / words[0]).exists() else words[0], *words[1:])
-        done = subprocess.run(words, cwd=self.folder, env=settings, capture_output=True, text=True)
-        assert done.returncode == code, f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
+        program = self.programs / words[0]
+        return subprocess.Popen(
+            [str(program) if program.exists() else words[0], *words[1:]],
+            cwd=self.folder,
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What a command prints; its exit code must be `code`."""
+        started = self.start(*words)
+        printed, complaints = started.communicate()
+        assert started.returncode == code, f"{' '.join(words)}: {started.returncode}\n{printed}\n{complaints}"
+        return printed + complaints
