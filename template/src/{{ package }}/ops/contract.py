@@ -5,9 +5,9 @@ Everything that reads, checks, serves or documents data asks this object; no oth
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -22,8 +22,35 @@ NUMBERS = ("int", "float", "bool")
 
 
 @dataclass(frozen=True)
+class About:
+    """What people must know of a column: beside its type, or for all columns of a look-up or of the contract.
+
+    `owner` answers for it, `source` is where it is made, `unit` what a number counts. A column whose `privacy` is
+    sensitive, or whose `status` is deprecated, is delivered and checked, but no feature may read it.
+    """
+
+    unit: str = ""
+    owner: str = ""
+    source: str = ""
+    privacy: Literal["", "public", "internal", "personal", "sensitive"] = ""
+    status: Literal["", "active", "deprecated"] = ""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Stand in the column's JSON schema, and so on the OpenAPI page."""
+        return {**handler(schema), **self.told}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+@dataclass(frozen=True)
 class Column:
-    """One column: `kind` is int, float, bool, category, datetime or text; bounds are inclusive."""
+    """One column: `kind` is int, float, bool, category, datetime or text; bounds are inclusive.
+
+    `alias` is the name that the world uses where Python does not allow it.
+    """
 
     name: str
     kind: str
@@ -33,7 +60,14 @@ class Column:
     high: float | None = None
     categories: tuple[str, ...] = ()
     pattern: str = ""
-    unit: str = ""
+    alias: str = ""
+    description: str = field(default="", repr=False)
+    about: About = field(default=About(), repr=False)
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return self.alias or self.name
 
     @property
     def is_number(self) -> bool:
@@ -53,6 +87,7 @@ class Lookup:
     at: str
     time: str
     max_age: str
+    about: About = About()
 
     @property
     def name(self) -> str:
@@ -73,7 +108,9 @@ class Lookup:
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _column(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], source: str) -> Column:
+def _column(
+    name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], source: str, alias: str, about: About
+) -> Column:
     options = list(schema.get("anyOf", [schema]))
     nullable = any(option.get("type") == "null" for option in options)
     core: dict[str, Any] = dict(next(option for option in options if option.get("type") != "null"))
@@ -81,8 +118,8 @@ def _column(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]
         core |= core["allOf"][0]
     if "$ref" in core:
         core = definitions[core["$ref"].rpartition("/")[2]]
-    unit = str(schema.get("unit") or schema.get("description") or core.get("description") or "")
-    known: dict[str, Any] = {"name": name, "source": source, "nullable": nullable, "unit": unit}
+    known: dict[str, Any] = {"name": name, "source": source, "nullable": nullable, "alias": alias, "about": about}
+    known["description"] = str(schema.get("description") or core.get("description") or "")
     if "enum" in core or "const" in core:
         return Column(kind="category", categories=tuple(map(str, core.get("enum", [core.get("const")]))), **known)
     kinds = {"integer": "int", "number": "float", "boolean": "bool", "string": "text"}
@@ -96,10 +133,18 @@ def _column(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]
     return Column(kind=kind, low=low, high=high, pattern=str(core.get("pattern", "")), **known)
 
 
-def columns_of(model: type[BaseModel], source: str) -> dict[str, Column]:
-    """The columns of one pydantic class, by name. Raises: ProjectError for a type that a table cannot hold."""
-    schema = model.model_json_schema()
-    return {n: _column(n, p, schema.get("$defs", {}), source) for n, p in schema.get("properties", {}).items()}
+def columns_of(model: type[BaseModel], source: str, about: About = About()) -> dict[str, Column]:
+    """The columns of one pydantic class, by name; `about` holds where a column says nothing itself.
+
+    Raises: ProjectError for a type that a table cannot hold.
+    """
+    schema, found = model.model_json_schema(by_alias=False), {}
+    for name, part in schema.get("properties", {}).items():
+        options = [part, *part.get("anyOf", [])]
+        said = {key: option[key] for option in options for key in about.__dict__ if key in option}
+        alias = model.model_fields[name].alias or ""
+        found[name] = _column(name, part, schema.get("$defs", {}), source, alias, replace(about, **said))
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,7 +152,9 @@ class Contract:
     """Request, look-ups and outcome, and the names of the columns that play a part.
 
     `key` tells rows apart, `time` orders them, `slices` and `groups` are looked at apart, `forbidden` never reach a
-    feature. Raises: ProjectError at construction for a name that no class defines, or for a name used twice.
+    feature; `about` holds for every column that says nothing else.
+
+    Raises: ProjectError at construction for a name that no class defines, or for a name used twice.
     """
 
     request: type[BaseModel]
@@ -118,12 +165,16 @@ class Contract:
     slices: Sequence[str] = ()
     groups: Sequence[str] = ()
     forbidden: Sequence[str] = ()
+    about: About = About()
     columns: dict[str, Column] = field(init=False)
 
     def __post_init__(self) -> None:
-        columns = columns_of(self.request, "request")
-        parts = [(look.name, columns_of(look.model, look.name)) for look in self.lookups]
-        parts.append(("outcome", columns_of(self.outcome_model, "outcome")))
+        columns = columns_of(self.request, "request", self.about)
+        parts = [
+            (look.name, columns_of(look.model, look.name, replace(self.about, **look.about.told)))
+            for look in self.lookups
+        ]
+        parts.append(("outcome", columns_of(self.outcome_model, "outcome", self.about)))
         for source, part in parts:
             if twice := set(columns) & set(part):
                 raise ProjectError(f"schema.py: {sorted(twice)[0]!r} stands in {source} and in another class.")
@@ -185,10 +236,26 @@ class Contract:
         """The columns of "request", "outcome" or a look-up."""
         return {name: column for name, column in self.columns.items() if column.source == source}
 
+    def barred(self, name: str) -> str:
+        """Why no feature may read a column: the outcome, forbidden, protected or deprecated; empty if one may."""
+        if name == self.outcome.name:
+            return "the outcome"
+        if name in self.forbidden:
+            return "forbidden"
+        about = self.columns[name].about if name in self.columns else About()
+        if name in self.groups or about.privacy == "sensitive":
+            return "protected"
+        return "deprecated" if about.status == "deprecated" else ""
+
+    def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """The frame with the contract's names where the world's (aliases) stand."""
+        names = {column.alias: name for name, column in self.columns.items() if column.alias}
+        return frame.rename(columns={alias: name for alias, name in names.items() if name not in frame})
+
     @cached_property
     def request_model(self) -> type[BaseModel]:
-        """The request class as the service checks it: unknown fields and infinite numbers are refused."""
-        config = ConfigDict(extra="forbid", allow_inf_nan=False)
+        """The request class as the service checks it: by name or alias; unknown fields and infinity are refused."""
+        config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
         return type("Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__})
 
     def arrays(self, frame: "pd.DataFrame") -> Arrays:

@@ -111,14 +111,7 @@ def _check_names(as_is: Sequence[str], arguments: Mapping[str, Sequence[str]], c
     wanted = [("AS_IS", name) for name in as_is] + [(f, name) for f, names in arguments.items() for name in names]
     allowed = {*contract.feature_columns, *arguments}
     for user, name in wanted:
-        if name in contract.forbidden or name in contract.groups or name == contract.outcome.name:
-            role = (
-                "the outcome"
-                if name == contract.outcome.name
-                else "protected"
-                if name in contract.groups
-                else "forbidden"
-            )
+        if role := contract.barred(name):
             raise ProjectError(
                 f"features.forbidden: {user} reads {name!r}, which is {role}.", "Remove it from features.py."
             )

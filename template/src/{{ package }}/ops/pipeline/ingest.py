@@ -31,7 +31,7 @@ def _fetch(data: ModuleType, contract: Contract, period: str, folder: Path) -> N
                 raise ProjectError(
                     f"data.py gave {type(frame).__name__} for {name} of {period}; a DataFrame is needed."
                 )
-            on_disk.write(frame, folder / f"{name}.parquet")
+            on_disk.write(contract.named(frame), folder / f"{name}.parquet")
     except ProjectError:
         raise
     except Exception as error:
