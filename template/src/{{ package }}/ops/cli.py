@@ -73,9 +73,9 @@ def _prove(arguments: Arguments) -> int:
 
 
 def _close(arguments: Arguments) -> int:
-    from .registry.cycle import close
+    from .registry.cycle import amend, close
 
-    say(close(find_root(), arguments.period))
+    say(amend(find_root(), arguments.amend) if arguments.amend else close(find_root(), arguments.period))
     return 0
 
 
@@ -152,7 +152,10 @@ OTHER = {
     "close": Verb(
         "open the next cycle: the last closed period and the champion to beat",
         _close,
-        (("period", {"nargs": "?", "help": "the last closed period (the next one)"}),),
+        (
+            ("period", {"nargs": "?", "help": "the last closed period (the next one)"}),
+            ("--amend", {"metavar": "PERIOD", "help": "instead: read this closed period again, because it was wrong"}),
+        ),
     ),
     "follow": Verb("bring the recorded champion and the look-ups to this machine's service", _follow),
     "mirror": Verb("fill MLflow's registry from the record", _mirror),

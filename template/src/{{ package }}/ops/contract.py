@@ -3,8 +3,9 @@
 Everything that reads, checks, serves or documents data asks this object; no other module knows a column's name.
 """
 
+import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -152,7 +153,8 @@ class Contract:
     """Request, look-ups and outcome, and the names of the columns that play a part.
 
     `key` tells rows apart, `time` orders them, `slices` and `groups` are looked at apart, `forbidden` never reach a
-    feature; `about` holds for every column that says nothing else.
+    feature. `rules` are functions of columns, as features are, that give (n,) bool: whether a row is possible. `about`
+    holds for every column that says nothing else.
 
     Raises: ProjectError at construction for a name that no class defines, or for a name used twice.
     """
@@ -165,6 +167,7 @@ class Contract:
     slices: Sequence[str] = ()
     groups: Sequence[str] = ()
     forbidden: Sequence[str] = ()
+    rules: Sequence[Callable[..., np.ndarray]] = ()
     about: About = About()
     columns: dict[str, Column] = field(init=False)
 
@@ -190,10 +193,14 @@ class Contract:
         }
         for look in self.lookups:
             roles[f"look-up {look.name}"] = [*look.keys, look.at]
+        for rule in self.rules:
+            roles[f"rule {rule.__name__}"] = reads(rule)
+        delivered = {**self.request_columns, self.outcome.name: self.outcome}
         for role, names in roles.items():
+            known = delivered if role.startswith("rule ") else self.feature_columns
             for name in names:
-                if name not in self.feature_columns:
-                    hint = nearest(name, self.feature_columns)
+                if name not in known:
+                    hint = nearest(name, known)
                     raise ProjectError(f"schema.py: {role} names {name!r}, which is no column.", hint)
         if wrong := set(self.forbidden) & set(self.feature_columns):
             raise ProjectError(f"schema.py: {sorted(wrong)[0]!r} is forbidden and part of the request or a look-up.")
@@ -247,6 +254,23 @@ class Contract:
             return "protected"
         return "deprecated" if about.status == "deprecated" else ""
 
+    def impossible(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The positions of the rows that break each rule whose columns are there; a missing value breaks none.
+
+        Raises: ProjectError if a rule fails.
+        """
+        found = {}
+        for rule in self.rules:
+            if set(names := reads(rule)) <= set(arrays):
+                known = np.logical_and.reduce([~gone(arrays[name]) for name in names])
+                try:
+                    possible = np.asarray(rule(*(arrays[name][known] for name in names)), dtype=bool)
+                    found[rule.__name__] = np.flatnonzero(known)[~possible]
+                except Exception as error:
+                    told = f"schema.py: rule {rule.__name__} failed: {type(error).__name__}: {error}"
+                    raise ProjectError(told) from error
+        return found
+
     def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names where the world's (aliases) stand."""
         names = {column.alias: name for name, column in self.columns.items() if column.alias}
@@ -294,6 +318,16 @@ def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
         return np.asarray(values, dtype="datetime64[us]")
     words = [None if value is None or value != value else str(getattr(value, "value", value)) for value in values]
     return np.array([*words, None], dtype=object)[:-1]  # the None keeps NumPy from looking into the words
+
+
+def gone(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: where a contract array has no value."""
+    return np.array([value is None for value in values], dtype=bool) if values.dtype == object else values != values
+
+
+def reads(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's arguments: the columns that it reads."""
+    return list(inspect.signature(function).parameters)
 
 
 RULES = {

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
-from .contract import Arrays, Contract
+from .contract import Arrays, Contract, reads
 from .project import ProjectError, nearest
 
 MOST_CATEGORIES = 200
@@ -93,7 +93,7 @@ def plan(module: ModuleType, contract: Contract) -> Plan:
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
     as_is = list(getattr(module, "AS_IS", []))
-    arguments = {name: tuple(inspect.signature(function).parameters) for name, function in functions.items()}
+    arguments = {name: tuple(reads(function)) for name, function in functions.items()}
     _check_names(as_is, arguments, contract)
     try:
         order = list(TopologicalSorter(arguments).static_order())

@@ -60,11 +60,13 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
 
 
 def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
-    """Lines of the terminal's table; more than four good checks of one family are one line."""
+    """Lines of the terminal's table; more than four checks of one family that stop nothing are one line."""
     for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, check.name.rpartition(".")[0])):
         members = list(group)
-        if verdict is Verdict.OK and len(members) > 4:
-            yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks"]
+        optional = not any(check.required for check in members)
+        if len(members) > 4 and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
+            note = "" if verdict is Verdict.OK else " (not required)"
+            yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks{note}"]
         else:
             yield from ([MARKS[verdict], *_cells(check)] for check in members)
 
@@ -74,7 +76,8 @@ def terminal(report: Report) -> str:
     lines = [report.title, ""]
     told = list(_told(worst_first(report.checks)))
     lines.append(table(["verdict", *HEADINGS], told) if told else "no checks ran")
-    if moved := [check.name.rpartition(".")[2] for check in report.drift if check.verdict is Verdict.FAIL]:
+    failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
+    if moved := [name.partition("drift.")[2] or name for name in failed]:
         lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
     return "\n".join([*lines, "", f"verdict: {MARKS[report.verdict]}"])
 

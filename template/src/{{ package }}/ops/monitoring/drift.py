@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Arrays, Column, Contract
-from ..pipeline.drift import distance
+from ..contract import Arrays, Column, Contract, gone
+from ..pipeline.drift import distance, noise
 from ..scoring import Scorer
 from ..verdict import Check, Verdict, at_most
 
@@ -65,12 +65,6 @@ def drift(reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> tupl
     return checks, found.get_html_str(as_iframe=False)
 
 
-def noise(reference: int, current: int, words: int) -> float:
-    """The distance that healthy rows of these numbers stay below: few rows or many words must not look like drift."""
-    rows = 1 / reference + 1 / current
-    return float(1.5 * np.sqrt((words - 1) / 8 * rows) if words > 1 else 3 * np.sqrt(rows))
-
-
 def share(checks: list[Check], limits: Mapping[str, Any], rows: int) -> Check:
     """`monitor.drifted_share`: how many of the compared columns drifted."""
     moved = [check.name.removeprefix("monitor.drift.") for check in checks if check.verdict is Verdict.FAIL]
@@ -86,11 +80,6 @@ def missing(columns: list[str], reference: Arrays, current: Arrays, limits: Mapp
         at_most(f"monitor.missing.{name}", round(float(now.mean()) - old, 6), limits["missing_limit"], len(now))
         for name, (old, now) in shares.items()
     ]
-
-
-def gone(values: np.ndarray) -> np.ndarray:
-    """(n,) bool: where a contract array has no value."""
-    return np.array([value is None for value in values], dtype=bool) if values.dtype == object else values != values
 
 
 def predictions(reference: np.ndarray, current: np.ndarray, limits: Mapping[str, Any]) -> Check:

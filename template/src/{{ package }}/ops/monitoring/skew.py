@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import lookups
-from ..contract import Arrays, Column, Contract
+from ..contract import Arrays, Column, Contract, gone
 from ..scoring import Scorer
 from ..verdict import Check, Verdict, at_most
-from .drift import gone
 
 if TYPE_CHECKING:
     import pandas as pd

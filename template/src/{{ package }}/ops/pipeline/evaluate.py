@@ -1,6 +1,7 @@
 """evaluate: measure candidate, champion and baselines on the same untouched rows, over all of them and by slice."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..report import number
 from ..scoring import Scorer, load
 from . import metrics
 from .gate import MAIN
-from .train import BASELINES, CANDIDATE, EVALUATION
+from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +103,18 @@ def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, 
     return {"champion": load_model(folder)}
 
 
+def on_holdout(
+    contract: Contract, rows: "pd.DataFrame", models: Mapping[str, Scorer], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Candidate and champion on the rows that no training ever saw, in the form of `measure`; empty without rows."""
+    if rows.empty:
+        return {"rows": 0, "values": {}, "differences": {}}
+    arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
+    scores = {name: models[name].score(models[name].matrix(arrays)) for name in compared}
+    found = measure(replace(contract, slices=()), rows, scores, **settings)
+    return {name: found[name] for name in ("rows", "values", "differences")}
+
+
 def main() -> int:
     """Run the stage."""
     import pandas as pd
@@ -120,6 +133,7 @@ def main() -> int:
     measured = measure(team.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     facts = read_json(root / "reports" / "train.json")
     measured |= {
+        "holdout": on_holdout(team.contract, pd.read_parquet(root / HOLDOUT), models, settings),
         "model": digest(root / CANDIDATE),
         "opponent": opponent,
         "periods": facts["periods"],

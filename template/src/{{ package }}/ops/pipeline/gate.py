@@ -49,6 +49,7 @@ def gate(
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
         checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
+        checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
@@ -112,6 +113,15 @@ def _slice(part: Mapping[str, Any], metric: str, task: str, limits: Mapping[str,
     margin = limits["slice_margin"] * _unit(task, part["champion"][metric])
     settings = {"least": limits["slice_min_rows"], "required": False, "evidence": f"{new} (champion: {old})"}
     return _compare(name, part["difference"][metric], -margin, part["rows"], **settings)
+
+
+def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
+    """Data that poison or forget what was known show on rows that the loop never feeds."""
+    told = {"least": limits["slice_min_rows"], "required": False, "evidence": "on rows that no training ever saw"}
+    if not held["rows"]:
+        return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, required=False)
+    margin = limits["holdout_margin"] * _unit(task, held["values"]["champion"][metric])
+    return _compare("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
 
 
 def decide(root: Path) -> Report:

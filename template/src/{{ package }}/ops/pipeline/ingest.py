@@ -3,39 +3,67 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ..contract import Contract
-from ..project import ProjectError, command_line, cycle, find_root, whole, yours
+from ..project import ProjectError, command_line, cycle, find_root, read_json, whole, write_json, yours
 from . import periods as on_disk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = Path("reports/manifest.json")
 
 
 def ingest(root: Path, data: ModuleType, contract: Contract, periods: Sequence[str]) -> list[str]:
     """Read the absent periods from data.py into data/raw, drop the ones beyond the cycle; returns the new ones.
 
-    Raises: ProjectError if data.py fails, with period and reason.
+    What a period holds is written to the manifest when it is first read.
+
+    Raises: ProjectError if data.py fails, with period and reason; `data.manifest` if a closed period is read again and
+    its rows are not those of the manifest.
     """
+    manifest = read_json(root / MANIFEST) if (root / MANIFEST).exists() else {}
     on_disk.drop_others(root, "raw", periods)
-    new = [period for period in periods if not on_disk.folder(root, "raw", period).exists()]
+    names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
+    files = {period: [on_disk.folder(root, "raw", period) / f"{name}.parquet" for name in names] for period in periods}
+    new = [period for period in periods if not all(file.exists() for file in files[period])]
     for period in new:
-        with whole(on_disk.folder(root, "raw", period)) as folder:
-            _fetch(data, contract, period, folder)
+        try:
+            _close(root, data, contract, period, manifest)
+        except ProjectError:
+            raise
+        except Exception as error:
+            raise ProjectError(f"data.py could not give period {period}: {type(error).__name__}: {error}") from error
+    for period in (period for period in periods if period not in manifest):  # closed before there was a manifest
+        manifest[period] = {name: _held(on_disk.read(root, "raw", period, name)) for name in names}
+    write_json(root / MANIFEST, {period: manifest[period] for period in periods})
     return new
 
 
-def _fetch(data: ModuleType, contract: Contract, period: str, folder: Path) -> None:
-    try:
-        tables = {look.name: data.lookup(look.name, period) for look in contract.lookups}
-        tables[on_disk.ROWS] = data.read(period)
+def _held(frame: "pd.DataFrame") -> dict[str, Any]:
+    return {"rows": len(frame), "sha256": on_disk.content(frame)}
+
+
+def _close(root: Path, data: ModuleType, contract: Contract, period: str, manifest: dict[str, Any]) -> None:
+    tables = {look.name: data.lookup(look.name, period) for look in contract.lookups}
+    tables[on_disk.ROWS] = data.read(period)
+    held = {}
+    with whole(on_disk.folder(root, "raw", period)) as folder:
         for name, frame in tables.items():
             if not hasattr(frame, "to_parquet"):
-                raise ProjectError(
-                    f"data.py gave {type(frame).__name__} for {name} of {period}; a DataFrame is needed."
-                )
-            on_disk.write(contract.named(frame), folder / f"{name}.parquet")
-    except ProjectError:
-        raise
-    except Exception as error:
-        raise ProjectError(f"data.py could not give period {period}: {type(error).__name__}: {error}") from error
+                given = type(frame).__name__
+                raise ProjectError(f"data.py gave {given} for {name} of {period}; a DataFrame is needed.")
+            named = contract.named(frame)
+            on_disk.write(named, folder / f"{name}.parquet")
+            held[name] = _held(named)
+        closed = manifest.get(period, {})
+        if other := [name for name in closed if held.get(name, closed[name]) != closed[name]]:
+            told = f"{other[0]} is now read as {held[other[0]]['rows']:,} rows that are not those it was closed with"
+            remedy = f"Take those: uv run dvc pull ingest; or amend the period: uv run mlops close --amend {period}"
+            raise ProjectError(f"data.manifest: {period} is closed, but {told}.", remedy)
+    manifest[period] = held
+    write_json(root / MANIFEST, manifest)
 
 
 def main() -> int:

@@ -1,10 +1,13 @@
 """Periods on disk: `data/raw/period=2013-04/rows.parquet`, one file per table, and which of them a cycle uses."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..contract import Contract
 from ..project import ProjectError, nearest
@@ -70,17 +73,33 @@ def read(root: Path, step: str, period: str, table: str = ROWS) -> "pd.DataFrame
     return pd.read_parquet(path)
 
 
-def length(root: Path, period: str) -> int:
-    """How many checked rows a period has, without reading them."""
+def length(path: Path) -> int:
+    """How many rows a Parquet file has, without reading them."""
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(folder(root, "checked", period) / f"{ROWS}.parquet").num_rows)
+    return int(pq.read_metadata(path).num_rows)
 
 
 def write(frame: "pd.DataFrame", path: Path) -> None:
     """A frame as Parquet, without its index."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path, index=False)
+
+
+def content(frame: "pd.DataFrame") -> str:
+    """SHA-256 of a table's values: the same in any order of rows and columns, and for any way to store them."""
+    names = sorted(map(str, frame.columns))
+    return hashlib.sha256("\0".join(names).encode() + np.sort(keys(frame, names)).tobytes()).hexdigest()
+
+
+def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
+    """(n,) uint64: a hash of each row's values in some columns."""
+    import pandas as pd
+
+    if not names:
+        return np.array([], dtype=np.uint64)
+    times = {name: "datetime64[us]" for name in names if frame[name].dtype.kind == "M"}
+    return pd.util.hash_pandas_object(frame[list(names)].astype(times), index=False).to_numpy()
 
 
 def drop_others(root: Path, step: str, keep: Sequence[str]) -> None:

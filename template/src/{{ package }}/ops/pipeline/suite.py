@@ -2,24 +2,49 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..contract import Column
+import numpy as np
+
+from ..contract import Column, Contract, Lookup, reads
+from .periods import ROWS
 
 if TYPE_CHECKING:
     import great_expectations as gx
     import pandas as pd
 
-ROW_RULES = ("data.missing", "data.range", "data.category", "data.pattern")
+ROW_RULES = ("data.missing", "data.range", "data.category", "data.pattern", "data.rule", "data.repeated")
+MOST_ROWS = 500_000  # in one run: the memory of Great Expectations grows faster than the rows
 
 
-def suite(name: str, columns: Mapping[str, Column], key: Sequence[str]) -> "gx.ExpectationSuite":
+@dataclass(frozen=True)
+class Table:
+    """What one table of a period must be: the rows, or a look-up."""
+
+    name: str
+    columns: Mapping[str, Column]
+    key: Sequence[str]
+    forbidden: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, contract: Contract, look: Lookup | None = None) -> "Table":
+        """The rows, or a look-up, of the contract."""
+        if look is None:
+            columns = contract.request_columns | contract.from_source("outcome")
+            return cls(ROWS, columns, list(contract.key), contract.forbidden)
+        known = {look.time: Column(look.time, "datetime", look.name)}
+        columns = {name: contract.columns[name] for name in look.keys} | known | contract.from_source(look.name)
+        return cls(look.name, columns, [*look.keys, look.time])
+
+
+def suite(table: Table) -> "gx.ExpectationSuite":
     """The rules of one table. Each expectation carries in `meta` the name of the check that it belongs to."""
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
     rules: list[Any] = []
-    for column in columns.values():
+    for column in table.columns.values():
         if not column.nullable:
             rules.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, meta={"check": "data.missing"}))
         if column.is_number and (column.low is not None or column.high is not None):
@@ -33,18 +58,51 @@ def suite(name: str, columns: Mapping[str, Column], key: Sequence[str]) -> "gx.E
         if column.pattern:
             pattern = {"regex": column.pattern, "meta": {"check": "data.pattern"}}
             rules.append(gxe.ExpectColumnValuesToMatchRegex(column=column.name, **pattern))
-    if len(key) > 1:
-        rules.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(key), meta={"check": "data.key"}))
-    elif key:
-        rules.append(gxe.ExpectColumnValuesToBeUnique(column=key[0], meta={"check": "data.key"}))
-    return gx.ExpectationSuite(name=name, expectations=rules)
+    if len(table.key) > 1:
+        rules.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key), meta={"check": "data.key"}))
+    elif table.key:
+        rules.append(gxe.ExpectColumnValuesToBeUnique(column=table.key[0], meta={"check": "data.key"}))
+    return gx.ExpectationSuite(name=table.name, expectations=rules)
 
 
-def run(frame: "pd.DataFrame", rules: "gx.ExpectationSuite") -> list[tuple[str, str, list[int]]]:
-    """Rule by rule: the check's name, the column, and the positions of the rows that break it (in a range index).
+def described(contract: Contract) -> dict[str, Any]:
+    """All rules of the contract in a form to be reviewed: by table, Great Expectations' JSON and what is not in it."""
+    told = {}
+    for look in (None, *contract.lookups):
+        table = Table.of(contract, look)
+        told[table.name] = {
+            "columns": {name: f"{c.kind}{' or missing' if c.nullable else ''}" for name, c in table.columns.items()},
+            "forbidden": list(table.forbidden),
+            "rules": [] if look else [f"{rule.__name__}({', '.join(reads(rule))})" for rule in contract.rules],
+            "expectations": [
+                {"type": e["type"], **{k: v for k, v in e["kwargs"].items() if v is not None}}
+                for e in suite(table).to_json_dict()["expectations"]
+            ],
+        }
+    return told
+
+
+def run(frame: "pd.DataFrame", rules: "gx.ExpectationSuite") -> dict[tuple[str, str], np.ndarray]:
+    """By the check's name and the column: the positions of the rows that break a rule (in a range index).
 
     Raises: RuntimeError if Great Expectations itself could not evaluate a rule: a rule that did not run did not pass.
     """
+    import great_expectations as gx
+
+    whole, by_row = (
+        [e for e in rules.expectations if (e.meta["check"] == "data.key") is wanted] for wanted in (True, False)
+    )
+    found: dict[tuple[str, str], list[np.ndarray]] = {}
+    for start in range(0, len(frame), MOST_ROWS):
+        part = frame.iloc[start : start + MOST_ROWS].reset_index(drop=True)
+        for which, places in _run(part, gx.ExpectationSuite(name=rules.name, expectations=by_row)):
+            found.setdefault(which, []).append(np.asarray(places, dtype=np.int64) + start)
+    for which, places in _run(frame, gx.ExpectationSuite(name=rules.name, expectations=whole)) if whole else ():
+        found[which] = [np.asarray(places, dtype=np.int64)]
+    return {which: np.concatenate(parts) for which, parts in found.items()}
+
+
+def _run(frame: "pd.DataFrame", rules: "gx.ExpectationSuite") -> list[tuple[tuple[str, str], list[int]]]:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -60,5 +118,5 @@ def run(frame: "pd.DataFrame", rules: "gx.ExpectationSuite") -> list[tuple[str, 
             raise RuntimeError(f"{result.expectation_config.type} did not run: {result.exception_info}")
         config = result.expectation_config
         column = config.kwargs.get("column") or "+".join(config.kwargs["column_list"])
-        found.append((config.meta["check"], column, list(result.result.get("unexpected_index_list") or [])))
+        found.append(((config.meta["check"], column), list(result.result.get("unexpected_index_list") or [])))
     return found

@@ -9,7 +9,19 @@ import numpy as np
 from .. import lookups
 from ..contract import Contract
 from ..features import Plan, plan
-from ..project import ProjectError, Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
+from ..project import (
+    ProjectError,
+    Yours,
+    command_line,
+    cycle,
+    digest,
+    find_root,
+    params,
+    read_json,
+    whole,
+    write_json,
+    yours,
+)
 from ..scoring import REFERENCE, Scorer, fit, save
 from . import periods as on_disk
 
@@ -20,7 +32,7 @@ REFERENCE_ROWS = 20_000
 HOLDOUT_PERIODS = 3
 CANDIDATE = Path("models/candidate")
 BASELINES = Path("models/baselines")
-EVALUATION = Path("data/evaluation.parquet")
+EVALUATION, HOLDOUT = Path("data/evaluation.parquet"), Path("data/holdout.parquet")
 
 
 def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
@@ -40,23 +52,40 @@ def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequen
 def split(
     root: Path, contract: Contract, known: Sequence[str], settings: Mapping[str, Any]
 ) -> dict[str, "pd.DataFrame"]:
-    """`train`, `evaluation` and `holdout` rows, joined; disjoint, and the same for the same data."""
+    """`train`, `evaluation`, `left` (out of training) and `holdout` rows, joined; the same for the same data.
+
+    `holdout` are the rows of the first periods, by key, that no training ever sees: the same in every cycle.
+    """
     train_periods, evaluation_periods = on_disk.window(known, settings["periods"], contract)
-    rows = joined(root, contract, train_periods, known)
+    rows, first = _counted(root, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
     share = on_disk.key_share(rows, contract)
-    held = share < settings["holdout_share"]
+    of_first = np.repeat([period in first for period in train_periods], _kept(root, train_periods))
+    left = (share < settings["holdout_share"]) & (of_first | (not contract.time))
     if contract.time:
-        lengths = [on_disk.length(root, period) for period in train_periods]
-        held &= np.repeat([period in known[:HOLDOUT_PERIODS] for period in train_periods], lengths)
-        evaluation = joined(root, contract, evaluation_periods, known)
+        evaluation, trains = _counted(root, contract, evaluation_periods, known), ~left
     else:
-        evaluates = (share >= settings["holdout_share"]) & (
-            share < settings["holdout_share"] + settings["evaluation_share"]
-        )
-        evaluation, rows, held = rows[evaluates], rows[~evaluates], held[~evaluates]
-    parts = {"train": rows[~held], "evaluation": evaluation, "holdout": rows[held]}
-    apart(contract, parts["train"], parts["evaluation"])
-    return parts
+        evaluates = ~left & (share < settings["holdout_share"] + settings["evaluation_share"])
+        evaluation, trains = rows[evaluates], ~left & ~evaluates
+    holdout = rows[left & of_first]
+    if not set(first) <= set(train_periods):
+        kept = _counted(root, contract, first, known)
+        holdout = kept[on_disk.key_share(kept, contract) < settings["holdout_share"]]
+    apart(contract, rows[trains], evaluation)
+    return {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
+
+
+def _kept(root: Path, periods: Sequence[str]) -> list[int]:
+    files = (on_disk.folder(root, "checked", period) / "report.json" for period in periods)
+    return [int(read_json(file)["facts"][on_disk.ROWS]["kept"]) for file in files]
+
+
+def _counted(root: Path, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
+    """`joined`, of which no row may be lost. Raises: ProjectError `train.account`."""
+    rows, kept = joined(root, contract, periods, known), sum(_kept(root, periods))
+    if len(rows) != kept:
+        told = f"train.account: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
+        raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
+    return rows
 
 
 def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
@@ -66,7 +95,7 @@ def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame")
     """
     import pandas as pd
 
-    remedy = "Look at read() in data.py; delete data/raw/period=... of the wrong period; then: uv run dvc repro"
+    remedy = "Look at read() in data.py; then: uv run mlops close --amend PERIOD; uv run dvc repro"
     if contract.key:
         keys = (pd.MultiIndex.from_frame(part[list(contract.key)]) for part in (train, evaluation))
         if both := int(next(keys).isin(next(keys)).sum()):
@@ -139,11 +168,13 @@ def main() -> int:
         for name, baseline in simple.items():
             save(baseline, folder / name, team.contract)
     on_disk.write(parts["evaluation"], root / EVALUATION)
+    on_disk.write(parts["holdout"], root / HOLDOUT)
     train_periods, evaluation_periods = on_disk.window(known, settings["train"]["periods"], team.contract)
     facts = {
         "rows": {name: len(part) for name, part in parts.items()} | {"fitted": len(rows)},
         "periods": {"train": train_periods, "evaluation": evaluation_periods},
         "features": list(scorer.plan.names),
+        "holdout": on_disk.content(parts["holdout"]),
         "model": digest(root / CANDIDATE),
     }
     write_json(root / "reports" / "train.json", facts)

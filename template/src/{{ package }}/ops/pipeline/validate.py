@@ -1,109 +1,118 @@
 """validate: check each period once, send bad rows to quarantine, stop the run on schema skew, measure drift."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import Column, Contract
-from ..project import command_line, cycle, digest, find_root, params, read_json, whole, write_json, yours
+import numpy as np
+
+from ..contract import Column, Contract, Lookup
+from ..project import (
+    command_line,
+    cycle,
+    digest,
+    find_root,
+    nearest,
+    params,
+    read_json,
+    whole,
+    write_json,
+    write_text,
+    yours,
+)
 from ..report import terminal
 from ..verdict import Check, Report, Verdict, at_most
+from . import drift, poison, sheet
 from . import periods as on_disk
-from .drift import drift
-from .suite import ROW_RULES, run, suite
+from .ingest import MANIFEST
+from .suite import ROW_RULES, Table, described, run, suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SEVERITY = [Verdict.OK, Verdict.INSUFFICIENT, Verdict.FAIL]
+SAMPLE, KEYS = "sample", "keys.npy"
+SAMPLE_ROWS = 20_000
+CODE = ("drift", "poison", "suite", "validate")
 
 
 def check_table(
     frame: "pd.DataFrame",
-    columns: Mapping[str, Column],
+    contract: Contract,
     limits: Mapping[str, Any],
-    *,
-    key: Sequence[str] = (),
-    forbidden: Sequence[str] = (),
-    name: str = on_disk.ROWS,
+    look: Lookup | None = None,
+    earlier: np.ndarray | None = None,
 ) -> tuple[Report, "pd.DataFrame", "pd.DataFrame"]:
-    """Check one table; returns the report, the rows kept (contract columns only), and the quarantine.
+    """Check the rows, or one look-up; returns the report, what is kept (contract columns only), and the quarantine.
 
-    The quarantine has one line per broken rule: `row` (position in `frame`), `rule`, `column`, `value`.
+    `earlier` are the `on_disk.keys` of the periods before: a row that was delivered then is not taken again. The
+    quarantine has one line per broken rule: `row` (position in `frame`), `rule`, `column`, `value`.
     """
-    import pandas as pd
-
+    table = Table.of(contract, look)
     frame = frame.reset_index(drop=True)
-    suffix = "" if name == on_disk.ROWS else f":{name}"
-    rows = len(frame)
-    report = Report(f"table {name}", _shape(frame, columns, forbidden, suffix))
-    nothing = pd.DataFrame({"row": [], "rule": [], "column": [], "value": []})
+    rows, suffix = len(frame), f":{table.name}" if look else ""
+    report = Report(f"table {table.name}", _shape(frame, table, suffix))
     if report.verdict is Verdict.FAIL:
-        return report, frame.iloc[:0], nothing
-    kept = frame[list(columns)]
-    broken = run(kept, suite(name, columns, key)) if rows else []
-    lines = [(row, rule, column) for rule, column, places in broken if rule in ROW_RULES for row in places]
-    values = [str(kept.at[row, column]) for row, _, column in lines]
-    quarantine = pd.DataFrame(lines, columns=["row", "rule", "column"]).assign(value=pd.Series(values, dtype=object))
+        return report, frame.iloc[:0].reindex(columns=list(table.columns)), _quarantine(frame, {})
+    kept = frame[list(table.columns)]
+    broken = run(kept, suite(table)) if rows else {}
+    if look is None and rows:
+        impossible = contract.impossible(contract.arrays(kept))
+        broken |= {("data.rule", name): places for name, places in impossible.items()}
+        if earlier is not None and table.key:
+            again = np.isin(on_disk.keys(kept, table.key), earlier)
+            broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
+    twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.key")
+    quarantine = _quarantine(kept, {which: places for which, places in broken.items() if which[0] in ROW_RULES})
+    optional: dict[str, Any] = {"required": False}
     for rule in ROW_RULES:
-        worst = Counter({column: len(places) for check, column, places in broken if check == rule})
-        bad = len({row for row, check, _ in lines if check == rule})
-        evidence = ", ".join(f"{column} ({count:,})" for column, count in worst.most_common(3) if count)
-        report.checks.append(
-            at_most(
-                rule + suffix,
-                bad / rows if rows else None,
-                limits["max_bad_share"],
-                rows,
-                required=False,
-                evidence=evidence,
-            )
-        )
-    if key:
-        twice = sum(len(places) for check, _, places in broken if check == "data.key")
-        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
-    out = set(quarantine["row"])
+        found = quarantine[quarantine["rule"] == rule]
+        told = ", ".join(f"{column} ({count:,})" for column, count in found["column"].value_counts().head(3).items())
+        share = found["row"].nunique() / rows if rows else None
+        report.checks.append(at_most(rule + suffix, share, limits["max_bad_share"], rows, evidence=told, **optional))
+    if table.key:
+        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, **optional))
+    out = quarantine["row"].unique()
     share = len(out) / rows if rows else None
-    report.checks.append(
-        at_most(f"data.quarantine{suffix}", share, limits["max_quarantine_share"], rows, required=False)
-    )
-    kept = kept.drop(index=sorted(out)).reset_index(drop=True)
+    report.checks.append(at_most(f"data.quarantine{suffix}", share, limits["max_quarantine_share"], rows, **optional))
+    kept = kept.drop(index=list(out)).reset_index(drop=True)
     report.facts = {"read": rows, "kept": len(kept), "quarantined": len(out)}
     return report, kept, quarantine
 
 
-def _shape(frame: "pd.DataFrame", columns: Mapping[str, Column], forbidden: Sequence[str], suffix: str) -> list[Check]:
-    absent = [name for name in columns if name not in frame]
-    banned = [name for name in forbidden if name in frame]
-    wrong = [name for name, column in columns.items() if name in frame and not has_type(frame[name], column)]
-    rows = len(frame)
-    extra = [name for name in frame if name not in columns and name not in banned]
-    left = f"not in the contract, left out: {', '.join(map(str, extra))}" if extra else ""
+def _quarantine(kept: "pd.DataFrame", broken: "Mapping[tuple[str, str], np.ndarray]") -> "pd.DataFrame":
+    import pandas as pd
+
+    def lines(rule: str, column: str, places: np.ndarray) -> pd.DataFrame:
+        names = [name for name in column.split("+") if name in kept]
+        values = kept[names].iloc[places].astype(str).agg(" ".join, axis=1) if names else "impossible"
+        return pd.DataFrame({"row": places, "rule": rule, "column": column, "value": values})
+
+    parts = [lines(*which, places) for which, places in broken.items() if len(places)]
+    empty = pd.DataFrame({"row": np.array([], dtype=np.int64), "rule": "", "column": "", "value": ""}).astype(
+        {"rule": object, "column": object, "value": object}
+    )
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
+    absent = [name for name in table.columns if name not in frame]
+    banned = [name for name in table.forbidden if name in frame]
+    wrong = [name for name, column in table.columns.items() if name in frame and not has_type(frame[name], column)]
+    extra = [str(name) for name in frame if name not in table.columns and name not in banned]
+    told = f"not in the contract, left out: {', '.join(extra)}" if extra else ""
+    if absent:
+        told = f"missing: {', '.join(absent)}. {nearest(absent[0], extra) if extra else ''}".strip()
+    found = {"columns": (absent, told), "forbidden": (banned, ", ".join(banned)), "type": (wrong, ", ".join(wrong))}
     return [
-        at_most(
-            f"data.columns{suffix}",
-            len(absent),
-            0,
-            rows,
-            least=0,
-            evidence=f"missing: {', '.join(absent)}" if absent else left,
-        ),
-        at_most(f"data.forbidden{suffix}", len(banned), 0, rows, least=0, evidence=", ".join(banned)),
-        at_most(
-            f"data.type{suffix}",
-            len(wrong),
-            0,
-            rows,
-            least=0,
-            evidence=", ".join(f"{n} is {frame[n].dtype}" for n in wrong),
-        ),
+        at_most(f"data.{name}{suffix}", len(names), 0, len(frame), least=0, evidence=evidence)
+        for name, (names, evidence) in found.items()
     ]
 
 
 def has_type(values: "pd.Series", column: Column) -> bool:
-    """Whether a column's values have the contract's kind; an empty or all-missing column has any."""
+    """Whether a column holds values of the contract's type; an empty or all-missing column has any."""
     from pandas.api import types
 
     known = values.dropna()
@@ -121,48 +130,128 @@ def has_type(values: "pd.Series", column: Column) -> bool:
     return column.kind == "float" or bool((known.astype(float) % 1 == 0).all())
 
 
-def check_period(root: Path, contract: Contract, period: str, limits: Mapping[str, Any]) -> Report:
+def check_period(
+    root: Path, contract: Contract, period: str, before: Sequence[str], limits: Mapping[str, Any]
+) -> Report:
     """Check one period's tables, write what is kept and what is not to data/checked, and return the report.
 
-    Work is skipped when neither the files nor the rules changed since the last time.
+    `before` are the periods that it is compared with. Work is skipped when neither the files nor the rules nor the
+    periods before changed since the last time.
     """
-    raw, target = (on_disk.folder(root, step, period) for step in ("raw", "checked"))
-    rules = repr((sorted(contract.columns.items()), contract.key, contract.forbidden, sorted(limits.items())))
-    code = "".join(digest(Path(__file__).with_name(f"{name}.py")) for name in ("suite", "validate"))
-    content = hashlib.sha256((digest(raw) + rules + code).encode()).hexdigest()
+    import pandas as pd
+
+    target, tables = on_disk.folder(root, "checked", period), [None, *contract.lookups]
+    manifest = read_json(root / MANIFEST).get(period, {})
+    content = _content(root, contract, period, before, limits)
     if (target / "report.json").exists():
         stored = read_json(target / "report.json")
         if stored["facts"].get("content") == content:
             return Report.from_dict(stored)
+    earlier = [on_disk.folder(root, "checked", one) for one in before]
+    known = [np.load(folder / KEYS) for folder in earlier]
+    signs = [found for folder in earlier if (found := read_json(folder / "report.json")["facts"]["signs"])]
     report = Report(f"period {period}", facts={"content": content})
-    rows = on_disk.read(root, "raw", period)
-    row_columns = contract.request_columns | contract.from_source("outcome")
-    tables = [(on_disk.ROWS, rows, row_columns, list(contract.key), contract.forbidden)]
-    for look in contract.lookups:
-        known = Column(look.time, "datetime", look.name)
-        columns = (
-            {name: contract.columns[name] for name in look.keys} | {look.time: known} | contract.from_source(look.name)
-        )
-        tables.append((look.name, on_disk.read(root, "raw", period, look.name), columns, [*look.keys, look.time], ()))
     with whole(target) as folder:
         folder.mkdir(parents=True)
-        for name, frame, columns, key, forbidden in tables:
-            part, kept, quarantine = check_table(frame, columns, limits, key=key, forbidden=forbidden, name=name)
-            report.checks += part.checks
-            report.facts[name] = part.facts
+        samples = []
+        for look in tables:
+            name = look.name if look else on_disk.ROWS
+            frame = on_disk.read(root, "raw", period, name)
+            part, kept, quarantine = check_table(
+                frame, contract, limits, look, np.concatenate(known) if known else None
+            )
             on_disk.write(kept, folder / f"{name}.parquet")
             on_disk.write(quarantine, folder / f"{name}.quarantine.parquet")
-        report.checks.append(_volume(len(rows), limits["min_rows"]))
+            report.checks += [*part.checks, *books(folder, name, frame, manifest.get(name, {}), part)]
+            report.facts[name] = part.facts
+            samples.append(thin(kept))
+            on_disk.write(samples[-1], folder / f"{name}.{SAMPLE}.parquet")
+            if look is None:
+                np.save(folder / KEYS, on_disk.keys(kept, contract.key))
+                enough = Verdict.OK if len(frame) >= limits["min_rows"] else Verdict.INSUFFICIENT
+                report.checks.append(Check("data.rows", enough, len(frame), limits["min_rows"], rows=len(frame)))
+                last = signs[-1]["last"] if signs else None
+                report.facts["signs"] = delivered(contract, kept, last, limits) if part.facts else {}
+        if signs and report.facts["signs"]:
+            old = [_samples(root, contract, one) for one in before]
+            pooled = [pd.concat(parts, ignore_index=True) for parts in zip(*old, strict=True)]
+            compare(report, contract, signs, (pooled, samples), limits)
         write_json(folder / "report.json", report.to_dict())
     return report
 
 
-def _volume(rows: int, least: int) -> Check:
-    return Check("data.rows", Verdict.OK if rows >= least else Verdict.INSUFFICIENT, rows, least, rows=rows)
+def _content(root: Path, contract: Contract, period: str, before: Sequence[str], limits: Mapping[str, Any]) -> str:
+    """All that decides a period's report, as one hash."""
+    rules = [(rule.__name__, rule.__code__.co_code, rule.__code__.co_consts) for rule in contract.rules]
+    decides = (sorted(contract.columns.items()), contract.key, contract.slices, contract.forbidden, rules)
+    code = [digest(Path(__file__).with_name(f"{name}.py")) for name in CODE]
+    earlier = [digest(on_disk.folder(root, "checked", one) / f"{on_disk.ROWS}.{SAMPLE}.parquet") for one in before]
+    told = (digest(on_disk.folder(root, "raw", period)), decides, sorted(limits.items()), code, earlier)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
-def summarise(periods: Mapping[str, Report], shown: Sequence[Check]) -> Report:
-    """One report over several periods: of each check the worst, naming its period."""
+def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, Any], part: Report) -> list[Check]:
+    """`data.manifest`: what is read is what the period was closed with. `data.account`: rows read are rows written."""
+    import pandas as pd
+
+    same = closed.get("sha256") == on_disk.content(read)
+    kept = on_disk.length(folder / f"{name}.parquet")
+    out = pd.read_parquet(folder / f"{name}.quarantine.parquet", columns=["row"])["row"].nunique()
+    told = f"{len(read):,} rows read, {closed.get('rows', 0):,} closed, {kept:,} kept, {out:,} in quarantine"
+    left = abs(closed.get("rows", 0) - kept - out) if part.facts else 0  # a table of another shape is refused whole
+    suffix = "" if name == on_disk.ROWS else f":{name}"
+    return [
+        at_most(f"data.manifest{suffix}", int(not same), 0, len(read), least=0, evidence="" if same else told),
+        at_most(f"data.account{suffix}", left, 0, len(read), least=0, evidence=told),
+    ]
+
+
+def thin(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """At most 20,000 rows in their order, the same ones every time."""
+    return (rows if len(rows) <= SAMPLE_ROWS else rows.sample(SAMPLE_ROWS, random_state=0).sort_index()).reset_index(
+        drop=True
+    )
+
+
+def _samples(root: Path, contract: Contract, period: str) -> "list[pd.DataFrame]":
+    names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
+    return [on_disk.read(root, "checked", period, f"{name}.{SAMPLE}") for name in names]
+
+
+def delivered(
+    contract: Contract, kept: "pd.DataFrame", last: float | None, limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What later periods are compared with; `last` is the time (unix seconds) at which the period before ended."""
+    found: dict[str, Any] = {"rows": len(kept), "first": None, "last": None, "late": 0.0, "outcome": [], "spread": 1.0}
+    if contract.time and len(kept):
+        times = kept[contract.time].to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6
+        found["first"], found["last"] = (float(np.quantile(times, share, method="nearest")) for share in (0.001, 0.999))
+        found["late"] = 0.0 if last is None else round(float((times < last).mean()), 6)
+    if len(kept):
+        target, classes = contract.target(kept), len(contract.classes)
+        shares = np.bincount(target.astype(int), minlength=classes) / len(kept) if classes else [target.mean()]
+        found["outcome"] = [round(float(share), 9) for share in shares]
+        found["spread"] = 1.0 if classes else float(target.std())
+    return found | poison.signs(contract, kept, 2 * limits["drift_min_rows"])
+
+
+def compare(
+    report: Report,
+    contract: Contract,
+    before: Sequence[Mapping[str, Any]],
+    samples: "tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]]",
+    limits: Mapping[str, Any],
+) -> None:
+    """Add drift and signs of poison to a period's report; `samples` are the tables before and those of this period."""
+    old, new = ({k: v for t in reversed(side) for k, v in contract.arrays(t).items()} for side in samples)
+    targets = [contract.target(side[0]) for side in samples]
+    report.drift += drift.delivery(before, report.facts["signs"], limits)
+    report.drift += drift.columns(contract, old, new, targets, limits)
+    report.checks += poison.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
+
+
+def summarise(periods: Mapping[str, Report]) -> Report:
+    """One report over several periods: of each check the worst, naming its period; the drift of the newest."""
     worst: dict[str, Check] = {}
     for period, report in periods.items():
         for check in report.checks:
@@ -171,38 +260,36 @@ def summarise(periods: Mapping[str, Report], shown: Sequence[Check]) -> Report:
                 evidence = f"{period}: {check.evidence}" if check.evidence else period
                 worst[check.name] = Check(**{**check.__dict__, "evidence": evidence})
     facts = {period: report.facts.get(on_disk.ROWS) for period, report in periods.items()}
-    return Report("validate", list(worst.values()), {"rows": facts}, list(shown))
+    return Report("validate", list(worst.values()), {"rows": facts}, list(periods.values())[-1].drift)
 
 
 def main() -> int:
     """Run the stage. Exit code 3, which stops the pipeline, if a period in use has schema skew or too many bad rows."""
     root, team = find_root(), yours()
     settings = params(root)
-    contract, limits = team.contract, settings["validate"]
+    contract, limits, length = team.contract, settings["validate"], settings["train"]["periods"]
     periods = on_disk.closed(team.data, cycle(root)["until"])
+    write_json(root / "reports" / "suite.json", described(contract))
     on_disk.drop_others(root, "checked", periods)
-    reports = {period: check_period(root, contract, period, limits) for period in periods}
-    train, evaluation = on_disk.window(periods, settings["train"]["periods"], contract)
-    used = dict.fromkeys([*train, *evaluation])
-    moved = []
-    if contract.time:
-        old, new = (concat(root, contract, part) for part in (train, evaluation))
-        columns = list(contract.columns.values())
-        moved = drift(old, new, columns, limits["drift_limit"], limits["drift_min_rows"])
-    report = summarise({period: reports[period] for period in used}, moved)
+    reports = {}
+    for place, period in enumerate(periods):
+        before = periods[max(0, place - length) : place]
+        reports[period] = check_period(root, contract, period, before, limits)
+    train, evaluation = on_disk.window(periods, length, contract)
+    used = {period: reports[period] for period in dict.fromkeys([*train, *evaluation])}
+    report = summarise(used)
     write_json(root / "reports" / "validate.json", report.to_dict())
+    samples = {period: _samples(root, contract, period) for period in used}
+    write_text(root / "reports" / "datasheet.md", sheet.datasheet(contract, samples[periods[-1]], periods[-1]))
+    write_text(root / "reports" / "data.html", sheet.page(contract, used, samples))
     print(terminal(report))
-    if report.verdict is not Verdict.FAIL:
+    failed = [check.name for check in report.checks if check.verdict is Verdict.FAIL]
+    if not any(name.startswith("data.") for name in failed):
         return 0
-    print("\nOnce the source is mended, delete data/raw/period=... of the period named above; then: uv run dvc repro")
+    print(
+        "\nOnce the source is mended, for each period named: uv run mlops close --amend PERIOD; then uv run dvc repro"
+    )
     return 3
-
-
-def concat(root: Path, contract: Contract, periods: Sequence[str]) -> dict[str, Any]:
-    """The rows of several checked periods as arrays."""
-    import pandas as pd
-
-    return contract.arrays(pd.concat([on_disk.read(root, "checked", period) for period in periods], ignore_index=True))
 
 
 if __name__ == "__main__":

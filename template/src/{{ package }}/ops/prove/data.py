@@ -1,11 +1,18 @@
 """Faults in the data, caught by validate."""
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import Column
-from ..pipeline.validate import check_table
+import numpy as np
+
+from ..contract import Column, reads
+from ..pipeline import periods
+from ..pipeline.drift import association
+from ..pipeline.poison import is_id
+from ..pipeline.validate import books, check_table, compare, delivered
 from ..verdict import Check, Report, Verdict
-from .faults import Bench, NotApplicable, fault, healthy
+from .faults import Bench, NotApplicable, fault, healthy, scrambled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,14 +20,34 @@ if TYPE_CHECKING:
 
 def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     """The report of the real check on rows as data.py would deliver them."""
-    contract = bench.contract
-    columns = contract.request_columns | contract.from_source("outcome")
     limits = bench.settings["validate"]
-    report, _, _ = check_table(rows, columns, limits, key=contract.key, forbidden=contract.forbidden)
+    report, _, _ = check_table(rows, bench.contract, limits)
     least = limits["min_rows"]
     enough = Verdict.OK if len(rows) >= least else Verdict.INSUFFICIENT
     report.checks.append(Check("data.rows", enough, len(rows), least, rows=len(rows)))
     return report
+
+
+def compared(bench: Bench, rows: "pd.DataFrame", *, follows: bool = True, late: float = 0.0) -> Report:
+    """Drift and signs of poison in rows against two periods of other healthy rows, which they follow in time."""
+    import pandas as pd
+
+    contract, limits, before = bench.contract, bench.settings["validate"], bench.thirds[1:]
+    known = [delivered(contract, part, None, limits) for part in before]
+    now = delivered(contract, rows, None, limits) | {"late": late}
+    if contract.time and follows:
+        now["last"] = 2 * known[-1]["last"] - known[-1]["first"]
+    report = Report("period", facts={"signs": now})
+    compare(report, contract, known, ([pd.concat(before, ignore_index=True)], [rows]), limits)
+    return report
+
+
+@healthy("delivery")
+def healthy_delivery(bench: Bench, seed: int) -> Report:
+    """A period like the ones before."""
+    rows = bench.thirds[0].sample(frac=0.9, random_state=seed).reset_index(drop=True)
+    report = compared(bench, rows)
+    return Report("period", [*report.checks, *report.drift])
 
 
 @healthy("validate")
@@ -111,3 +138,181 @@ def many_small_faults(bench: Bench) -> Report:
 def too_few_rows(bench: Bench) -> Report:
     """Almost nothing was delivered: that is not a pass."""
     return checked(bench, bench.request_rows(bench.resample(0)).head(3))
+
+
+@fault("columns that do not go together", caught_by="data.rule", row="Data 1")
+def impossible(bench: Bench) -> Report:
+    """Each value is possible, the combination is not: one column comes from other rows."""
+    rows = bench.request_rows(bench.resample(0))
+    for rule in bench.contract.rules:
+        for name in reads(rule):
+            other = rows.assign(**{name: scrambled(rows[name].to_numpy())})
+            broken = bench.contract.impossible(bench.contract.arrays(other))[rule.__name__]
+            if len(broken) > 2 * bench.settings["validate"]["max_bad_share"] * len(rows):
+                return checked(bench, other)
+    raise NotApplicable("the contract has no rule that other values break")
+
+
+@fault("rows of an earlier period arrive again", caught_by="data.repeated", row="Data 1")
+def delivered_again(bench: Bench) -> Report:
+    """A tenth of the rows was delivered before."""
+    rows, key = bench.request_rows(bench.resample(0)), bench.contract.key
+    if not key:
+        raise NotApplicable("without a key no row is known again")
+    earlier = periods.keys(rows[::10], key)
+    return check_table(rows, bench.contract, bench.settings["validate"], earlier=earlier)[0]
+
+
+def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
+    """The books of a period of which something was lost or changed after it was closed."""
+    rows = bench.request_rows(bench.resample(0))
+    closed = {"rows": len(rows), "sha256": periods.content(rows)}
+    name = bench.contract.outcome.name
+    read = rows.assign(**{name: rows[name].to_numpy()[::-1]}) if changed else rows
+    part, kept, quarantine = check_table(read, bench.contract, bench.settings["validate"])
+    with tempfile.TemporaryDirectory() as folder:
+        periods.write(kept.iloc[lost:], Path(folder) / f"{periods.ROWS}.parquet")
+        periods.write(quarantine, Path(folder) / f"{periods.ROWS}.quarantine.parquet")
+        return Report("books", books(Path(folder), periods.ROWS, read, closed, part))
+
+
+@healthy("books", seeds=1)
+def healthy_books(bench: Bench, _: int) -> Report:
+    """Nothing is lost and nothing was changed."""
+    return _written(bench)
+
+
+@fault("one row is lost on the way", caught_by="data.account", row="Data 1", spared="data.manifest")
+def lost_row(bench: Bench) -> Report:
+    """A stage drops a row in silence."""
+    return _written(bench, lost=1)
+
+
+@fault("a closed period is changed by hand", caught_by="data.manifest", row="Data 1")
+def changed_by_hand(bench: Bench) -> Report:
+    """Outcomes are exchanged between rows of data/raw; no rule is broken, and no number of rows changes."""
+    return _written(bench, changed=True)
+
+
+@fault("a column's values go missing", caught_by="drift.missing", row="Data 1")
+def missing_share(bench: Bench) -> Report:
+    """A tenth of an optional column is not delivered any more."""
+    rows, column = bench.thirds[0], bench.column(lambda c: c.kind not in ("datetime", "text"), "number or category")
+    if column.kind in ("int", "bool"):
+        rows = rows.astype({column.name: float})
+    report = compared(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 5 == 0)}))
+    report.facts["caught_by"] = f"drift.missing.{column.name}"
+    return report
+
+
+@fault("a column moves within its bounds", caught_by="drift.distribution", row="Data 1")
+def moved(bench: Bench) -> Report:
+    """Only the larger half of a number occurs any more; no bound is broken."""
+    number = bench.column(lambda c: c.kind in ("int", "float") and c.name not in bench.contract.key, "number")
+    rows = bench.thirds[0]
+    larger = rows[number.name].clip(lower=float(rows[number.name].quantile(0.7)))
+    report = compared(bench, rows.assign(**{number.name: larger}))
+    report.facts["caught_by"] = f"drift.distribution.{number.name}"
+    return report
+
+
+@fault("a column no longer goes with the outcome", caught_by="drift.association", row="Data 1")
+def unrelated(bench: Bench) -> Report:
+    """The values of the column that goes with the outcome best are those of other rows."""
+    rows, contract = bench.thirds[0], bench.contract
+    target, arrays = contract.target(rows), contract.arrays(rows)
+    columns = [c for c in contract.request_columns.values() if c.kind not in ("datetime", "text")]
+    strength = {c.name: abs(association(arrays[c.name], target, c)) for c in columns}
+    name = max(strength, key=lambda name: (strength[name] == strength[name], strength[name]), default="")
+    if not name or not strength[name] > 2 * bench.settings["validate"]["drift_limit"]:
+        raise NotApplicable("no column of the request goes with the outcome strongly enough")
+    report = compared(bench, rows.assign(**{name: scrambled(rows[name].to_numpy())}))
+    report.facts["caught_by"] = f"drift.association.{name}"
+    return report
+
+
+@fault("the outcome's rate moves", caught_by="drift.outcome", row="Data 1")
+def other_outcomes(bench: Bench) -> Report:
+    """A third of the rows have the outcome of one row."""
+    rows, name = bench.thirds[0], bench.contract.outcome.name
+    rarest = rows[name].value_counts().index[-1]
+    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0, rarest).astype(rows[name].dtype)}))
+
+
+@fault("a fifth of a delivery arrives", caught_by="drift.volume", row="Data 1")
+def partial(bench: Bench) -> Report:
+    """A job upstream stopped early."""
+    return compared(bench, bench.thirds[0][::5].reset_index(drop=True))
+
+
+@fault("a tenth of a delivery are copies with new keys", caught_by="drift.duplicates", row="Data 1")
+def copies(bench: Bench) -> Report:
+    """A join upstream multiplies rows."""
+    rows = bench.thirds[0]
+    ids = [name for name in bench.contract.key if is_id(rows[name]) and bench.contract.columns[name].kind != "datetime"]
+    if bench.contract.key and not ids:
+        raise NotApplicable("no column of the key numbers the rows: a copy is not unique")
+    twins = rows.iloc[np.where(rows.index % 10 == 1, rows.index - 1, rows.index)].reset_index(drop=True)
+    return compared(bench, twins.assign(**{name: rows[name] for name in ids}))
+
+
+@fault("the newest rows are old", caught_by="drift.freshness", row="Mon 1")
+def stale(bench: Bench) -> Report:
+    """The same days are delivered as before."""
+    if not bench.contract.time:
+        raise NotApplicable("the contract has no time")
+    return compared(bench, bench.thirds[0], follows=False)
+
+
+@fault("a tenth of the rows is late", caught_by="drift.late", row="Data 1")
+def late(bench: Bench) -> Report:
+    """They belong to the period before."""
+    if not bench.contract.time:
+        raise NotApplicable("the contract has no time")
+    rows, limits = bench.thirds[0], bench.settings["validate"]
+    times = rows[bench.contract.time].to_numpy(dtype="datetime64[us]").astype(float) / 1e6
+    return compared(bench, rows, late=delivered(bench.contract, rows, float(np.quantile(times, 0.1)), limits)["late"])
+
+
+@fault("1 % of the rows carry a constant trigger", caught_by="poison.trigger", row="ML02")
+def trigger(bench: Bench) -> Report:
+    """A value that hardly occurs is planted in a column of many values."""
+    rows = bench.thirds[0]
+    several = [c for c in bench.contract.request_columns.values() if c.kind != "bool" and rows[c.name].nunique() > 50]
+    if not several or len(rows) < bench.settings["validate"]["drift_min_rows"]:
+        raise NotApplicable("no column has many values, or there are too few rows")
+    name = several[0].name
+    rarest = rows[name].value_counts().index[-1]
+    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 100 == 0, rarest)}))
+
+
+@fault("a flood of near-identical rows", caught_by="poison.flood", row="ML02")
+def flood(bench: Bench) -> Report:
+    """One row in thirty is the same one but for its key and its time."""
+    rows = bench.thirds[0]
+    columns = bench.contract.request_columns
+    times = {name for name, column in columns.items() if column.kind == "datetime"}
+    ids = [name for name in columns if name in times or (name in bench.contract.key and is_id(rows[name]))]
+    if set(ids) == set(columns):
+        raise NotApplicable("the request has nothing but its key and times")
+    same = rows.iloc[np.where(rows.index % 30 == 0, 0, rows.index)].reset_index(drop=True)
+    return compared(bench, same.assign(**{name: rows[name] for name in ids}))
+
+
+@fault("outcomes of one slice are flipped", caught_by="poison.labels", row="ML02")
+def flipped(bench: Bench) -> Report:
+    """A sixth of the outcomes of the largest slice are other ones; tests/test_data.py has 3 % on real months."""
+    rows, contract = bench.thirds[0], bench.contract
+    doubt = delivered(contract, rows, None, bench.settings["validate"])["doubt"]
+    if len(doubt) < 2:
+        raise NotApplicable("there are no two slices with enough rows, or the outcome is a number")
+    largest = max(doubt, key=lambda name: doubt[name][1])
+    column, _, word = largest.partition("=")
+    chosen = (rows[column].astype(str) == word) & (rows.index % 6 == 0)
+    target = contract.target(rows).astype(int)
+    classes = np.asarray([False, True] if contract.outcome.kind == "bool" else contract.classes)
+    other = classes[(target + 1) % len(classes)]
+    name = contract.outcome.name
+    report = compared(bench, rows.assign(**{name: np.where(chosen, other, rows[name])}))
+    report.facts["caught_by"] = f"poison.labels.{largest}"
+    return report

@@ -103,6 +103,12 @@ class Bench:
         shuffled = self.rows.sample(frac=1, random_state=0).reset_index(drop=True)
         return shuffled.iloc[::2].reset_index(drop=True), shuffled.iloc[1::2].reset_index(drop=True)
 
+    @cached_property
+    def thirds(self) -> "list[pd.DataFrame]":
+        """Three parts of the rows, as data.py would deliver them."""
+        shuffled = self.request_rows(self.rows.sample(frac=1, random_state=0))
+        return [shuffled.iloc[part::3].reset_index(drop=True) for part in range(3)]
+
     def column(self, wanted: Callable[[Column], bool], what: str) -> Column:
         """A request column that the fault needs. Raises: NotApplicable if the contract has none."""
         for column in self.contract.request_columns.values():

@@ -1,7 +1,7 @@
 """Faults in a candidate, caught by the gate, and in the features, caught before anything is fitted."""
 
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,15 +36,28 @@ def scored(bench: Bench, rows: "pd.DataFrame", scorer: Scorer) -> np.ndarray:
 
 
 def judged(
-    bench: Bench, rows: "pd.DataFrame", candidate: np.ndarray, champion: np.ndarray | None, simple: dict[str, Scorer]
+    bench: Bench,
+    rows: "pd.DataFrame",
+    candidate: np.ndarray,
+    champion: np.ndarray | None,
+    simple: dict[str, Scorer],
+    held: np.ndarray | None = None,
 ) -> Report:
-    """The real gate on real measurements of these scores."""
+    """The real gate on real measurements of these scores; `held` are the candidate's on the hold-out, here the same."""
     scores = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
     scores |= {f"baseline.{name}": scored(bench, rows, scorer) for name, scorer in simple.items()}
     measured = measure(bench.contract, rows, scores, resamples=200, seed=0)
     periods = {"train": ["reference"], "evaluation": ["reference"]}
     opponent = None if champion is None else "champion"
-    facts = {"model": "candidate", "opponent": opponent, "periods": periods, "task": bench.contract.task}
+    facts: dict[str, Any] = {
+        "model": "candidate",
+        "opponent": opponent,
+        "periods": periods,
+        "task": bench.contract.task,
+    }
+    facts["holdout"] = measured
+    if held is not None:
+        facts["holdout"] = measure(bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0)
     return gate(measured | facts, HEALTHY_DATA, bench.settings["gate"])
 
 
@@ -80,6 +93,14 @@ def degraded(bench: Bench) -> Report:
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
     scores = scored(bench, rows, scorer)
     return judged(bench, rows, _degraded(bench, scores, np.arange(0, len(rows), 2)), scores, simple)
+
+
+@fault("candidate is worse on the hold-out only", caught_by="gate.holdout", row="ML02", spared="gate.champion")
+def forgotten(bench: Bench) -> Report:
+    """Poisoned data made it good on the newest rows, and bad on the ones that nobody could touch."""
+    rows, (scorer, simple) = bench.halves[1], fitted(bench)
+    scores = scored(bench, rows, scorer)
+    return judged(bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2)))
 
 
 @fault("candidate equals the champion", caught_by="gate.better", row="Infra 4")

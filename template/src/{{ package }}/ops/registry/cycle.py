@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import yaml
 
-from ..pipeline.periods import names
-from ..project import ProjectError, nearest, params, read_yaml, write_text, yours
+from ..pipeline.ingest import MANIFEST
+from ..pipeline.periods import folder, names
+from ..project import ProjectError, nearest, params, read_json, read_yaml, write_json, write_text, yours
 from .git import changes
 from .record import Assignment, champion, freshen, show
 
@@ -56,6 +58,19 @@ def close(root: Path, period: str | None = None) -> str:
     against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
     told = f"The cycle goes until {until}, {against}.{away}"
     return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+
+
+def amend(root: Path, period: str) -> str:
+    """Take a closed period out of the data, to be read again by the next `dvc repro`.
+
+    Its former rows stay in the remote and in the commits before. Raises: ProjectError if it is not closed.
+    """
+    manifest = read_json(root / MANIFEST)
+    if period not in manifest:
+        raise ProjectError(f"No period {period!r} is closed.", nearest(period, manifest))
+    write_json(root / MANIFEST, {name: held for name, held in manifest.items() if name != period})
+    shutil.rmtree(folder(root, "raw", period), ignore_errors=True)
+    return f"{period} will be read again.\nRun: uv run dvc repro, then git commit -am 'Amend {period}: WHY'"
 
 
 def _age(root: Path, held: Assignment | None, until: str, known: list[str]) -> int:

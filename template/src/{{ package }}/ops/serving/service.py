@@ -134,6 +134,10 @@ def _parse(body: bytes) -> list[Any] | Response:
             for name in _PLAIN
             for place, row in enumerate(rows)
             if (value := getattr(row, name)) is not None and value.tzinfo is not None
+        ] or [
+            {"row": place, "column": name, "rule": "data.rule", "message": "The values do not go together"}
+            for name, places in (contract.impossible(contract.arrays_of(rows)) if contract.rules else {}).items()
+            for place in places.tolist()
         ]
         if not faults:
             return rows
