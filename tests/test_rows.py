@@ -40,6 +40,38 @@ def fresh(make: Make) -> Project:
     return make(DEFAULT)
 
 
+BRANCHED = """
+
+def far(distance: np.ndarray) -> np.ndarray:
+    if len(distance) > 9:
+        return distance
+    return distance * 0.0
+"""
+HALF_TESTED = """
+
+def test_far_is_zero_for_a_few() -> None:
+    assert features.far(np.array([1.0])).tolist() == [0.0]
+"""
+
+
+def test_a_branch_of_a_feature_without_a_test_is_red(fresh: Project) -> None:
+    words = ("python", "-m", "pytest", "--cov", "--ignore", "tests/ops", "-p", "no:cacheprovider")
+    assert "Required test coverage of 100.0% reached" in fresh.run(*words)
+    for path, code in (("src/late_flights/features.py", BRANCHED), ("tests/test_features.py", HALF_TESTED)):
+        (fresh.folder / path).write_text((fresh.folder / path).read_text() + code)
+    assert "Required test coverage of 100.0% not reached" in fresh.run(*words, code=1)
+
+
+def test_no_mutant_of_the_sample_survives_and_a_weak_test_is_shown(fresh: Project) -> None:
+    fresh.run("mutmut", "run")
+    assert "survived" not in fresh.run("mutmut", "results")
+    tests = fresh.folder / "tests" / "test_features.py"
+    tests.write_text(tests.read_text().replace("np.array([10.0, 1.0, 3.0,", "np.array([10.0, 1.0, 5.0,"))
+    shutil.rmtree(fresh.folder / "mutants")  # it remembers
+    fresh.run("mutmut", "run")
+    assert "x_is_bad_weather" in fresh.run("mutmut", "results")
+
+
 def misspelt(project: Project) -> None:
     """A parameter that does not exist."""
     (project.folder / "params.yaml").write_text("gate: {marign: 1}\n")

@@ -19,7 +19,7 @@ import yaml
 
 from .projects import ROOT, copy, git
 
-NAMES = ("cd", "ci", "cm", "ct")
+NAMES = ("cd", "ci", "cm", "ct", "mutation")
 PINS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/actions-pins.yml").read_text("utf-8"))
 
 # The policy. What is not listed is not allowed.
@@ -27,6 +27,7 @@ TRIGGERS: dict[str, dict[str, Any]] = {
     "ci": {"push": {"branches": ["main"]}, "pull_request": None, "workflow_dispatch": None},
     "cd": {"push": {"tags": ["v*"]}, "workflow_dispatch": None},
     "cm": {"schedule": 1, "workflow_dispatch": None},
+    "mutation": {"schedule": 1, "workflow_dispatch": None},
     "ct": {
         "schedule": 1,
         "workflow_dispatch": ["reason"],
@@ -43,7 +44,7 @@ LANES = {  # jobs that must not run by themselves, and what lets them
 }
 SECRETS, VARIABLES = {"DVC_CONFIG_LOCAL"}, {"MLFLOW_TRACKING_URI"}
 VERB_OUTPUTS = {"monitor": {"verdict"}, "status": {"waits", "period", "commit"}}
-TOOLS = {"bentoml", "dvc", "mlops", "mypy", "pytest", "ruff", "zizmor"}
+TOOLS = {"bentoml", "dvc", "mlops", "mutmut", "mypy", "pytest", "ruff", "zizmor"}
 OTHER_COMMANDS = ("uv sync --locked", "git ", 'test "$FAILED" = false', "printenv DVC_CONFIG_LOCAL > .dvc/config.local")
 MAIN_ONLY = "${{ github.ref == 'refs/heads/main' }}"
 NOT_A_FORK = "${{ !github.event.repository.fork }}"
@@ -382,7 +383,7 @@ def test_a_tool_finds_a_fault(generated: Path, programs: Path, tmp_path: Path, t
 
 
 def test_minutes_are_spread_and_never_the_loaded_ones() -> None:
-    for name in ("cm", "ct"):
+    for name in ("cm", "ct", "mutation"):
         source = jinja2.Template((ROOT / f"template/.github/workflows/{name}.yml.jinja").read_text("utf-8"))
         texts = [source.render(project=f"model-{number}") for number in range(100)]
         minutes = {int(found[1]) for text in texts if (found := re.search(r'cron: "(\d+) ', text))}

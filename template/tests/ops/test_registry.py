@@ -42,6 +42,7 @@ stages:
     outs:
       - reports/metrics.json: {cache: false}
       - reports/validate.json: {cache: false}
+      - reports/features: {cache: false}
       - reports/gate.json: {cache: false}
 artifacts:
   tiny: {path: models/candidate, type: model}
@@ -69,6 +70,8 @@ project.write_json(root / "reports/metrics.json", {
 })
 project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
     {"name": "data.rows", "verdict": "ok"}]})
+project.write_json(root / "reports/features/2.json", {
+    "rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}})
 gate.main()
 """,
     "src/schema.py": "ROW = 1\n",

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 def join(rows: "pd.DataFrame", contract: Contract, tables: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame":
     """`rows` with the columns of every look-up, in the order of `rows`; what is unknown or too old is missing."""
     for look in contract.lookups:
-        rows = _join_one(rows, look, list(contract.from_source(look.name)), tables[look.name])
+        rows = join_one(rows, look, list(contract.from_source(look.name)), tables[look.name])
     return rows
 
 
-def _join_one(rows: "pd.DataFrame", look: Lookup, fields: list[str], table: "pd.DataFrame") -> "pd.DataFrame":
+def join_one(rows: "pd.DataFrame", look: Lookup, fields: list[str], table: "pd.DataFrame") -> "pd.DataFrame":
+    """`rows` with the fields of one look-up."""
     import pandas as pd
 
     asked = pd.DataFrame({key: rows[key].to_numpy() for key in look.keys})

@@ -79,6 +79,8 @@ def terminal(report: Report) -> str:
     failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
     if moved := [name.partition("drift.")[2] or name for name in failed]:
         lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
+    if doubtful := [check.name for check in report.advice if check.verdict is Verdict.FAIL]:
+        lines += ["", f"advice (asks a person, stops nothing): {', '.join(doubtful)}"]
     return "\n".join([*lines, "", f"verdict: {MARKS[report.verdict]}"])
 
 
@@ -98,14 +100,16 @@ def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:
         f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>" for k, v in report.facts.items() if v is not None
     )
     figures = "".join(_figure(path) for path in pictures)
-    drift = (
-        f"<h2>Drift</h2><p>Asks for retraining, stops nothing.</p>{_html_table(report.drift)}" if report.drift else ""
+    aside = "".join(
+        f"<h2>{title}</h2><p>Asks {what}, stops nothing.</p>{_html_table(part)}"
+        for title, what, part in (("Drift", "for retraining", report.drift), ("Advice", "a person", report.advice))
+        if part
     )
     title = escape(report.title)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f'<h1>{title}</h1><p><span class="badge {report.verdict}">{report.verdict}</span></p><dl>{facts}</dl>'
-        f"<h2>Checks</h2>{_html_table(report.checks)}{drift}{figures}{extra}</html>\n"
+        f"<h2>Checks</h2>{_html_table(report.checks)}{aside}{figures}{extra}</html>\n"
     )
 
 

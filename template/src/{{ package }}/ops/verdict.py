@@ -80,12 +80,16 @@ def not_below(
 
 @dataclass
 class Report:
-    """Checks under one title. `facts` are for the reader; `drift` asks for retraining and stops nothing."""
+    """Checks under one title; `facts` are for the reader.
+
+    Neither `drift`, which asks for retraining, nor `advice`, which asks a person, stops anything.
+    """
 
     title: str
     checks: list[Check] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     drift: list[Check] = field(default_factory=list)
+    advice: list[Check] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -103,15 +107,15 @@ class Report:
         return EXIT_CODES[self.verdict]
 
     def __getitem__(self, name: str) -> Check:
-        """The check (or drift check) of that name; KeyError if it did not run."""
-        for check in [*self.checks, *self.drift]:
+        """The check of that name, wherever it stands; KeyError if it did not run."""
+        for check in [*self.checks, *self.drift, *self.advice]:
             if check.name == name:
                 return check
         raise KeyError(name)
 
     def named(self, prefix: str) -> Iterable[Check]:
         """All checks whose name starts with the prefix."""
-        return (check for check in [*self.checks, *self.drift] if check.name.startswith(prefix))
+        return (check for check in [*self.checks, *self.drift, *self.advice] if check.name.startswith(prefix))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `verdict` is written for readers and computed again by `from_dict`."""
@@ -121,14 +125,16 @@ class Report:
             "facts": self.facts,
             "checks": [check.to_dict() for check in self.checks],
             "drift": [check.to_dict() for check in self.drift],
+            "advice": [check.to_dict() for check in self.advice],
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Report":
         """Read back what `to_dict` wrote; the stored verdict is not believed. Raises: ProjectError for no report."""
         try:
-            checks, drift = ([Check.from_dict(check) for check in stored[part]] for part in ("checks", "drift"))
-            return cls(stored["title"], checks, dict(stored["facts"]), drift)
+            parts = (stored["checks"], stored["drift"], stored.get("advice", []))
+            checks, drift, advice = ([Check.from_dict(check) for check in part] for part in parts)
+            return cls(stored["title"], checks, dict(stored["facts"]), drift, advice)
         except (KeyError, TypeError, ValueError) as error:
             raise ProjectError(
                 f"A stored report is damaged ({error!r}).", "Make it again: uv run dvc repro --force gate"

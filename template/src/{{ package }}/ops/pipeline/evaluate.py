@@ -44,9 +44,9 @@ def measure(
     return {
         "rows": len(rows),
         "finite": bool(all(np.isfinite(s).all() for s in scores.values())),
-        "values": {m: {name: _plain(found[f"{m}/{name}"]) for name in makers} for m in scores},
+        "values": {m: {name: found[f"{m}/{name}"].plain() for name in makers} for m in scores},
         "differences": {
-            m: {name: _plain(found[f"candidate/{name}"].minus(found[f"{m}/{name}"], name)) for name in makers}
+            m: {name: found[f"candidate/{name}"].minus(found[f"{m}/{name}"], name).plain() for name in makers}
             for m in others
         },
         "slices": [
@@ -77,17 +77,11 @@ def _slice(
     prefix = f"{column}={word}"
     entry: dict[str, Any] = {"column": column, "value": word, "rows": rows}
     for model in models:
-        entry[model] = {name: _plain(found[f"{prefix}/{model}/{name}"]) for name in names}
+        entry[model] = {name: found[f"{prefix}/{model}/{name}"].plain() for name in names}
     if "champion" in models:
         pairs = {name: (found[f"{prefix}/candidate/{name}"], found[f"{prefix}/champion/{name}"]) for name in names}
-        entry["difference"] = {name: _plain(new.minus(old, name)) for name, (new, old) in pairs.items()}
+        entry["difference"] = {name: new.minus(old, name).plain() for name, (new, old) in pairs.items()}
     return entry
-
-
-def _plain(estimate: metrics.Estimate) -> dict[str, Any]:
-    low, high = estimate.interval()
-    numbers = [float(f"{x:.10g}") if np.isfinite(x) else None for x in (estimate.value, low, high)]
-    return {"value": numbers[0], "interval": numbers[1:]}
 
 
 def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
@@ -111,7 +105,7 @@ def on_holdout(
         return {"rows": 0, "values": {}, "differences": {}}
     arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
     scores = {name: models[name].score(models[name].matrix(arrays)) for name in compared}
-    found = measure(replace(contract, slices=()), rows, scores, **settings)
+    found = measure(replace(contract, slices=()), rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     return {name: found[name] for name in ("rows", "values", "differences")}
 
 

@@ -1,6 +1,6 @@
 """gate: from measurements and limits to a verdict. Pure, and without heavy imports: a new limit re-runs only this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,25 @@ from ..project import (
 )
 from ..report import number, page, terminal
 from ..verdict import Check, Report, Verdict, not_below
+from .worth import judge
 
 MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
+FEATURES = Path("reports/features")
 
 
 def gate(
-    measured: Mapping[str, Any], data: Report, limits: Mapping[str, Any], age: int = 0, release: str | None = None
+    measured: Mapping[str, Any],
+    data: Report,
+    limits: Mapping[str, Any],
+    age: int = 0,
+    release: str | None = None,
+    ablations: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """The verdict on a candidate.
 
     `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of the parameters,
-    `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name.
-    Raises: ProjectError for an unknown metric.
+    `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name,
+    `ablations` what ablate wrote, oldest period first. Raises: ProjectError for an unknown metric, waiver or veto.
     """
     metric = _metric(measured, limits["metric"])
     rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
@@ -45,11 +52,14 @@ def gate(
             )
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
-        margin = limits["margin"] * _unit(measured["task"], measured["values"]["champion"][metric])
+        margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
         checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
         checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
+    worth = judge(ablations, limits) if ablations else []
+    advice = [check for check in worth if check.name.split(".")[1] not in limits["feature_vetoes"]]
+    checks += [check for check in worth if check not in advice]
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
@@ -62,7 +72,7 @@ def gate(
         "rows": rows,
         **{name: entry["value"] for name, entry in measured["values"]["candidate"].items()},
     }
-    return Report(_title(facts), checks, facts, data.drift)
+    return Report(_title(facts), checks, facts, data.drift, advice)
 
 
 def _metric(measured: Mapping[str, Any], name: str) -> str:
@@ -90,9 +100,9 @@ def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _unit(task: str, champion: Mapping[str, Any]) -> float:
-    """What margins count in: an error has the outcome's unit, so they are shares of the champion's error."""
-    return abs(champion["value"] or 0.0) if task == "regression" else 1.0
+def unit(task: str, value: float | None) -> float:
+    """What margins count in: an error has the outcome's unit, so they are shares of `value`, the opponent's error."""
+    return abs(value or 0.0) if task == "regression" else 1.0
 
 
 def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int) -> Check:
@@ -110,7 +120,7 @@ def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, m
 def _slice(part: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
     name = f"gate.slice.{part['column']}={part['value']}"
     new, old = (number(part[model][metric]["value"]) for model in ("candidate", "champion"))
-    margin = limits["slice_margin"] * _unit(task, part["champion"][metric])
+    margin = limits["slice_margin"] * unit(task, part["champion"][metric]["value"])
     settings = {"least": limits["slice_min_rows"], "required": False, "evidence": f"{new} (champion: {old})"}
     return _compare(name, part["difference"][metric], -margin, part["rows"], **settings)
 
@@ -120,7 +130,7 @@ def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[st
     told = {"least": limits["slice_min_rows"], "required": False, "evidence": "on rows that no training ever saw"}
     if not held["rows"]:
         return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, required=False)
-    margin = limits["holdout_margin"] * _unit(task, held["values"]["champion"][metric])
+    margin = limits["holdout_margin"] * unit(task, held["values"]["champion"][metric]["value"])
     return _compare("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
 
 
@@ -132,7 +142,8 @@ def decide(root: Path) -> Report:
     measured = read_json(root / "reports" / "metrics.json")
     data = Report.from_dict(read_json(root / "reports" / "validate.json"))
     now = cycle(root)
-    report = gate(measured, data, params(root)["gate"], now["age"], now["release"])
+    limits = params(root)["gate"]
+    report = gate(measured, data, limits, now["age"], now["release"], _ablations(root, measured, limits))
     if own := custom("gate"):
         try:
             report.checks += own.checks(measured)
@@ -141,12 +152,20 @@ def decide(root: Path) -> Report:
     return report
 
 
+def _ablations(root: Path, measured: Mapping[str, Any], limits: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ablation report of the evaluated period, after as many earlier ones as can matter."""
+    last = read_json(root / FEATURES / f"{measured['periods']['evaluation'][-1]}.json")
+    earlier = last["before"][max(0, len(last["before"]) - limits["feature_periods"] + 1) :]
+    return [*(read_json(root / FEATURES / f"{period}.json") for period in earlier), last]
+
+
 def main() -> int:
     """Run the stage. A veto is a report that says fail, not an error: the pipeline ends well."""
     root = find_root()
     report = decide(root)
     write_json(root / "reports" / "gate.json", report.to_dict())
-    write_text(root / "reports" / "gate.html", page(report, sorted((root / "reports" / "pictures").glob("*.svg"))))
+    pictures = [path for part in ("pictures", ".") for path in sorted((root / "reports" / part).glob("*.svg"))]
+    write_text(root / "reports" / "gate.html", page(report, pictures))
     print(terminal(report))
     outcome = {Verdict.OK: "It may be promoted: uv run mlops promote", Verdict.FAIL: "Vetoed. Nothing is promoted."}
     print(outcome.get(report.verdict, "Not shown to be good enough. Nothing is promoted."))

@@ -6,6 +6,7 @@ model make the intervals paired.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +132,11 @@ class Estimate:
         """The 95 % interval; NaN where a copy could not be computed."""
         low, high = np.quantile(self.copies, [0.025, 0.975]) if len(self.copies) else (np.nan, np.nan)
         return float(low), float(high)
+
+    def plain(self) -> dict[str, Any]:
+        """Value and interval for JSON: ten digits, None for what is not a number."""
+        numbers = [float(f"{x:.10g}") if np.isfinite(x) else None for x in (self.value, *self.interval())]
+        return {"value": numbers[0], "interval": numbers[1:]}
 
     def minus(self, other: "Estimate", metric: str) -> "Estimate":
         """The paired difference, turned so that positive is better."""

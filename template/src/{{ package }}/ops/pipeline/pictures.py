@@ -1,6 +1,6 @@
 """The pictures of a gate report, drawn from what was measured: the same bytes for the same numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,34 @@ def draw(
     measured: Mapping[str, Any],
 ) -> None:
     """Write `models.svg`, `calibration.svg` and, where there are slices, `slices.svg`."""
+    metric = MAIN[contract.task]
+    drawings: dict[str, Any] = {
+        "models": (lambda axes: _models(axes, measured, metric), (8, 2.6)),
+        "calibration": (lambda axes: _calibration(axes, contract, rows, scores), (6, 4)),
+    }
+    if measured["slices"]:
+        drawings["slices"] = (lambda axes: _slices(axes, measured, metric), (8, 1 + 0.25 * len(measured["slices"])))
+    with whole(folder) as target:
+        target.mkdir(parents=True)
+        for name, (paint, size) in drawings.items():
+            _save(target / f"{name}.svg", paint, size)
+
+
+def draw_features(path: Path, found: Mapping[str, Any]) -> None:
+    """What each feature gains, the most useful first."""
+    entries = {name: entry["gain"] for name, entry in found["features"].items()}
+    names = sorted(entries, key=lambda name: -(entries[name]["value"] or 0.0))
+
+    def paint(axes: "Axes") -> None:
+        _bars(axes, names, [entries[name] for name in names], [COLOURS["candidate"]] * len(names))
+        axes.axvline(0, color="#8b949e", linewidth=1)
+        axes.set_xlabel(f"{found['metric'].replace('_', ' ')} lost without the feature, right is worth more")
+
+    with whole(path) as target:
+        _save(target, paint, (8, 1 + 0.25 * len(names)))
+
+
+def _save(path: Path, paint: Callable[["Axes"], None], size: tuple[float, float]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -36,20 +64,10 @@ def draw(
     }
     import matplotlib.pyplot as plt
 
-    metric = MAIN[contract.task]
-    drawings: dict[str, Any] = {
-        "models": (lambda axes: _models(axes, measured, metric), (8, 2.6)),
-        "calibration": (lambda axes: _calibration(axes, contract, rows, scores), (6, 4)),
-    }
-    if measured["slices"]:
-        drawings["slices"] = (lambda axes: _slices(axes, measured, metric), (8, 1 + 0.25 * len(measured["slices"])))
-    with whole(folder) as target:
-        target.mkdir(parents=True)
-        for name, (paint, size) in drawings.items():
-            figure, axes = plt.subplots(figsize=size, layout="constrained")
-            paint(axes)
-            figure.savefig(target / f"{name}.svg", metadata={"Date": None})
-            plt.close(figure)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    paint(axes)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
 
 
 def _bars(axes: "Axes", labels: list[str], entries: list[Mapping[str, Any]], colours: list[str]) -> None:

@@ -107,11 +107,6 @@ def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame")
             raise ProjectError(f"{told} (until {last}).", remedy)
 
 
-def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":
-    """At most `most` rows in their order, the same ones every time."""
-    return (rows if len(rows) <= most else rows.sample(most, random_state=0).sort_index()).reset_index(drop=True)
-
-
 def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict[str, Any]":
     """Two unfitted opponents that the model has to beat: the constant, and a linear model on the same features."""
     from sklearn.compose import make_column_transformer
@@ -159,11 +154,11 @@ def main() -> int:
     settings = params(root)
     known = on_disk.closed(team.data, cycle(root)["until"])
     parts = split(root, team.contract, known, settings["train"])
-    rows = thin(parts["train"], settings["train"]["max_rows"])
+    rows = on_disk.thin(parts["train"], settings["train"]["max_rows"])
     scorer, simple = train(team, rows, settings)
     with whole(root / CANDIDATE) as folder:
         save(scorer, folder, team.contract)
-        on_disk.write(thin(rows, REFERENCE_ROWS), folder / REFERENCE)
+        on_disk.write(on_disk.thin(rows, REFERENCE_ROWS), folder / REFERENCE)
     with whole(root / BASELINES) as folder:
         for name, baseline in simple.items():
             save(baseline, folder / name, team.contract)

@@ -164,7 +164,7 @@ def check_period(
             on_disk.write(quarantine, folder / f"{name}.quarantine.parquet")
             report.checks += [*part.checks, *books(folder, name, frame, manifest.get(name, {}), part)]
             report.facts[name] = part.facts
-            samples.append(thin(kept))
+            samples.append(on_disk.thin(kept, SAMPLE_ROWS))
             on_disk.write(samples[-1], folder / f"{name}.{SAMPLE}.parquet")
             if look is None:
                 np.save(folder / KEYS, on_disk.keys(kept, contract.key))
@@ -204,13 +204,6 @@ def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, An
         at_most(f"data.manifest{suffix}", int(not same), 0, len(read), least=0, evidence="" if same else told),
         at_most(f"data.account{suffix}", left, 0, len(read), least=0, evidence=told),
     ]
-
-
-def thin(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """At most 20,000 rows in their order, the same ones every time."""
-    return (rows if len(rows) <= SAMPLE_ROWS else rows.sample(SAMPLE_ROWS, random_state=0).sort_index()).reset_index(
-        drop=True
-    )
 
 
 def _samples(root: Path, contract: Contract, period: str) -> "list[pd.DataFrame]":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..project import ProjectError, Yours, custom, params, yours
 from ..report import table
-from ..verdict import Verdict
+from ..verdict import Report, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +16,8 @@ LEAST_ROWS = 12_000
 
 def prove(root: Path, *, fast: bool = False) -> int:
     """Print the table of faults and of false alarms; 0 if all were caught and no healthy run alarmed, else 3."""
-    from . import data, live, model, monitoring  # noqa: F401  registering is what they do
-    from .faults import FAULTS, HEALTHY, Bench, outcome
+    from . import data, live, model, monitoring, worth  # noqa: F401  registering is what they do
+    from .faults import FAULTS, HEALTHY, Bench, NotApplicable, outcome
 
     started = time.monotonic()
     custom("faults")
@@ -35,10 +35,15 @@ def prove(root: Path, *, fast: bool = False) -> int:
         lines.append([word, fault.name, fault.caught_by, fault.row, evidence])
         print(f"  {word:<15} {fault.name}", flush=True)
     for sound in (sound for sound in HEALTHY if not (sound.slow and fast)):
-        checks = [check for seed in range(sound.seeds) for check in sound.run(bench, seed).checks]
+        try:
+            reports = [sound.run(bench, seed) for seed in range(sound.seeds)]
+        except NotApplicable as reason:
+            reports = [Report(sound.name, facts={"told": f"not applicable: {reason}"})]
+        checks = [check for report in reports for check in report.checks]
         red = [check for check in checks if check.verdict is Verdict.FAIL]
         alarms += len(red)
-        note = "; ".join(sorted({f"{check.name} {check.value} {check.evidence}" for check in red}))
+        notes = {f"{check.name} {check.value} {check.evidence}" for check in red}
+        note = "; ".join(sorted(notes | {str(report.facts["told"]) for report in reports if "told" in report.facts}))
         word = "FALSE ALARM" if red else "quiet"
         lines.append(
             [word, f"healthy: {sound.name}, seeds: {sound.seeds}", f"{len(red)} of {len(checks)} checks red", "", note]

@@ -224,7 +224,7 @@ def unrelated(bench: Bench) -> Report:
     columns = [c for c in contract.request_columns.values() if c.kind not in ("datetime", "text")]
     strength = {c.name: abs(association(arrays[c.name], target, c)) for c in columns}
     name = max(strength, key=lambda name: (strength[name] == strength[name], strength[name]), default="")
-    if not name or not strength[name] > 2 * bench.settings["validate"]["drift_limit"]:
+    if not name or not strength[name] > 1.3 * bench.settings["validate"]["drift_limit"]:
         raise NotApplicable("no column of the request goes with the outcome strongly enough")
     report = compared(bench, rows.assign(**{name: scrambled(rows[name].to_numpy())}))
     report.facts["caught_by"] = f"drift.association.{name}"

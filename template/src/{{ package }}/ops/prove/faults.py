@@ -84,6 +84,7 @@ class Bench:
     root: Path
     size: int = 5_000
     trained: dict[str, tuple[Scorer, dict[str, Scorer]]] = field(default_factory=dict)
+    ablated: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..monitoring.monitor import followed
+from ..pipeline.ingest import MANIFEST
 from ..project import ProjectError, digest, read_json, write_json
 from ..registry.scratch import scratch
 from ..scoring import load, save
@@ -121,6 +122,7 @@ def stopped_run(bench: Bench) -> Report:
         )
         data.write_text(data.read_text(encoding="utf-8") + lost, encoding="utf-8")
         shutil.rmtree(clone / "models", ignore_errors=True)
+        (clone / MANIFEST).unlink(missing_ok=True)  # as if these periods were new: a closed one is refused before
         settings = environment(clone) | {"MLOPS_ROOT": str(clone)}
         done = subprocess.run(command(("dvc", "repro")), cwd=clone, env=settings, capture_output=True, text=True)
         report = Report.from_dict(json.loads((clone / "reports" / "validate.json").read_text(encoding="utf-8")))

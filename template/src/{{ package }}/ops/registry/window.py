@@ -162,6 +162,9 @@ def described(lock_text: str, measured: Mapping[str, Any], report: Mapping[str, 
     facts = report.get("facts", {})
     tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
     metrics = {name.removesuffix(".value"): value for name, value in _flat(measured.get("values", {})).items()}
+    for check in (*report.get("checks", []), *report.get("advice", [])):
+        if check["name"].startswith(("gate.gain.", "gate.cost.")):  # of each feature
+            metrics[check["name"].removeprefix("gate.")] = check["value"]
     return chosen, metrics, {name: value for name, value in tags.items() if value}
 
 

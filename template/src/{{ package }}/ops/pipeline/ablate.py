@@ -1,0 +1,197 @@
+"""ablate: what each feature earns, the loss when the model is fitted again without it, and what it costs."""
+
+import hashlib
+import inspect
+import math
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import lookups
+from ..contract import Arrays, Contract
+from ..features import Plan, plan
+from ..project import ProjectError, command_line, cycle, find_root, params, write_json, yours
+from ..scoring import REFERENCE, Scorer
+from . import metrics
+from . import periods as on_disk
+from .gate import FEATURES, MAIN, unit
+from .train import CANDIDATE, EVALUATION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 200  # half of evaluate's: there is one model for each feature
+BATCH = 1_000  # rows in one call, beside the call for a single row
+ENOUGH, CALLS = 0.05, 50  # seconds and calls after which a time is known well enough
+
+
+def ablate(
+    contract: Contract,
+    features: Plan,
+    model: ModuleType,
+    rows: "pd.DataFrame",
+    evaluation: "pd.DataFrame",
+    settings: Mapping[str, Any],
+    names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Gain and cost of each feature (or of `names`), as plain data.
+
+    `gain` is the main metric of a model with all features minus that of one without the feature, positive is better,
+    both fitted on `rows` and measured on `evaluation` with the same weights. Costs are measured on this machine:
+    microseconds for one row alone and in a batch, the share in the look-ups that it reads, bytes for each row.
+    """
+    metric, most = MAIN[contract.task], settings["evaluate"]["ablation_rows"]
+    rows, evaluation, names = on_disk.thin(rows, most), on_disk.thin(evaluation, most or BATCH), names or features.names
+    values = _refitted(contract, features, model, rows, evaluation, settings, names) if most else {}
+    whole = values.get("")
+    found = {
+        name: {
+            "gain": whole.minus(values[name], metric).plain() if whole else {"value": None, "interval": [None, None]},
+            **_cost(contract, features, name, evaluation),
+        }
+        for name in names
+    }
+    for look in contract.lookups:
+        readers = [name for name in features.names if features.ancestors(name) & {*contract.from_source(look.name)}]
+        for name in {*readers} & {*names}:
+            found[name]["lookups"].append(look.name)
+            found[name]["lookup_microseconds"] += _rounded(_joined(contract, look, evaluation) / len(readers) * 1e6)
+    value = whole.plain()["value"] if whole else None
+    sizes = {"rows": len(evaluation), "fitted": len(rows)}
+    return {"metric": metric, "value": value, "unit": unit(contract.task, value), **sizes, "features": found}
+
+
+def _refitted(
+    contract: Contract,
+    features: Plan,
+    model: ModuleType,
+    rows: "pd.DataFrame",
+    evaluation: "pd.DataFrame",
+    settings: Mapping[str, Any],
+    names: Sequence[str],
+) -> dict[str, metrics.Estimate]:
+    """The main metric without each feature, and under "" with them all; nothing where there is one class only."""
+    from threadpoolctl import threadpool_limits
+
+    arrays, target, truth = contract.arrays(rows), contract.target(rows), contract.target(evaluation)
+    if contract.task != "regression" and len(np.unique(target)) < 2:
+        return {}
+    vocabulary = features.vocabulary(arrays)
+    known, unseen = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(evaluation)))
+    make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings["train"]["seed"]
+    measures = {}
+    with threadpool_limits(1):  # on so few rows, threads cost four times what they save
+        for left_out in ("", *names):
+            kept = [name for name in features.names if name != left_out]
+            places = [features.names.index(name) for name in kept]
+            words = [place for place, name in enumerate(kept) if name in features.categorical]
+            estimator = model.build(settings["model"], words, seed)
+            shown = (part[:, places] if kept else np.zeros((len(part), 1)) for part in (known, unseen))
+            scorer = Scorer(estimator.fit(next(shown), target), features, {}, contract.task, contract.classes, 0.5)
+            measures[left_out] = make(truth, scorer.score(next(shown)))
+    return metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+
+
+def needed(features: Plan, name: str) -> set[str]:
+    """A feature, and the features that it is computed from."""
+    return {name}.union(*(needed(features, argument) for argument in features.arguments.get(name, ())))
+
+
+def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -> dict[str, Any]:
+    functions = {part: function for part, function in features.functions.items() if part in needed(features, name)}
+    words = tuple({name} & {*features.categorical})
+    alone, reads = replace(features, names=(name,), functions=functions, categorical=words), features.ancestors(name)
+    many = {column: values for column, values in contract.arrays(rows.head(BATCH)).items() if column in reads}
+    vocabulary = alone.vocabulary(many)
+    one: Arrays = {column: values[:1] for column, values in many.items()}
+    seconds = _seconds(lambda: alone.matrix(one, vocabulary)), _seconds(lambda: alone.matrix(many, vocabulary))
+    tracemalloc.start()
+    alone.matrix(many, vocabulary)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = min(BATCH, len(rows))
+    return {
+        "microseconds": _rounded(seconds[0] * 1e6),
+        "batch_microseconds": _rounded(seconds[1] / size * 1e6),
+        "lookup_microseconds": 0.0,
+        "bytes": round(peak / size),
+        "reads": sorted(reads),
+        "lookups": [],
+    }
+
+
+def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
+    """Seconds for each row to find a look-up's row as training does, in a table made of what these rows found."""
+    fields = list(contract.from_source(look.name))
+    table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
+    asked = rows[list(contract.request_columns)]
+    return _seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """The best of some calls: what else this machine does can only add."""
+    best, end = math.inf, time.perf_counter() + ENOUGH
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now > end:
+            break
+    return best
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def definition(features: Plan, name: str) -> str:
+    """A digest of how a feature is computed: another one has no history."""
+    code = (
+        inspect.getsource(features.functions[part]) for part in sorted(needed(features, name) & {*features.functions})
+    )
+    return hashlib.sha256("".join([name, *code]).encode()).hexdigest()[:8]
+
+
+def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
+    """Write the report of the newest of the closed periods; earlier ones stay, those beyond the cycle go."""
+    for path in folder.glob("*.json"):
+        if path.stem not in known:
+            path.unlink()
+    before = [period for period in known[:-1] if (folder / f"{period}.json").exists()]
+    found |= {"period": known[-1], "before": before, "measured": datetime.now(UTC).date().isoformat()}
+    write_json(folder / f"{known[-1]}.json", found)
+
+
+def main() -> int:
+    """Run the stage: one report for each evaluated period, in git."""
+    import pandas as pd
+
+    root, team = find_root(), yours()
+    known = on_disk.closed(team.data, cycle(root)["until"])
+    frames = [pd.read_parquet(root / path) for path in (CANDIDATE / REFERENCE, EVALUATION)]
+    if frames[1].empty:
+        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+    features = plan(team.features, team.contract)
+    found = ablate(team.contract, features, team.model, frames[0], frames[1], params(root))
+    for name, entry in found["features"].items():
+        entry["definition"] = definition(features, name)
+    keep(root / FEATURES, known, found)
+    from .pictures import draw_features
+
+    draw_features(root / FEATURES.with_suffix(".svg"), found)
+    gains = {name: entry["gain"]["value"] or 0.0 for name, entry in found["features"].items()}
+    best = max(gains, key=lambda name: gains[name])
+    print(f"ablate: {len(gains)} features; without {best}, {found['metric']} loses {gains[best]:.4f}, the most")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))
