@@ -51,6 +51,7 @@ from pathlib import Path
 folder = Path("models/candidate")
 folder.mkdir(parents=True)
 (folder / "MLmodel").write_text("flavors: {}")
+(folder / "features.json").write_text('{"columns": {}}')
 (folder / "model.txt").write_text(Path("params.yaml").read_text() + Path("rows.csv").read_text())
 """,
     "judge.py": """
@@ -432,7 +433,7 @@ def test_mirror_fills_a_moved_a_deleted_and_a_fresh_store(reigning: Path) -> Non
         versions = sorted(store.search_model_versions(f"name = '{NAME}'"), key=lambda v: int(v.version))
         named = store.get_model_version_by_alias(NAME, "champion")
         files = [entry.path for entry in store.list_artifacts(named.run_id, "model")]
-        assert files == ["model/MLmodel", "model/model.txt"]
+        assert files == ["model/MLmodel", "model/features.json", "model/model.txt"]
         assert str(root.resolve()) in store.get_experiment(store.experiment).artifact_location
         return [version.tags["release"] for version in versions], named.tags["release"]
 

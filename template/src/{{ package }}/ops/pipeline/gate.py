@@ -49,6 +49,9 @@ def gate(
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
         checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
+    elif measured["opponent"]:
+        told = "the champion reads what is barred by now, so it was not measured"
+        checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
-from ..scoring import IGNORED
+from ..scoring import IGNORED, described
 from . import storage
 from .record import Assignment, Record, Release, artifact, freshen, read, show
 
@@ -31,6 +31,13 @@ def fetch(root: Path, release: Release) -> Path:
             told = f"{found[:8]}, not {release.digest[:8] or 'known: it was registered by hand'}"
             raise ProjectError(f"{path} of {release.tag} is not the recorded model ({told}).")
     return target
+
+
+def usable(root: Path, release: Release) -> Path:
+    """`fetch`, for a model that is to be served. Raises: ProjectError also if it reads a column that is barred now."""
+    folder = fetch(root, release)
+    described(folder, yours().contract)
+    return folder
 
 
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
@@ -63,7 +70,7 @@ def serve(root: Path, record: Record) -> str:
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
-    fetch(root, held.release)
+    usable(root, held.release)
     if behind(root, record):
         write_json(root / CHAMPION, pointer(root, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
