@@ -4,8 +4,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from .. import tombstones
 from ..contract import Column, Contract
 from ..project import command_line, cycle, digest, find_root, params, read_json, whole, write_json, yours
 from ..report import terminal
@@ -157,6 +158,13 @@ def check_period(root: Path, contract: Contract, period: str, limits: Mapping[st
     return report
 
 
+def forgotten(erased: tombstones.Tombstones, tables: Sequence[Path | IO[bytes]]) -> Check:
+    """Whether no Parquet table holds a row that was erased."""
+    found = sum(map(erased.hold, tables))
+    evidence = f"tables hold rows of {tombstones.FILE}; run: uv run dvc repro --force ingest" if found else ""
+    return at_most("data.erased", found, 0, len(tables), least=0, evidence=evidence)
+
+
 def _volume(rows: int, least: int) -> Check:
     return Check("data.rows", Verdict.OK if rows >= least else Verdict.INSUFFICIENT, rows, least, rows=rows)
 
@@ -190,6 +198,8 @@ def main() -> int:
         columns = list(contract.columns.values())
         moved = drift(old, new, columns, limits["drift_limit"], limits["drift_min_rows"])
     report = summarise({period: reports[period] for period in used}, moved)
+    tables = sorted(root.glob("data/raw/period=*/*.parquet"))
+    report.checks.append(forgotten(tombstones.read(root, contract), tables))
     write_json(root / "reports" / "validate.json", report.to_dict())
     print(terminal(report))
     if report.verdict is not Verdict.FAIL:

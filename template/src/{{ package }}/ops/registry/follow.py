@@ -16,8 +16,10 @@ CHAMPION, STORE = Path("var/champion.json"), Path("var/online.db")
 def fetch(root: Path, release: Release) -> Path:
     """`var/models/<fingerprint>` with the recorded bytes: taken from models/candidate, the cache or the remote.
 
-    Raises: ProjectError if the bytes cannot be had or are not the recorded ones; what lay there before stays.
+    Raises: ProjectError if the bytes cannot be had, were erased or are not the recorded ones; what lay there stays.
     """
+    if release.erased:
+        raise ProjectError(f"{release.erased}.", "Take another one: uv run gto history")
     target = root / "var" / "models" / release.fingerprint
     if target.exists() and digest(target, IGNORED) == release.digest:
         return target
@@ -106,5 +108,7 @@ def follow(root: Path) -> str:
     told = serve(root, record)
     look_up(root)
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
+        if release.erased:
+            return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
         fetch(root, release)
     return told + away
