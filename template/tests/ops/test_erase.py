@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -276,8 +277,11 @@ def test_an_erased_release_is_said_to_be_erased(clean: Path) -> None:
     assert "v1.0.1" in followed and told in followed
     assert "deregistration" in run(clean, "gto", "history", "--json")
     bob = clone(clean, "bob")
-    assert record.read(bob).releases[0].erased
+    first = record.read(bob).releases[0]
+    assert first.erased
+    (bob / "var/models" / first.fingerprint).mkdir(parents=True)
     assert "v1.0.1" in follow.follow(bob)
+    assert not (bob / "var/models" / first.fingerprint).exists()
 
 
 def test_what_is_in_service_is_retrained_first(root: Path) -> None:
@@ -294,6 +298,26 @@ def test_what_is_in_service_is_retrained_first(root: Path) -> None:
     assert traces(root) == kept and not git(root, "tag", "--list", "*!")
     cycle.close(root, "3")
     assert "age: 3" in (root / "cycle.yaml").read_text()  # an equal model may replace it
+
+
+def test_a_release_that_only_lies_beside_erased_rows_stays(clean: Path) -> None:
+    (clean / "params.yaml").write_text("gate: {max_age_periods: 1}\n")  # an equal model may replace the champion
+    commit(clean, "Loosen")
+    cycle.close(clean, "4")  # dee is in period 4 alone, where models are measured but not trained
+    commit(clean, "Close")
+    repro(clean)
+    commit(clean, "Train")
+    promote.promote(clean)
+    told = erase.erase(clean, ["dee"], column="customer")
+    assert "v1.0.0 was trained" in told and "v1.0.2 was trained" not in told
+    repro(clean)
+    commit(clean, "Erase")
+    assert len(traces(clean, "dee")) > 3
+    assert "erased in the record: tiny@v1.0.0" in erase.erase(clean, [], purges=True)  # for ADA's sake
+    assert traces(clean, "dee") == traces(clean) == []
+    shutil.rmtree(clean / ".dvc/cache")
+    shutil.rmtree(clean / "var/models")
+    assert "v1.0.2" in follow.follow(clean)
 
 
 def test_dvc_repro_forgets_in_everything_that_it_makes(root: Path) -> None:
@@ -323,6 +347,8 @@ def test_ids_are_keys_values_or_lines_of_a_file(root: Path, tmp_path: Path) -> N
     told = erase.erase(root, [f"{ADA},1", f"{BOB},99"])
     assert "1 tombstones" in told and f"Not found: {BOB},99" in told
     pd.DataFrame({"order": [2, 3], "customer": [BOB, "eve"]}).to_csv(tmp_path / "ids.csv")
+    shutil.copy(tmp_path / "ids.csv", root)
+    assert "where git would keep it" in says(erase.erase, root, [], root / "ids.csv")
     assert "2 tombstones" in erase.erase(root, [], tmp_path / "ids.csv")
     assert "0 tombstones written to erased.csv, 2 were there already" in erase.erase(root, [], tmp_path / "ids.csv")
     (first, *_), text = tombstones.read(root, CONTRACT).entries, (root / "erased.csv").read_text()
@@ -332,7 +358,7 @@ def test_ids_are_keys_values_or_lines_of_a_file(root: Path, tmp_path: Path) -> N
     assert pd.read_parquet(root / "data/raw/period=1/rows.parquet")["customer"].tolist() == ["fay", "gil"]
 
 
-def test_logs_are_wiped_while_the_service_writes_them(root: Path) -> None:
+def test_logs_are_wiped_while_the_service_writes_them(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = sqlite3.connect(root / log.FOLDER / "1.db", isolation_level=None)
     service.execute("PRAGMA journal_mode = WAL")
     service.execute(f"INSERT INTO predictions ({log.ID}, customer) VALUES ('x', '{ADA}')")
@@ -340,10 +366,15 @@ def test_logs_are_wiped_while_the_service_writes_them(root: Path) -> None:
     assert traces(root, below="ada/var/predictions") == []
     service.execute(f"INSERT INTO predictions ({log.ID}, customer) VALUES ('y', 'hal')")
     assert service.execute("SELECT count(*) FROM predictions").fetchone() == (5,)
+    monkeypatch.setattr(
+        erase, "_opened", lambda path: closing(sqlite3.connect(path, timeout=0.1, isolation_level=None))
+    )
     service.execute("BEGIN")
     service.execute("SELECT * FROM predictions").fetchone()
-    service.close()
-    assert "0 rows taken out" in erase.erase(root, [])
+    assert "1.db still holds what was erased" in says(erase.erase, root, [BOB], column="customer")
+    service.execute("COMMIT")
+    assert "rows taken out" in erase.erase(root, [])
+    assert traces(root, BOB, "ada/var/predictions") == []
 
 
 KILLED = ["records.erase", "Objects.delete", "Objects.delete later", "shutil.rmtree", "_forget_runs"]

@@ -83,9 +83,13 @@ class Tombstones:
 
 
 def read(root: Path, contract: Contract) -> Tombstones:
+    """The project's tombstones, to look at tables with. Raises: ProjectError if the file is damaged."""
+    return Tombstones(contract, listed(root))
+
+
+def listed(root: Path) -> tuple[Tombstone, ...]:
     """The project's tombstones; none where the file is absent. Raises: ProjectError if it is damaged."""
-    path = root / FILE
-    return Tombstones(contract, parsed(path.read_text(encoding="utf-8")) if path.exists() else ())
+    return parsed((root / FILE).read_text(encoding="utf-8")) if (root / FILE).exists() else ()
 
 
 def parsed(content: str) -> tuple[Tombstone, ...]:

@@ -59,7 +59,8 @@ def _mark(
 ) -> list[str]:
     """Write the tombstones of all ids that are found."""
     columns = _columns(contract, column)
-    asked = dict.fromkeys([*(_split(contract, columns, given) for given in ids), *_listed(contract, columns, file)])
+    given = [*(_split(contract, columns, one) for one in ids), *_listed(root, contract, columns, file)]
+    asked = dict.fromkeys(given)
     found, gone = _found(root, contract, columns, set(asked)), tombstones.read(root, contract)
     already = {row for row in asked for known, matches in gone.matchers if known == columns and matches(*row)}
     if not found and not already:
@@ -97,11 +98,13 @@ def _split(contract: Contract, columns: Row, given: str) -> Row:
     return tuple(map(lambda *cell: tombstones.text(contract, *cell), columns, row))
 
 
-def _listed(contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
+def _listed(root: Path, contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
     import pandas as pd
 
     if file is None:
         return
+    if file.resolve().is_relative_to(root) and not file.resolve().is_relative_to(root / "var"):
+        raise ProjectError(f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/.")
     try:
         frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
     except (ValueError, OSError) as error:
@@ -216,8 +219,7 @@ def _periods(root: Path, release: Release) -> set[str]:
 
 def overdue(root: Path, release: Release, gone: Tombstones | None = None) -> bool:
     """Whether a release was trained on a period of which rows were erased since; asks nothing but git."""
-    known = (gone or tombstones.read(root, yours().contract)).entries
-    if not known:
+    if not (known := gone.entries if gone else tombstones.listed(root)):
         return False
     before = {entry.hash for entry in tombstones.parsed(show(root, release.commit, FILE))}
     periods = _periods(root, release)

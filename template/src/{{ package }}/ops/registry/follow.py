@@ -91,6 +91,13 @@ def look_up(root: Path) -> None:
         raise ProjectError(f"The online store stays as it was: {reason}", "Then run: uv run mlops follow") from error
 
 
+def forget(root: Path, record: Record) -> None:
+    """Delete this machine's copies of models that were erased."""
+    for release in record.releases:
+        if release.erased:
+            shutil.rmtree(root / "var" / "models" / release.fingerprint, ignore_errors=True)
+
+
 def opened(root: Path) -> list[str]:
     """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
     known, until = [str(period) for period in yours().data.periods()], cycle(root)["until"]
@@ -106,6 +113,7 @@ def follow(root: Path) -> str:
     away = freshen(root)
     record = read(root)
     told = serve(root, record)
+    forget(root, record)
     look_up(root)
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
         if release.erased:

@@ -18,8 +18,8 @@ import yaml
 from ..project import ProjectError, cycle, params
 from ..scoring import REFERENCE
 from ..tombstones import Tombstones
+from . import follow, storage
 from . import record as records
-from . import storage
 from .git import git, remote
 from .promote import committed
 from .record import Record, Release, read, settle, show
@@ -87,8 +87,7 @@ def purge(root: Path, gone: Tombstones, affected: Affected) -> str:
         records.erase(root, releases, "it was trained on erased rows")
         for oid in doomed:
             objects.delete(oid)
-    for release in erased:
-        shutil.rmtree(root / "var" / "models" / release.fingerprint, ignore_errors=True)
+    follow.forget(root, read(root))
     for path in [path for path in (root / "var").rglob("*.parquet") if gone.hold(path)]:
         shutil.rmtree(path.parent) if (path.parent / "MLmodel").exists() else path.unlink()
     _forget_runs(root, gone, {release.fingerprint for release in erased})
