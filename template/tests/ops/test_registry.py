@@ -52,6 +52,7 @@ from pathlib import Path
 folder = Path("models/candidate")
 folder.mkdir(parents=True)
 (folder / "MLmodel").write_text("flavors: {}")
+(folder / "features.json").write_text('{"columns": {}}')
 (folder / "model.txt").write_text(Path("params.yaml").read_text() + Path("rows.csv").read_text())
 """,
     "judge.py": """
@@ -64,7 +65,7 @@ gain, opponent = project.params(root)["model"]["gain"], project.cycle(root)["cha
 found = {m: {"value": gain, "interval": [gain - 0.01, gain + 0.01]} for m in ("log_loss", "average_precision")}
 names = ["baseline.simple"] + (["champion"] if opponent else [])
 project.write_json(root / "reports/metrics.json", {
-    "rows": 900, "finite": True, "task": "binary", "slices": [], "opponent": opponent,
+    "rows": 900, "finite": True, "task": "binary", "slices": [], "holdout": {"rows": 0}, "opponent": opponent,
     "model": project.digest(root / "models/candidate"), "periods": {"train": ["1"], "evaluation": ["2"]},
     "values": {m: found for m in ("candidate", *names)}, "differences": {m: found for m in names},
 })
@@ -435,7 +436,7 @@ def test_mirror_fills_a_moved_a_deleted_and_a_fresh_store(reigning: Path) -> Non
         versions = sorted(store.search_model_versions(f"name = '{NAME}'"), key=lambda v: int(v.version))
         named = store.get_model_version_by_alias(NAME, "champion")
         files = [entry.path for entry in store.list_artifacts(named.run_id, "model")]
-        assert files == ["model/MLmodel", "model/model.txt"]
+        assert files == ["model/MLmodel", "model/features.json", "model/model.txt"]
         assert str(root.resolve()) in store.get_experiment(store.experiment).artifact_location
         return [version.tags["release"] for version in versions], named.tags["release"]
 

@@ -100,6 +100,14 @@ def _outcomes(arguments: Arguments) -> int:
     return 0
 
 
+def _erase(arguments: Arguments) -> int:
+    from .registry.erase import erase
+
+    asked = (arguments.ids, arguments.file, arguments.column, arguments.reason)
+    say(erase(find_root(), *asked, purges=arguments.purge))
+    return 0
+
+
 def _simulate(arguments: Arguments) -> int:
     from .simulate import simulate
 
@@ -161,6 +169,20 @@ OTHER = {
     "mirror": Verb("fill MLflow's registry from the record", _mirror),
     "outcomes": Verb(
         "take in what came true", _outcomes, (("file", {"type": Path, "help": "CSV or Parquet: key and outcome"}),)
+    ),
+    "erase": Verb(
+        "forget somebody: mark the rows of an id, so that no data version, log or model has them again",
+        _erase,
+        (
+            (
+                "ids",
+                {"nargs": "*", "metavar": "ID", "help": "the key (several columns: with commas); none: all so far"},
+            ),
+            ("--file", {"type": Path, "help": "CSV or Parquet that holds the ids in columns of their names"}),
+            ("--column", {"metavar": "NAME", "help": "the ids are values of this request column, not keys"}),
+            ("--purge", {"action": "store_true", "help": "old versions of data and models, too; cannot be undone"}),
+            REASON,
+        ),
     ),
     "alarm": Verb("turn the last monitor report into one GitHub issue and a training", _alarm),
     "simulate": Verb(

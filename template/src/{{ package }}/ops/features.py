@@ -4,7 +4,7 @@ The convention is Apache Hamilton's; the resolver is small because it runs on ev
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from types import ModuleType
@@ -107,14 +107,19 @@ def plan(module: ModuleType, contract: Contract) -> Plan:
     return Plan(names, ordered, arguments, categorical)
 
 
+def refuse_barred(user: str, columns: Iterable[str], contract: Contract) -> None:
+    """Raises: ProjectError `features.forbidden` if `user`, a feature or a stored model, reads what none may read."""
+    for name in columns:
+        if role := contract.barred(name):
+            remedy = "Remove it from features.py; then: uv run dvc repro"
+            raise ProjectError(f"features.forbidden: {user} reads {name!r}, which is {role}.", remedy)
+
+
 def _check_names(as_is: Sequence[str], arguments: Mapping[str, Sequence[str]], contract: Contract) -> None:
     wanted = [("AS_IS", name) for name in as_is] + [(f, name) for f, names in arguments.items() for name in names]
     allowed = {*contract.feature_columns, *arguments}
     for user, name in wanted:
-        if role := contract.barred(name):
-            raise ProjectError(
-                f"features.forbidden: {user} reads {name!r}, which is {role}.", "Remove it from features.py."
-            )
+        refuse_barred(user, [name], contract)
         if name not in allowed:
             raise ProjectError(f"features.py: {user} reads {name!r}, which is no column.", nearest(name, allowed))
     for name in as_is:

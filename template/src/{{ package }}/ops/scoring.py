@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .contract import Arrays, Contract
-from .features import Plan, plan
+from .features import Plan, plan, refuse_barred
 from .project import ProjectError, digest, write_json, write_text
 
 REFERENCE = "reference.parquet"
@@ -89,7 +89,7 @@ def save(scorer: Scorer, folder: Path, contract: Contract) -> None:
     folder.mkdir(parents=True)
     (folder / "model.pkl").write_bytes(pickle.dumps(scorer.estimator, protocol=5))
     names = list(scorer.plan.names)
-    described = {
+    content = {
         "features": names,
         "vocabulary": scorer.vocabulary,
         "columns": {name: contract.columns[name].kind for name in scorer.plan.columns},
@@ -98,7 +98,7 @@ def save(scorer: Scorer, folder: Path, contract: Contract) -> None:
         "classes": scorer.classes,
         "threshold": scorer.threshold,
     }
-    write_json(folder / "features.json", described)
+    write_json(folder / "features.json", content)
     pinned = {name: version(name) for name in ("scikit-learn", "numpy")}
     write_text(folder / "requirements.txt", "".join(f"{name}=={number}\n" for name, number in pinned.items()))
     python = ".".join(map(str, sys.version_info[:3]))
@@ -128,27 +128,33 @@ signature:
 """
 
 
-def load(folder: Path, contract: Contract, features: ModuleType, expected: str | None = None) -> Scorer:
-    """Load a model folder, after its digest was compared with the recorded one (`expected`).
+def described(folder: Path, contract: Contract) -> dict[str, Any]:
+    """What a model folder says of its features, whatever features.py says today.
 
-    Raises: ProjectError if the folder is absent, was changed, or its features are not those of features.py.
+    Raises: ProjectError if there is no model, or if it reads a column that the contract bars by now.
     """
     if not (folder / "features.json").exists():
         raise ProjectError(f"There is no model in {folder.name}.", "Fetch it: uv run mlops follow")
-    if expected is not None and (found := digest(folder, IGNORED)) != expected:
+    found: dict[str, Any] = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    refuse_barred("the stored model", found["columns"], contract)
+    return found
+
+
+def load(folder: Path, contract: Contract, features: ModuleType, expected: str | None = None) -> Scorer:
+    """Load a model folder, after its digest was compared with the recorded one (`expected`).
+
+    Raises: ProjectError if the folder is absent, was changed, reads what is barred, or needs what features.py has not.
+    """
+    if expected is not None and folder.exists() and (found := digest(folder, IGNORED)) != expected:
         raise ProjectError(
             f"serving.digest: the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})."
         )
-    described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    stored = described(folder, contract)
     resolved = plan(features, contract)
-    if missing := set(described["features"]) - {*resolved.names}:
+    if missing := set(stored["features"]) - {*resolved.names}:
         raise ProjectError(f"features.py does not define {sorted(missing)[0]!r}, which the model needs.")
-    if described["task"] != contract.task:
-        raise ProjectError(f"The model is made for {described['task']}, the contract asks for {contract.task}.")
-    resolved = Plan(
-        tuple(described["features"]), resolved.functions, resolved.arguments, tuple(described["vocabulary"])
-    )
+    if stored["task"] != contract.task:
+        raise ProjectError(f"The model is made for {stored['task']}, the contract asks for {contract.task}.")
+    resolved = Plan(tuple(stored["features"]), resolved.functions, resolved.arguments, tuple(stored["vocabulary"]))
     estimator = pickle.loads((folder / "model.pkl").read_bytes())
-    return Scorer(
-        estimator, resolved, described["vocabulary"], described["task"], described["classes"], described["threshold"]
-    )
+    return Scorer(estimator, resolved, stored["vocabulary"], stored["task"], stored["classes"], stored["threshold"])

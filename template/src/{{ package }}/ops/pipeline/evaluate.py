@@ -85,16 +85,22 @@ def _slice(
 
 
 def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
-    """The model to beat, as `{"champion": scorer}`, or nothing if there is none yet.
+    """The model to beat, as `{"champion": scorer}`; nothing if there is none yet, or if it reads what is barred by now.
 
-    Raises: ProjectError if it is named but not on this machine.
+    Raises: ProjectError if it is named but not on this machine, or cannot be loaded.
     """
     if fingerprint is None:
         return {}
     folder = root / "var" / "models" / fingerprint
     if not folder.exists():
         raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
-    return {"champion": load_model(folder)}
+    try:
+        return {"champion": load_model(folder)}
+    except ProjectError as error:
+        if not str(error).startswith("features.forbidden"):
+            raise
+        print(f"evaluate: the champion cannot be compared with. {error}")
+        return {}
 
 
 def on_holdout(

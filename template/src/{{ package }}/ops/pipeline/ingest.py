@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .. import tombstones
 from ..contract import Contract
 from ..project import ProjectError, command_line, cycle, find_root, read_json, whole, write_json, yours
 from . import periods as on_disk
@@ -18,25 +19,27 @@ MANIFEST = Path("reports/manifest.json")
 def ingest(root: Path, data: ModuleType, contract: Contract, periods: Sequence[str]) -> list[str]:
     """Read the absent periods from data.py into data/raw, drop the ones beyond the cycle; returns the new ones.
 
-    What a period holds is written to the manifest when it is first read.
+    What was erased is left out of all of them. What a period holds is written to the manifest when it is first read.
 
     Raises: ProjectError if data.py fails, with period and reason; `data.manifest` if a closed period is read again and
     its rows are not those of the manifest.
     """
     manifest = read_json(root / MANIFEST) if (root / MANIFEST).exists() else {}
     on_disk.drop_others(root, "raw", periods)
+    erased = tombstones.read(root, contract)
     names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
     files = {period: [on_disk.folder(root, "raw", period) / f"{name}.parquet" for name in names] for period in periods}
     new = [period for period in periods if not all(file.exists() for file in files[period])]
     for period in new:
         try:
-            _close(root, data, contract, period, manifest)
+            _close(root, data, erased, period, manifest)
         except ProjectError:
             raise
         except Exception as error:
             raise ProjectError(f"data.py could not give period {period}: {type(error).__name__}: {error}") from error
-    for period in (period for period in periods if period not in manifest):  # closed before there was a manifest
-        manifest[period] = {name: _held(on_disk.read(root, "raw", period, name)) for name in names}
+    for period in periods:
+        if _forget(on_disk.folder(root, "raw", period), erased) or period not in manifest:
+            manifest[period] = {name: _held(on_disk.read(root, "raw", period, name)) for name in names}
     write_json(root / MANIFEST, {period: manifest[period] for period in periods})
     return new
 
@@ -45,7 +48,20 @@ def _held(frame: "pd.DataFrame") -> dict[str, Any]:
     return {"rows": len(frame), "sha256": on_disk.content(frame)}
 
 
-def _close(root: Path, data: ModuleType, contract: Contract, period: str, manifest: dict[str, Any]) -> None:
+def _forget(folder: Path, erased: tombstones.Tombstones) -> bool:
+    """Write a period again without its erased rows, if it holds any."""
+    import pandas as pd
+
+    paths = sorted(folder.glob("*.parquet"))
+    if found := any(erased.hold(path) for path in paths):
+        with whole(folder) as fresh:
+            for path in paths:
+                on_disk.write(erased.without(pd.read_parquet(path)), fresh / path.name)
+    return found
+
+
+def _close(root: Path, data: ModuleType, erased: tombstones.Tombstones, period: str, manifest: dict[str, Any]) -> None:
+    contract = erased.contract
     tables = {look.name: data.lookup(look.name, period) for look in contract.lookups}
     tables[on_disk.ROWS] = data.read(period)
     held = {}
@@ -54,7 +70,7 @@ def _close(root: Path, data: ModuleType, contract: Contract, period: str, manife
             if not hasattr(frame, "to_parquet"):
                 given = type(frame).__name__
                 raise ProjectError(f"data.py gave {given} for {name} of {period}; a DataFrame is needed.")
-            named = contract.named(frame)
+            named = erased.without(contract.named(frame))
             on_disk.write(named, folder / f"{name}.parquet")
             held[name] = _held(named)
         closed = manifest.get(period, {})

@@ -67,13 +67,15 @@ def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, li
     if contract.task == "regression" or len(large) < 2 or np.bincount(target.astype(int)).max() > len(rows) - 10:
         return {}
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     matrix, categories = _plain(contract, rows)
     half = np.random.default_rng(0).permutation(len(rows)) % 2 == 0
     sure, wrong = np.empty(len(rows)), np.empty(len(rows))
     for fitted, judged in ((half, ~half), (~half, half)):
         model = HistGradientBoostingClassifier(categorical_features=categories, **TREES)
-        scores = model.fit(matrix[fitted], target[fitted]).predict_proba(matrix[judged])
+        with threadpool_limits(1):  # on so few rows, threads cost more than they save
+            scores = model.fit(matrix[fitted], target[fitted]).predict_proba(matrix[judged])
         sure[judged] = scores.max(axis=1)
         wrong[judged] = model.classes_[scores.argmax(axis=1)] != target[judged]
     found = {}

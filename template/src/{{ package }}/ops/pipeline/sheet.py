@@ -10,6 +10,7 @@ from .. import report as renderer
 from ..contract import Column, Contract
 from ..verdict import Report
 from .periods import ROWS
+from .poison import is_id
 from .suite import described
 
 if TYPE_CHECKING:
@@ -34,9 +35,13 @@ def allowed(column: Column) -> str:
     return ", ".join([*words, *(["may be missing"] if column.nullable else [])])
 
 
+def _private(column: Column, known: "pd.Series") -> bool:
+    return column.about.privacy in PRIVATE or (column.kind == "text" and is_id(known))
+
+
 def _measured(column: Column, values: "pd.Series") -> str:
     known = values.dropna()
-    if column.about.privacy in PRIVATE or known.empty:
+    if known.empty or _private(column, known):
         return ""
     gone = f", {values.isna().mean():.1%} missing" if column.nullable else ""
     if (column.is_number and column.kind != "bool") or column.kind == "datetime":
@@ -121,7 +126,8 @@ def _draw(
 
     old = {n: pd.concat([t[n] for part in before for t in part if n in t]) for n in contract.columns} if before else {}
     new = {name: next(table[name] for table in now if name in table) for name in contract.columns}
-    shown = [c for name, c in contract.columns.items() if c.kind != "datetime" and new[name].notna().any()]
+    drawn = [c for name, c in contract.columns.items() if c.kind != "datetime" and new[name].notna().any()]
+    shown = [column for column in drawn if not _private(column, new[column.name].dropna())]
     across, down = 4, -(-len(shown) // 4)
     figure, grid = plt.subplots(down, across, figsize=(11, 1.9 * down), squeeze=False)
     for axes, column in zip(grid.flat, shown, strict=False):

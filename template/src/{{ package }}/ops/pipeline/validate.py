@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import tombstones
 from ..contract import Column, Contract, Lookup
 from ..project import (
     command_line,
@@ -190,6 +191,13 @@ def _content(root: Path, contract: Contract, period: str, before: Sequence[str],
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
+def forgotten(erased: tombstones.Tombstones, tables: Sequence[Path | IO[bytes]]) -> Check:
+    """Whether no Parquet table holds a row that was erased."""
+    found = sum(map(erased.hold, tables))
+    evidence = f"tables hold rows of {tombstones.FILE}; run: uv run dvc repro --force ingest" if found else ""
+    return at_most("data.erased", found, 0, len(tables), least=0, evidence=evidence)
+
+
 def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, Any], part: Report) -> list[Check]:
     """`data.manifest`: what is read is what the period was closed with. `data.account`: rows read are rows written."""
     import pandas as pd
@@ -271,6 +279,8 @@ def main() -> int:
     train, evaluation = on_disk.window(periods, length, contract)
     used = {period: reports[period] for period in dict.fromkeys([*train, *evaluation])}
     report = summarise(used)
+    tables = sorted(root.glob("data/raw/period=*/*.parquet"))
+    report.checks.append(forgotten(tombstones.read(root, contract), tables))
     write_json(root / "reports" / "validate.json", report.to_dict())
     samples = {period: _samples(root, contract, period) for period in used}
     write_text(root / "reports" / "datasheet.md", sheet.datasheet(contract, samples[periods[-1]], periods[-1]))

@@ -1,6 +1,7 @@
 """Faults in the data, caught by validate."""
 
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from ..contract import Column, reads
 from ..pipeline import periods
 from ..pipeline.drift import association
 from ..pipeline.poison import is_id
-from ..pipeline.validate import books, check_table, compare, delivered
+from ..pipeline.validate import books, check_table, compare, delivered, forgotten
+from ..tombstones import Tombstone, Tombstones, hashed, texts
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy, scrambled
 
@@ -100,6 +102,16 @@ def forbidden_column(bench: Bench) -> Report:
         raise NotApplicable("the contract forbids no column")
     rows = bench.request_rows(bench.resample(0))
     return checked(bench, rows.assign(**{bench.contract.forbidden[0]: 1.0}))
+
+
+@fault("an erased person is delivered again", caught_by="data.erased", row="Data 5")
+def erased_again(bench: Bench) -> Report:
+    """A tombstone names a row that the source still has."""
+    rows, salt = bench.request_rows(bench.resample(0)), "00"
+    key = tuple(bench.contract.key) or tuple(bench.contract.request_columns)[:1]
+    stone = Tombstone("", key, (), salt, hashed(texts(bench.contract, rows, key)[0], salt), "")
+    table = BytesIO(rows.to_parquet(index=False))
+    return Report("rows", [forgotten(Tombstones(bench.contract, (stone,)), [table])])
 
 
 @fault("10 % of a required column are missing", caught_by="data.missing", row="Data 1")

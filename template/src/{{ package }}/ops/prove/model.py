@@ -1,15 +1,20 @@
 """Faults in a candidate, caught by the gate, and in the features, caught before anything is fitted."""
 
+import copy
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..contract import Contract
 from ..features import plan
 from ..pipeline.evaluate import measure, slices
 from ..pipeline.gate import gate
 from ..pipeline.train import apart, train
-from ..scoring import Scorer
+from ..scoring import Scorer, load, save
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy, scrambled
 
@@ -164,6 +169,39 @@ def forbidden_feature(bench: Bench) -> Report:
     """Somebody computes a feature from what only the future knows."""
     name = [*bench.contract.forbidden, bench.contract.outcome.name][0]
     return _with_feature(bench, f"def leak({name}):\n    return {name} * 1.0\n")
+
+
+def barring(bench: Bench, **about: str) -> Contract:
+    """The contract once it says more of a column that the features read."""
+    name = plan(bench.team.features, bench.contract).columns[0]
+    column = bench.contract.columns[name]
+    barred = copy.copy(bench.contract)
+    changed = replace(column, about=replace(column.about, **about))  # type: ignore[arg-type]
+    object.__setattr__(barred, "columns", bench.contract.columns | {name: changed})
+    return barred
+
+
+@fault("a feature reads a deprecated column", caught_by="features.forbidden", row="Data 4")
+def deprecated_feature(bench: Bench) -> Report:
+    """A column is taken out of use, and a feature still reads it."""
+    plan(bench.team.features, barring(bench, status="deprecated"))
+    return Report("features", [Check("features.forbidden", Verdict.OK)])
+
+
+@fault("a feature reads a sensitive column", caught_by="features.forbidden", row="Data 5")
+def sensitive_feature(bench: Bench) -> Report:
+    """A column becomes sensitive, and a feature still reads it."""
+    plan(bench.team.features, barring(bench, privacy="sensitive"))
+    return Report("features", [Check("features.forbidden", Verdict.OK)])
+
+
+@fault("a stored model reads what was barred later", caught_by="features.forbidden", row="Data 5")
+def barred_later(bench: Bench) -> Report:
+    """features.py is clean by now, the model that is to be served is not."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        save(fitted(bench)[0], Path(folder, "model"), bench.contract)
+        load(Path(folder, "model"), barring(bench, privacy="sensitive"), ModuleType("clean"))
+    return Report("load", [Check("features.forbidden", Verdict.OK)])
 
 
 @fault("a feature reads a column that does not exist", caught_by="features.py", row="Data 4")

@@ -10,6 +10,7 @@ import yaml
 from ..pipeline.ingest import MANIFEST
 from ..pipeline.periods import folder, names
 from ..project import ProjectError, nearest, params, read_json, read_yaml, write_json, write_text, yours
+from .erase import overdue
 from .git import changes
 from .record import Assignment, champion, freshen, show
 
@@ -74,9 +75,10 @@ def amend(root: Path, period: str) -> str:
 
 
 def _age(root: Path, held: Assignment | None, until: str, known: list[str]) -> int:
-    """How many periods the champion's data are behind."""
+    """How many periods the champion's data are behind; one that was trained on erased rows counts as too old."""
     then = str(yaml.safe_load(show(root, held.release.commit, "cycle.yaml"))["until"]) if held else until
-    return known.index(until) - known.index(then) if then in known else 0
+    least = params(root)["gate"]["max_age_periods"] if held and overdue(root, held.release) else 0
+    return max(least, known.index(until) - known.index(then) if then in known else 0)
 
 
 def _set(text: str, name: str, value: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
-from ..scoring import IGNORED
+from ..scoring import IGNORED, described
 from . import storage
 from .record import Assignment, Record, Release, artifact, freshen, read, show
 
@@ -16,8 +16,10 @@ CHAMPION, STORE = Path("var/champion.json"), Path("var/online.db")
 def fetch(root: Path, release: Release) -> Path:
     """`var/models/<fingerprint>` with the recorded bytes: taken from models/candidate, the cache or the remote.
 
-    Raises: ProjectError if the bytes cannot be had or are not the recorded ones; what lay there before stays.
+    Raises: ProjectError if the bytes cannot be had, were erased or are not the recorded ones; what lay there stays.
     """
+    if release.erased:
+        raise ProjectError(f"{release.erased}.", "Take another one: uv run gto history")
     target = root / "var" / "models" / release.fingerprint
     if target.exists() and digest(target, IGNORED) == release.digest:
         return target
@@ -31,6 +33,13 @@ def fetch(root: Path, release: Release) -> Path:
             told = f"{found[:8]}, not {release.digest[:8] or 'known: it was registered by hand'}"
             raise ProjectError(f"{path} of {release.tag} is not the recorded model ({told}).")
     return target
+
+
+def usable(root: Path, release: Release) -> Path:
+    """`fetch`, for a model that is to be served. Raises: ProjectError also if it reads a column that is barred now."""
+    folder = fetch(root, release)
+    described(folder, yours().contract)
+    return folder
 
 
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
@@ -63,7 +72,7 @@ def serve(root: Path, record: Record) -> str:
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
-    fetch(root, held.release)
+    usable(root, held.release)
     if behind(root, record):
         write_json(root / CHAMPION, pointer(root, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
@@ -82,6 +91,13 @@ def look_up(root: Path) -> None:
         raise ProjectError(f"The online store stays as it was: {reason}", "Then run: uv run mlops follow") from error
 
 
+def forget(root: Path, record: Record) -> None:
+    """Delete this machine's copies of models that were erased."""
+    for release in record.releases:
+        if release.erased:
+            shutil.rmtree(root / "var" / "models" / release.fingerprint, ignore_errors=True)
+
+
 def opened(root: Path) -> list[str]:
     """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
     known, until = [str(period) for period in yours().data.periods()], cycle(root)["until"]
@@ -97,7 +113,10 @@ def follow(root: Path) -> str:
     away = freshen(root)
     record = read(root)
     told = serve(root, record)
+    forget(root, record)
     look_up(root)
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
+        if release.erased:
+            return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
         fetch(root, release)
     return told + away

@@ -24,7 +24,7 @@ def fill(root: Path, record: Record) -> str:
     if not record.releases:
         return "There is no release yet, so MLflow has nothing to mirror."
     held = {alias: entry for alias in {e.alias for e in record.assignments} if (entry := record.holder(alias))}
-    needed = {entry.release for entry in held.values()}
+    needed = {entry.release for entry in held.values() if not entry.release.erased}
     store = open_store(root)
     with alone(home(root), "mirror"), reachable(store.tracking_uri):
         if not store.search_registered_models(f"name = '{record.name}'"):
@@ -56,7 +56,7 @@ def _version(root: Path, store: Store, release: Release, version: Any, needed: b
     """The release's version in MLflow: made if it is absent, its model sent if it is needed and not there."""
     if version is not None and (not needed or _has_model(store, version.run_id)):
         return version
-    here = (root / "var" / "models" / release.fingerprint).exists()
+    here = not release.erased and (root / "var" / "models" / release.fingerprint).exists()
     lock, *reports = (show(root, release.commit, f) for f in ("dvc.lock", "reports/metrics.json", "reports/gate.json"))
     params, metrics, tags = described(lock, *(json.loads(report or "{}") for report in reports))
     tags |= {"release": release.version, "commit": release.commit}

@@ -50,7 +50,7 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     _against(root, record, release, report, path[-1])
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
-    follow.fetch(root, release)
+    follow.usable(root, release)
     with alone(root, "record"):
         write(root, record, release, chosen, reason)
     return _publish(root, f"{release.tag} is {chosen} now.")
@@ -74,10 +74,11 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     if len(stack) < 2:
         first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
         raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
-    follow.fetch(root, stack[-2])
+    before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
+    follow.usable(root, before)
     with alone(root, "record"):
-        write(root, record, stack[-2], alias, reason)
-    return _publish(root, f"{stack[-2].tag} is {alias} again, instead of {stack[-1].version}.")
+        write(root, record, before, alias, reason)
+    return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
 def committed(root: Path) -> None:

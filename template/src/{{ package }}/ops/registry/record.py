@@ -1,5 +1,7 @@
 """The record: git tags in GTO's form. `NAME@v1.2.0` is a release, `NAME#champion#7` gives it an alias, as the 7th.
 
+`NAME@v1.2.0!` takes a release out again: its data and its model were erased.
+
 The annotation is JSON, the tagger is who. Reading takes one git process; writing goes through GTO and one atomic push.
 """
 
@@ -8,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +26,10 @@ FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:uni
 
 @dataclass(frozen=True)
 class Release:
-    """A model that was released: `fingerprint` is its identity, `digest` vouches for its bytes."""
+    """A model that was released: `fingerprint` is its identity, `digest` vouches for its bytes.
+
+    `erased` is a sentence if its data and its model are gone for good: nobody can serve or reproduce it any more.
+    """
 
     name: str
     version: str
@@ -35,6 +40,7 @@ class Release:
     why: str
     who: str
     when: datetime
+    erased: str = ""
 
     @property
     def tag(self) -> str:
@@ -109,7 +115,9 @@ def show(root: Path, commit: str, path: str) -> str:
 def read(root: Path) -> Record:
     """The record as this repository knows it; `settle` brings what others wrote."""
     name, _ = artifact(root)
-    pattern = re.compile(rf"{re.escape(name)}(?:@(?P<version>v\d+\.\d+\.\d+)|#(?P<alias>[\w-]+)#(?P<number>\d+))")
+    pattern = re.compile(
+        rf"{re.escape(name)}(?:@(?P<version>v\d+\.\d+\.\d+)(?P<gone>!?)|#(?P<alias>[\w-]+)#(?P<number>\d+))"
+    )
     releases: dict[str, Release] = {}
     assigned = []
     for line in git(root, "for-each-ref", f"--format={FORMAT}", *_patterns(name)).splitlines():
@@ -117,7 +125,10 @@ def read(root: Path) -> Record:
         if not (found := pattern.fullmatch(tag)) or not commit:
             continue
         note, when = _note(subject), datetime.fromtimestamp(int(seconds), UTC)
-        if found["version"]:
+        if found["gone"]:
+            told = f"{name}@{found['version']} was erased on {when:%Y-%m-%d} by {who}: {note['why']}"
+            releases[commit] = replace(releases[commit], erased=told)
+        elif found["version"]:
             if "fingerprint" not in note:
                 note |= _by_hand(root, commit)
             made = (note["fingerprint"], note["digest"], commit, note["verdict"], note["why"], who, when)
@@ -280,6 +291,26 @@ def write(root: Path, record: Record, release: Release, alias: str, why: str) ->
     except ProjectError:
         _forget(root, (ref for ref, _ in _tags(root, release.name).items() & written))
         raise
+
+
+def erase(root: Path, releases: Iterable[Release], why: str) -> None:
+    """Take releases out of the record, for good, and send that.
+
+    Raises: ProjectError if it cannot be sent; nothing is recorded then.
+    """
+    from gto import api
+    from gto.exceptions import GTOException
+
+    note = {"message": _line({"why": why}), "simple": True}
+    who = dict(zip(("author", "author_email"), identity(root), strict=True))
+    before = _tags(root, artifact(root)[0])
+    try:
+        for release in releases:
+            api.deregister(str(root), release.name, version=release.version, **note, **who)
+        settle(root)
+    except (GTOException, ProjectError) as error:
+        _forget(root, _tags(root, artifact(root)[0]).keys() - before.keys())
+        raise ProjectError(f"The erasure cannot be recorded, so nothing was purged. {error}") from error
 
 
 def _line(note: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from ..report import table
 from ..verdict import Report, Verdict
 from . import cycle as cycles
 from . import storage
+from .erase import overdue
 from .follow import behind
 from .git import COMMIT, changes, few, head, unpushed
 from .promote import had, next_alias
@@ -56,6 +57,12 @@ def _judged(path: Path) -> str:
 def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, str]]:
     """Commands that wait to be run, most urgent first, each with its reason."""
     until, stages, dirty = cycle(root)["until"], storage.outdated(root), changes(root)
+    holders = [entry for alias in path if (entry := record.holder(alias))]
+    for held in (entry for entry in holders if overdue(root, entry.release)):
+        now = cycle(root)
+        closed = now["champion"] == held.release.fingerprint and now["age"] >= params(root)["gate"]["max_age_periods"]
+        command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
+        yield command, f"{held.to} is {held.alias} and was trained on rows erased since"
     if until is None:
         yield "uv run mlops close", "no period is closed yet"
     elif stages:
@@ -69,8 +76,8 @@ def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, st
             yield "git push", f"{upstream} lacks {ahead} of your commits"
     if not stages and (root / "reports/gate.json").exists():
         yield from _candidate(root, record, path)
-    if held := behind(root, record):
-        yield "uv run mlops follow", f"the service here does not follow {held.release.tag} yet"
+    if new := behind(root, record):
+        yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
     with suppress(ProjectError):
         if until and (period := cycles.following(root, until, cycles.periods())):
             yield "uv run mlops close", f"{period} can be closed; {path[-1]}'s next challenger trains on it"

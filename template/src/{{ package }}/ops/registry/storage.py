@@ -74,6 +74,20 @@ def get(root: Path, commit: str, path: str, target: Path) -> None:
         DVCFileSystem(str(root), rev=commit, remote=name).get(path, str(target), recursive=True)
 
 
+@contextmanager
+def stores(root: Path) -> Iterator[list[Any]]:
+    """DVC's own object stores, the cache and the default remote if there is one; no other DVC command runs meanwhile.
+
+    Raises: ProjectError if the remote cannot be reached.
+    """
+    with _opened(root, "The DVC remote cannot be reached") as repo, repo.lock:
+        name = repo.config["core"].get("remote")
+        remote = [repo.cloud.get_remote_odb(name)] if name else []
+        if any(not odb.fs.exists(odb.path) for odb in remote):
+            raise ProjectError(f"The DVC remote {name} is not there.", "Check: uv run dvc remote list, uv run dvc push")
+        yield [repo.cache.local, *remote]
+
+
 def lasting(root: Path) -> bool:
     """Whether the default remote outlives this machine: a folder on a hosted runner does not."""
     return not os.environ.get("GITHUB_ACTIONS") or places(root)[1] is None

@@ -2,14 +2,19 @@
 
 from ..pipeline.gate import FEATURES
 from ..pipeline.train import CANDIDATE
-from ..project import command_line, find_root, read_json, write_json
+from ..project import command_line, find_root, read_json, write_json, yours
+from ..scoring import described as described_model
 from .record import fingerprint, locked
 from .window import described, home, open_store, upsert_run
 
 
 def main() -> int:
-    """Run the stage. `var/tracked.json` holds the fingerprint alone, so that dvc.lock is the same on all machines."""
+    """Run the stage; a model that reads a barred column is not logged.
+
+    `var/tracked.json` holds the fingerprint alone, so that dvc.lock is the same on all machines.
+    """
     root = find_root()
+    described_model(root / CANDIDATE, yours().contract)
     reports, lock = root / "reports", locked(root)
     identity = fingerprint(lock)
     params, metrics, tags = described(lock, read_json(reports / "metrics.json"), read_json(reports / "gate.json"))

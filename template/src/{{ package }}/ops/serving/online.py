@@ -111,13 +111,15 @@ def refresh(root: Path, also: Sequence[str] = ()) -> None:
     """Build `var/online.db` from every checked period, and from the team's `data.lookup` for open periods (`also`)."""
     import pandas as pd
 
+    from .. import tombstones
     from ..project import yours
 
     team = yours()
+    erased = tombstones.read(root, team.contract)
 
     def frames(look: Lookup) -> Iterable["pd.DataFrame"]:
         closed = sorted(root.glob(f"data/checked/period=*/{look.name}.parquet"))
         opened = (team.data.lookup(look.name, period) for period in also)
-        return chain((pd.read_parquet(path) for path in closed), opened)
+        return map(erased.without, chain((pd.read_parquet(path) for path in closed), opened))
 
     build(root / STORE, team.contract, {look.name: frames(look) for look in team.contract.lookups})

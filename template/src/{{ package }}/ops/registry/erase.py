@@ -1,0 +1,226 @@
+"""`mlops erase`: somebody asks to be forgotten. Tombstones first; the pipeline depends on them."""
+
+import csv
+import json
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import tombstones
+from ..contract import Contract
+from ..project import ProjectError, cycle, nearest, whole, write_text, yours
+from ..tombstones import FILE, Row, Tombstone, Tombstones
+from . import purge, storage
+from .follow import STORE
+from .git import few
+from .record import Record, Release, read, show
+from .window import alone
+
+LOGS = ("var/predictions/*.db", "var/outcomes.db")
+
+
+def erase(
+    root: Path,
+    ids: Sequence[str],
+    file: Path | None = None,
+    column: str | None = None,
+    reason: str = "",
+    *,
+    purges: bool = False,
+) -> str:
+    """Write tombstones for the rows of some ids, and take those rows out of this machine's logs and online store.
+
+    An id is the contract's key (several columns: with commas, as in CSV) or a value of one request column. Without any
+    id, what was erased anywhere is taken out of this machine too. With `purges`, old versions go as well.
+    Raises: ProjectError if no id is found (nothing is written then), or with what has to be done before a purge.
+    """
+    contract = yours().contract
+    with alone(root, "erase"):
+        lines = _mark(root, contract, column, ids, file, reason) if ids or file else []
+        gone = tombstones.read(root, contract)
+        if not gone.entries:
+            raise ProjectError("Nothing was ever erased here.", "Name an id: uv run mlops erase ID")
+        lines.append(f"{_sweep(root, gone):,} rows taken out of the logs and the online store of this machine.")
+        record = read(root)
+        for release, known in trained(root, record, gone).items():
+            lines.append(f"{release.tag} was trained on erased rows, to judge by {known}: retrain.")
+        if purges:
+            return "\n".join([*lines, purge.purge(root, gone, lambda *found: _affected(root, gone, *found))])
+    return "\n".join([*lines, f"Commit {FILE}; what waits then: uv run mlops status"])
+
+
+def _mark(
+    root: Path, contract: Contract, column: str | None, ids: Sequence[str], file: Path | None, reason: str
+) -> list[str]:
+    """Write the tombstones of all ids that are found."""
+    columns = _columns(contract, column)
+    given = [*(_split(contract, columns, one) for one in ids), *_listed(root, contract, columns, file)]
+    asked = dict.fromkeys(given)
+    found, gone = _found(root, contract, columns, set(asked)), tombstones.read(root, contract)
+    already = {row for row in asked for known, matches in gone.matchers if known == columns and matches(*row)}
+    if not found and not already:
+        told = f"Nothing was found for {', '.join(columns)} = {few([','.join(row) for row in asked])}"
+        raise ProjectError(f"{told}, neither in data/raw nor in the logs here; nothing was written.")
+    salt = gone.entries[-1].salt if gone.entries else secrets.token_hex(16)
+    day = datetime.now(UTC).date().isoformat()
+    new = [
+        Tombstone(day, columns, tuple(sorted(found[row])), salt, tombstones.hashed(row, salt), " ".join(reason.split()))
+        for row in found
+        if row not in already
+    ]
+    write_text(root / FILE, tombstones.written([*gone.entries, *new]))
+    lines = [f"{len(new):,} tombstones written to {FILE}, {len(already):,} were there already."]
+    unknown = [",".join(row) for row in asked if row not in found and row not in already]
+    return [*lines, f"Not found: {few(unknown)}."] if unknown else lines
+
+
+def _columns(contract: Contract, column: str | None) -> Row:
+    if column is None:
+        if not contract.key:
+            raise ProjectError("The contract names no key to find rows by.", "Name a column: --column NAME", code=2)
+        return tuple(contract.key)
+    known = {label: name for name, c in contract.request_columns.items() for label in (name, c.label)}
+    if column not in known:
+        raise ProjectError(f"The request has no column {column!r}.", nearest(column, known), code=2)
+    return (known[column],)
+
+
+def _split(contract: Contract, columns: Row, given: str) -> Row:
+    row = next(csv.reader([given]), []) if len(columns) > 1 else [given]
+    if len(row) != len(columns) or not all(row):
+        remedy = "Separate by commas, as in CSV; or name one column: --column NAME"
+        raise ProjectError(f"{given!r} is not {', '.join(columns)}.", remedy, code=2)
+    return tuple(map(lambda *cell: tombstones.text(contract, *cell), columns, row))
+
+
+def _listed(root: Path, contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
+    import pandas as pd
+
+    if file is None:
+        return
+    if file.resolve().is_relative_to(root) and not file.resolve().is_relative_to(root / "var"):
+        raise ProjectError(f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/.")
+    try:
+        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
+    except (ValueError, OSError) as error:
+        raise ProjectError(f"{file.name} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    frame = contract.named(frame)
+    if absent := [name for name in columns if name not in frame]:
+        raise ProjectError(f"{file.name} has no column {absent[0]!r}.", nearest(absent[0], map(str, frame)))
+    for row in tombstones.texts(contract, frame, columns):
+        if not all(row):
+            raise ProjectError(f"{file.name}: an id is missing in {len(frame):,} lines; nothing was written.")
+        yield row
+
+
+def _found(root: Path, contract: Contract, columns: Row, asked: set[Row]) -> dict[Row, set[str]]:
+    """The ids that stand in data/raw, with their periods, or in the logs of this machine."""
+    if cycle(root)["until"] is not None and not (root / "data" / "raw").exists():
+        raise ProjectError("data/raw is not on this machine.", "Run: uv run dvc pull, or uv run dvc repro")
+    found: dict[Row, set[str]] = {}
+    for path in root.glob("data/raw/period=*/*.parquet"):
+        for part in tombstones.parts(path, columns):
+            for row in asked.intersection(tombstones.texts(contract, part, columns)):
+                found.setdefault(row, set()).add(path.parent.name.removeprefix("period="))
+    for path in (*_logs(root), *root.glob(str(STORE))):
+        with _opened(path) as database:
+            for table, present in _tables(database).items():
+                if {*columns} <= present:
+                    cells = database.execute(f"SELECT DISTINCT {_names(columns)} FROM {_names([table])}")
+                    known = (tuple(map(lambda *c: tombstones.text(contract, *c), columns, row)) for row in cells)
+                    found |= {row: found.get(row, set()) for row in asked.intersection(known)}
+    return found
+
+
+def _logs(root: Path) -> list[Path]:
+    return sorted(path for pattern in LOGS for path in root.glob(pattern))
+
+
+def _opened(path: Path) -> "closing[sqlite3.Connection]":
+    return closing(sqlite3.connect(path, timeout=30, isolation_level=None))
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _tables(database: sqlite3.Connection) -> dict[str, set[str]]:
+    listed = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name: {row[1] for row in database.execute(f"PRAGMA table_info({_names([name])})")} for (name,) in listed}
+
+
+def _sweep(root: Path, gone: Tombstones) -> int:
+    """Take erased rows out of the prediction log, the outcomes and the online store; returns how many."""
+    removed = sum(_wipe(path, gone) for path in _logs(root))
+    if (root / STORE).exists():
+        with whole(root / STORE) as copy:  # readers take it for immutable
+            shutil.copy(root / STORE, copy)
+            removed += _wipe(copy, gone)
+    return removed
+
+
+def _wipe(path: Path, gone: Tombstones) -> int:
+    """Delete rows so that their bytes are gone: no free page, no journal keeps them."""
+    removed = 0
+    try:
+        with _opened(path) as database:
+            database.execute("PRAGMA secure_delete = ON")
+            for table, present in _tables(database).items():
+                for columns, matches in gone.matchers:
+                    if {*columns} <= present:
+                        database.create_function("erased", len(columns), matches)
+                        sql = f"DELETE FROM {_names([table])} WHERE erased({_names(columns)})"
+                        removed += database.execute(sql).rowcount
+            database.execute("VACUUM")
+            if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise sqlite3.OperationalError("another program reads it")
+    except sqlite3.DatabaseError as error:
+        raise ProjectError(f"{path.name} still holds what was erased: {error}.", "Run: uv run mlops erase") from error
+    return removed
+
+
+def trained(root: Path, record: Record, gone: Tombstones) -> dict[Release, str]:
+    """The releases that were trained on erased rows, and what that is known by: their data or only their periods."""
+    releases = [release for release in record.releases if not release.erased]
+    try:
+        with storage.stores(root) as stores:
+            return _affected(root, gone, releases, purge.Objects(stores, gone))
+    except ProjectError:  # the remote is away
+        return _affected(root, gone, releases, purge.Objects([], gone))
+
+
+def _affected(root: Path, gone: Tombstones, releases: Sequence[Release], objects: Any) -> dict[Release, str]:
+    found = {}
+    for release in releases:
+        periods, entry = _periods(root, release), purge.locked(show(root, release.commit, "dvc.lock"))
+        trees = [objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))]
+        files = {oid for tree in trees for path, oid in tree.items() if _counts(path, periods)}
+        if any(objects.holds(oid) for oid in files):
+            found[release] = "its data"
+        elif overdue(root, release, gone) and not (files and all(objects.there(oid) for oid in files)):
+            found[release] = "its periods (its data are neither in the cache nor in the remote)"
+    return found
+
+
+def _counts(path: str, periods: set[str]) -> bool:
+    period, _, name = path.rpartition("/")
+    return name.endswith(".parquet") and (not period or period.removeprefix("period=") in periods)
+
+
+def _periods(root: Path, release: Release) -> set[str]:
+    facts = json.loads(show(root, release.commit, "reports/train.json") or "{}")
+    return set(facts.get("periods", {}).get("train", []))
+
+
+def overdue(root: Path, release: Release, gone: Tombstones | None = None) -> bool:
+    """Whether a release was trained on a period of which rows were erased since; asks nothing but git."""
+    if not (known := gone.entries if gone else tombstones.listed(root)):
+        return False
+    before = {entry.hash for entry in tombstones.parsed(show(root, release.commit, FILE))}
+    periods = _periods(root, release)
+    return any(entry.hash not in before and periods.intersection(entry.periods) for entry in known)

@@ -1,0 +1,180 @@
+"""`mlops erase --purge`: what holds erased rows leaves the DVC cache, its remote, var/ and MLflow, in all versions.
+
+Everything is found before anything is deleted, and what leads to a thing is deleted after it: a killed purge is ended
+by the next one. A store inside the project is searched whole, one outside, which others may share, for what git names.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from ..project import ProjectError, cycle, params
+from ..scoring import REFERENCE
+from ..tombstones import Tombstones
+from . import follow, storage
+from . import record as records
+from .git import git, remote
+from .promote import committed
+from .record import Record, Release, read, settle, show
+from .window import DATABASE, open_store, reachable
+
+Affected = Callable[[Sequence[Release], "Objects"], Mapping[Release, str]]
+Tree = dict[str, str]
+HISTORY = (":(glob)**/dvc.lock", ":(glob)**/?*.dvc")
+
+
+class Objects:
+    """What the cache and the remote hold, each object looked at once."""
+
+    def __init__(self, stores: Sequence[Any], gone: Tombstones) -> None:
+        """`stores` are DVC's object databases."""
+        self.stores, self.gone = stores, gone
+        self.tree, self.holds, self._store = cache(self._tree), cache(self._holds), cache(self._first)
+
+    def there(self, oid: str) -> bool:
+        """Whether any store has it."""
+        return self._store(oid) is not None
+
+    def delete(self, oid: str) -> None:
+        """Delete it from every store."""
+        for store in self.stores:
+            if store.exists(oid):
+                store.delete(oid)
+
+    def _first(self, oid: str) -> Any:
+        return next((store for store in self.stores if store.exists(oid)), None)
+
+    def _open(self, oid: str) -> Any:
+        store = self._store(oid)
+        return store.fs.open(store.oid_to_path(oid), "rb")
+
+    def _tree(self, oid: str) -> Tree:
+        """Path and hash of each file of a folder; empty for a file, or if no store has the list."""
+        if not oid.endswith(".dir") or not self.there(oid):
+            return {}
+        with self._open(oid) as file:
+            return {entry["relpath"]: entry["md5"] for entry in json.load(file)}
+
+    def _holds(self, oid: str) -> bool:
+        """Whether it is a table with an erased row in it."""
+        if oid.endswith(".dir") or not self.there(oid):
+            return False
+        with self._open(oid) as file:
+            return file.read(4) == b"PAR1" and self.gone.hold(file)
+
+
+def purge(root: Path, gone: Tombstones, affected: Affected) -> str:
+    """Delete every version of data and models that holds erased rows; `affected` finds the releases trained on them.
+
+    Those releases are then erased in the record. Raises: ProjectError, before anything is deleted, unless all is
+    committed, made anew and pushed, the remote is there, and no release that has an alias is among them.
+    """
+    _ready(root)
+    record = read(root)
+    with storage.stores(root) as stores:
+        objects = Objects(stores, gone)
+        releases = affected([release for release in record.releases if not release.erased], objects)
+        _not_in_use(root, record, releases)
+        erased = [release for release in record.releases if release.erased or release in releases]
+        doomed = list(_doomed(root, objects, erased))
+        records.erase(root, releases, "it was trained on erased rows")
+        for oid in doomed:
+            objects.delete(oid)
+    follow.forget(root, read(root))
+    for path in [path for path in (root / "var").rglob("*.parquet") if gone.hold(path)]:
+        shutil.rmtree(path.parent) if (path.parent / "MLmodel").exists() else path.unlink()
+    _forget_runs(root, gone, {release.fingerprint for release in erased})
+    told = ", ".join(release.tag for release in releases) or "no release"
+    return f"{len(doomed):,} objects deleted from the DVC cache and its remote; erased in the record: {told}."
+
+
+def _ready(root: Path) -> None:
+    committed(root)
+    if git(root, "rev-parse", "--is-shallow-repository") == "true":
+        raise ProjectError("This clone does not have the whole history.", "Run: git fetch --unshallow")
+    if stages := storage.outdated(root):
+        told = f"The tombstones are not in the data yet: {', '.join(stages)} must run"
+        raise ProjectError(f"{told}; nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push")
+    if where := remote(root):
+        git(root, "fetch", "--quiet", where)
+    settle(root)
+
+
+def _not_in_use(root: Path, record: Record, releases: Mapping[Release, str]) -> None:
+    for alias in params(root)["promote"]["path"]:
+        if (held := record.holder(alias)) and held.release in releases:
+            told = f"{held.release.tag} is {alias} and was trained on erased rows, to judge by {releases[held.release]}"
+            remedy = f"First retrain: uv run mlops close {cycle(root)['until']}, commit, uv run dvc repro, commit, "
+            raise ProjectError(f"{told}; nothing was purged.", f"{remedy}uv run mlops promote (see docs/runbook.md)")
+
+
+def locked(text: str, stage: str = "train") -> dict[str, Any]:
+    """The entry of a stage in the text of a dvc.lock, empty if it has none."""
+    return dict(((yaml.safe_load(text) or {}).get("stages") or {}).get(stage) or {})
+
+
+def _doomed(root: Path, objects: Objects, erased: Iterable[Release]) -> Iterator[str]:
+    """What is to be deleted, in the order in which that is safe: derived things, tables, lists of files."""
+    versions = [*_versions(root)]
+    within = {oid for store in objects.stores if Path(store.path).is_relative_to(root) for oid in store.all()}
+    versions.append({oid for oid in within if oid.endswith(".dir")})
+    trees = {oid: objects.tree(oid) for version in versions for oid in version}
+    tables = {oid for oid in within.union(*versions, *(t.values() for t in trees.values())) if objects.holds(oid)}
+    derived, safe = set(), set()
+    for version in versions:
+        named = [trees[oid] for oid in version]
+        folders = {path.rpartition("/")[0] for tree in named for path, oid in tree.items() if oid in tables} - {""}
+        derived |= {oid for tree in named for path, oid in tree.items() if path.rpartition("/")[0] in folders}
+        if not folders and not tables.intersection(version):
+            safe |= {oid for tree in named for oid in tree.values()}
+    models = {oid for oid, tree in trees.items() if "MLmodel" in tree and tables.intersection(tree.values())}
+    for release in erased:
+        models |= {out["md5"] for out in locked(show(root, release.commit, "dvc.lock")).get("outs", [])} & trees.keys()
+    shared = {oid for name, tree in trees.items() if name not in models for oid in tree.values()}
+    derived |= {oid for name in models for oid in trees[name].values()} - shared
+    yield from sorted(derived - safe - tables)
+    yield from sorted(tables)
+    yield from sorted(name for name, tree in trees.items() if (tables | derived - safe).intersection(tree.values()))
+
+
+def _versions(root: Path) -> Iterator[set[str]]:
+    """The hashes of all outputs in each version of a dvc.lock or .dvc file that any commit, tag or reflog names."""
+    listed = git(root, "rev-list", "--objects", "--all", "--reflog", "--", *HISTORY).splitlines()
+    files = [line.partition(" ") for line in listed]
+    for blob in [blob for blob, _, path in files if path.endswith("dvc.lock") or PurePosixPath(path).suffix == ".dvc"]:
+        content = yaml.safe_load(git(root, "cat-file", "blob", blob)) or {}
+        parts = content["stages"].values() if "stages" in content else [content]
+        yield {out["md5"] for part in parts for out in part.get("outs") or [] if "md5" in out}
+
+
+def _forget_runs(root: Path, gone: Tombstones, fingerprints: set[str]) -> None:
+    """Delete the models of MLflow's runs that are erased or carry an erased row; numbers and pictures stay."""
+    if not (root / DATABASE).exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    store = open_store(root)
+    with reachable(store.tracking_uri):
+        page = store.search_runs([store.experiment])
+        runs = [*page]
+        while page.token:
+            page = store.search_runs([store.experiment], page_token=page.token)
+            runs += page
+        for run in runs:
+            files = {Path(entry.path).name for entry in store.list_artifacts(run.info.run_id, "model")}
+            if files and (run.data.tags.get("fingerprint") in fingerprints or _carries(store, run, files, gone)):
+                get_artifact_repository(run.info.artifact_uri, store.tracking_uri).delete_artifacts("model")
+
+
+def _carries(store: Any, run: Any, files: set[str], gone: Tombstones) -> bool:
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        found = REFERENCE in files and store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", folder)
+        return bool(found and gone.hold(Path(found)))

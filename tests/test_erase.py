@@ -1,0 +1,102 @@
+"""A passenger asks to be forgotten: in a real project, with its cache, remote, MLflow, logs and online store."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .projects import DEFAULT, Project, commit, git
+
+PERSON = "Xq9Z-unmistakable"
+PASSENGERS = '''
+
+_flights = read
+
+
+def read(period: str) -> pd.DataFrame:
+    """Flights with passengers; one is in each month twice, once with a value that sends the row to quarantine."""
+    rows = _flights(period).sample(9_000, random_state=0).reset_index(drop=True)
+    rows["passenger"] = "p" + period[-2:] + rows.index.astype(str)
+    rows.loc[[3, 4], "passenger"] = "-".join(["Xq9Z", "unmistakable"])
+    rows.loc[4, "dest"] = "quarantined"
+    return rows
+'''
+ANSWERS = """
+import pandas as pd
+from late_flights.ops.project import find_root, yours
+from late_flights.ops.serving import log, tables
+root, contract = find_root(), yours().contract
+rows = pd.read_parquet(root / "data/raw/period=2013-03/rows.parquet").head(50)
+arrays = contract.arrays(rows)
+given = {log.ID: log.new_ids(50), "at": [1.0] * 50}
+given |= {name: tables.cells(contract.columns[name], arrays[name]) for name in contract.request_columns}
+log.PredictionLog(root / log.FOLDER / "1.db").append(given, log.types(contract, []))
+log.record(root, rows)
+"""
+STORES = ["data/raw", "data/checked", "evaluation", "models/candidate", "var/models", "mlartifacts", "outcomes.db",
+          "predictions", ".dvc/cache", "var/remote"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(make: Callable[[str], Project]) -> Project:
+    """A project with passengers, v1.0.0 and answers; an equal model may replace another."""
+    made = make(DEFAULT)
+    source = made.folder / "src/late_flights"
+    schema = (
+        (source / "schema.py").read_text().replace("carrier: Carrier\n", "carrier: Carrier\n    passenger: str\n", 1)
+    )
+    (source / "schema.py").write_text(schema.replace('key=["carrier"', 'key=["passenger", "carrier"'))
+    (source / "data.py").write_text((source / "data.py").read_text() + PASSENGERS)
+    params = made.folder / "params.yaml"
+    params.write_text(params.read_text().replace("gate: {}", "gate: {margin: 0.05, slice_margin: 0.5}"))
+    commit(made.folder, "Passengers")
+    made.run("mlops", "up", "--no-serve")
+    made.run("python", "-c", ANSWERS)
+    return made
+
+
+def holding(folder: Path) -> list[str]:
+    """The files outside of git that hold the passenger's id."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != ".git"]
+    return [path.relative_to(folder).as_posix() for path in files if PERSON.encode() in path.read_bytes()]
+
+
+def objects(folder: Path) -> set[str]:
+    """The content addresses in cache and remote."""
+    return {path.parent.name + path.name for path in folder.glob("**/files/md5/*/*")}
+
+
+def test_a_forgotten_passenger_leaves_no_byte_and_everybody_else_stays(project: Project, tmp_path: Path) -> None:
+    folder = project.folder
+    assert [store for store in STORES if store in " ".join(holding(folder))] == STORES
+    assert "Nothing was found" in project.run("mlops", "erase", "nobody", "--column", "passenger", code=1)
+    assert git(folder, "status", "--porcelain") == ""
+    contents = [path.read_bytes() for path in folder.glob("data/checked/*/rows.quarantine.parquet")]
+    quarantined = {hashlib.md5(content).hexdigest() for content in contents}
+
+    told = project.run("mlops", "erase", PERSON, "--column", "passenger", "--reason", "request 17")
+    assert "v1.0.0 was trained on erased rows, to judge by its data" in told
+    commit(folder, "Erase")
+    assert "uv run mlops close 2013-04" in project.run("mlops", "status")
+    project.run("mlops", "close", "2013-04")
+    commit(folder, "Close")
+    project.run("dvc", "repro")
+    commit(folder, "Retrain")
+    assert "v1.0.0 is champion" in project.run("mlops", "erase", "--purge", code=1)
+    project.run("mlops", "promote", "--reason", "without the passenger")
+    assert quarantined <= objects(folder)
+    assert "erased in the record: late-flights@v1.0.0" in project.run("mlops", "erase", "--purge")
+
+    assert holding(folder) == []
+    assert not quarantined & objects(folder)
+    assert "v1.0.1" in project.run("mlops", "status")
+    assert "v1.0.0 was erased on" in project.run("mlops", "rollback", "--reason", "it is worse", code=1)
+    project.run("mlops", "mirror")
+    assert project.run("dvc", "status").strip() == "Data and pipelines are up to date."
+    project.run("mlops", "follow")
+    git(folder, "clone", "--quiet", str(folder), str(tmp_path / "elsewhere"))
+    elsewhere = Project(tmp_path / "elsewhere", project.programs)
+    elsewhere.run("dvc", "remote", "modify", "--local", "local", "url", str(folder / "var/remote"))
+    elsewhere.run("dvc", "pull")
+    assert "v1.0.1" in elsewhere.run("mlops", "follow")
