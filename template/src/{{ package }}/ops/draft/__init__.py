@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..project import ProjectError, params, write_text
+from ..project import ProjectError, params
 from ..report import table
 from .decide import Decision, Wishes, decide
 from .profile import Table, profile
@@ -12,6 +12,7 @@ from .source import Source, opened
 from .write import files, put
 
 LEAST_ROWS = 20
+__all__ = ["Wishes", "draft"]
 
 
 def draft(root: Path, given: str, wishes: Wishes, query: str = "") -> str:
@@ -23,7 +24,8 @@ def draft(root: Path, given: str, wishes: Wishes, query: str = "") -> str:
         wishes.found(source.columns)
         counted = profile(root, source, [name for name in (wishes.target, wishes.time) if name])
         if counted.rows < LEAST_ROWS:
-            raise ProjectError(f"{source.label} has {counted.rows:,} rows to learn from; at least {LEAST_ROWS} are needed.")
+            told = f"{source.label} has {counted.rows:,} rows to learn from"
+            raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
         made = decide(root, source, counted, wishes, params(root))
         written = files(root, source, made, _example(counted, made))
         written[root / "cycle.yaml"] = _cycle(root, made)
@@ -64,8 +66,8 @@ def _told(root: Path, source: Source, made: Decision, kept: Path) -> str:
     warned = [f"warning: {one}" for one in made.warnings]
     units = sum(one.kind in ("int", "float") and one.delivered and not one.unit for one in made.fields.values())
     left = [
-        f"\nWhat was replaced lies in {kept.relative_to(root)}. Yours to look at: {units} units, the owner and the privacy",
-        "classes in schema.py, the roles above, what the prediction is for (README.md).",
+        f"\nWhat was replaced lies in {kept.relative_to(root)}. Yours to look at: {units} units, the owner",
+        "and the privacy classes in schema.py, the roles above, what the prediction is for (README.md).",
         "Next: git add -A; git commit -m 'Draft'; uv run mlops up",
     ]
     told = table(["column", "name", "role", "allowed", "why"], lines)

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES, CODES = 100, 5  # whole numbers of at most so many different values are classes
 MOST_LISTED, LEAST_SEEN, LONGEST = 20, 5, 60  # of a Literal: words, rows of each, letters
-LEAK, SUSPECT = 0.999, 0.98
+LEAK, SUSPECT, LEAK_ROWS = 0.995, 0.98, 5_000
 PARTS = 4
 NEGATIVE = {"no", "n", "false", "f", "0", "absent", "negative", "none", "never", "dead"}
 ID_NAME = re.compile(r"(^|[\W_])(id|key|uuid|guid|nr|no|number|code|index|name)s?([\W_]|$)|I[dD]$|rownames", re.I)
@@ -107,9 +108,9 @@ def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: M
             raise ProjectError(f"--group {label}: {fields[label].why[-1]}.")
         fields[label].role = "group"
         fields[label].why.append("named by --group: looked at apart, protected from the features")
+    needed = [fields[name].column.sql for name in (wishes.target, wishes.time) if name]
     with connect(root) as database:
-        where = " AND ".join(f"({fields[name].column.sql}) IS NOT NULL" for name in (wishes.target, wishes.time) if name)
-        count = Counting(database, source.sql, where)
+        count = Counting(database, source.sql, " AND ".join(f"({sql}) IS NOT NULL" for sql in needed))
         _key(made, count, wishes)
         _periods(made, count, wishes, settings, bool(source.query))
     _leaks(made, table)
@@ -142,9 +143,10 @@ def _field(name: str, column: Column, rows: int) -> Field:
             one.low, one.high = float(math.floor(one.low)), float(math.ceil(one.high))
         if column.kind == "int" and (column.low, column.high) == (0, 1):
             one.why.append("a truth value in disguise: 0 and 1")
-        if column.kind == "int" and column.distinct > 0.95 * rows and _like_id(column):
+        many = column.distinct > (0.3 if ID_NAME.search(column.label) else 0.95) * rows
+        if column.kind == "int" and many and _like_id(column):
             one.role, one.low, one.high = "kept", None, None
-            one.why.append("near-unique: an id, no feature")
+            one.why.append(f"near-unique ({column.distinct:,} values): an id, no feature")
     if one.nullable and one.role != "left out":
         one.why.append(f"missing in {1 - column.known / rows:.1%}")
     return one
@@ -187,7 +189,7 @@ def _outcome(one: Field, rows: int, wanted: str) -> str:
     """The task; the field becomes the outcome."""
     column, label = one.column, one.column.label
     words = [word for word, times in column.words.items() if times]
-    one.role, one.nullable, one.why = "outcome", False, list(column.notes)
+    one.role, one.nullable, one.why, one.low, one.high = "outcome", False, list(column.notes), None, None
     if column.known and column.low == column.high:
         raise ProjectError(f"The target {label!r} has one value only: {column.low!s:.40}.", "Nothing is to be learned.")
     if column.kind in ("datetime", "other"):
@@ -244,9 +246,10 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
     else:
         for one in made.having("feature", "kept"):
             column = one.column
-            if not (column.distinct == column.known == made.rows and column.kind in ("int", "text") and _like_id(column)):
+            unique = column.distinct == column.known == made.rows and column.kind in ("int", "text")
+            if not unique or not _like_id(column):
                 continue
-            if column.kind == "int" and column.high - column.low + 1 == made.rows and ROW_NUMBER.fullmatch(column.label):
+            if column.kind == "int" and column.high <= 3 * made.rows and ROW_NUMBER.fullmatch(column.label):
                 one.role, one.why = "left out", ["a row number of the file, unknown to a caller"]
                 continue
             one.why = ["unique, and looks like an id"]
@@ -276,7 +279,7 @@ def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Mapping[
             return
         made.warnings.append(f"{made.rows:,} rows are too few to split by time: they are split by chance")
     elif times := [one.column.label for one in made.fields.values() if one.kind == "datetime"]:
-        made.warnings.append(f"{times[0]!r} holds times: --time {times[0]} would train on the past, test on what follows")
+        made.warnings.append(f"{times[0]!r} holds times: with --time {times[0]} the test rows follow the training rows")
     parts = 1 if database else max(1, min(PARTS, int(made.rows / least)), math.ceil(made.rows / 250_000))
     made.unit = "an equal part"
     made.periods = {f"part-{n + 1:0{len(str(parts))}d}": (n, parts) for n in range(parts)}
@@ -306,7 +309,7 @@ def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int)
         cuts = sorted(set(count({"": f"quantile_disc({sql}, [{shares}])"})[""]))
         last = one.column.high + 1 if one.column.is_number else "9999-12-31"
         edges = [one.column.low, *(cut for cut in cuts if cut > one.column.low), last]
-        periods = {f"part-{n + 1}": pair for n, pair in enumerate(zip(edges, edges[1:], strict=False))}
+        periods = {f"part-{n + 1}": pair for n, pair in enumerate(pairwise(edges))}
         ranges = {name: f"{sql} >= {_sql(start)} AND {sql} < {_sql(end)}" for name, (start, end) in periods.items()}
         sizes = count({name: f"count(*) FILTER ({where})" for name, where in ranges.items()})
         if len(sizes) > 1 and min(sizes.values()) >= least:
@@ -344,6 +347,7 @@ def tells(sample: "pd.DataFrame", one: Field, made: Decision) -> float:
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+    sample = sample.head(LEAK_ROWS)
     values, target = sample[one.column.label], sample[made.target.column.label]
     if one.kind in ("text", "category"):
         codes = pd.factorize(values)[0].astype(float)
@@ -361,16 +365,16 @@ def tells(sample: "pd.DataFrame", one: Field, made: Decision) -> float:
         return max(score, abs(float(order)) if np.isfinite(order) else 0.0)
     classes = target.astype(str)
     often = classes.map(classes.value_counts()).to_numpy() >= LEAST_SEEN
-    matrix, classes = matrix[often], classes[often].to_numpy()
-    if len(np.unique(classes)) < 2:
+    matrix, told = matrix[often], classes.to_numpy()[often]
+    names = np.unique(told)
+    if len(names) < 2:
         return 0.0
     folds = StratifiedKFold(2, shuffle=True, random_state=0)
     tree = DecisionTreeClassifier(min_samples_leaf=2, random_state=0, class_weight="balanced")
-    chances = cross_val_predict(tree, matrix, classes, cv=folds, method="predict_proba")
-    names = np.unique(classes)
+    chances = cross_val_predict(tree, matrix, told, cv=folds, method="predict_proba")
     if len(names) == 2:
-        return float(roc_auc_score(classes == names[1], chances[:, 1]))
-    return float(balanced_accuracy_score(classes, names[chances.argmax(axis=1)]))
+        return float(roc_auc_score(told == names[1], chances[:, 1]))
+    return float(balanced_accuracy_score(told, names[chances.argmax(axis=1)]))
 
 
 def _classes(made: Decision, wishes: Wishes) -> None:

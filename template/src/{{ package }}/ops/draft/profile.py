@@ -18,7 +18,8 @@ NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", 
 FLOATS = re.compile(r"FLOAT|DOUBLE|DECIMAL|REAL")
 DATES = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%Y%m%d"]
 OFFSET = "regexp_matches({c}, '\\d(Z|[+-]\\d\\d:?\\d\\d)\\s*$') AND regexp_matches({c}, ':')"
-GROUPED, DECIMAL, CODE = "^\\s*[-+]?[$€£]?\\s*\\d{1,3}(,\\d{3})*(\\.\\d+)?\\s*%?\\s*$", "^\\s*[-+]?\\d+,\\d+\\s*$", "^0\\d"
+CODE, DECIMAL = "^0\\d", "^\\s*[-+]?\\d+,\\d+\\s*$"
+GROUPED = "^\\s*[-+]?[$€£]?\\s*\\d{1,3}(,\\d{3})*(\\.\\d+)?\\s*%?\\s*$"
 
 
 @dataclass
@@ -126,7 +127,7 @@ def _typed(column: Column, kind: str) -> None:
 
 def _read_texts(count: Counting, texts: list[Column]) -> None:
     """Numbers, truth values and dates that are stored as text."""
-    wanted = {}
+    wanted: dict[Any, str] = {}
     for column in texts:
         c = column.sql
         double, lower = f"TRY_CAST({c} AS DOUBLE)", f"lower(trim({c}))"
@@ -199,14 +200,14 @@ def _almost_numbers(count: Counting, texts: list[Column], found: dict[Any, Any])
         numbers, known = found[column.label, "number"], found[column.label, "known"]
         if numbers < known / 2 or found[column.label, "code"]:
             continue
-        sql = f"SELECT {column.sql} AS mark FROM {count.table} WHERE NOT coalesce(isfinite(TRY_CAST({column.sql} AS DOUBLE))"
-        sql += f", {column.sql} IS NULL) GROUP BY mark LIMIT 4"
+        number = f"coalesce(isfinite(TRY_CAST({column.sql} AS DOUBLE)), {column.sql} IS NULL)"
+        sql = f"SELECT {column.sql} AS mark FROM {count.table} WHERE NOT {number} GROUP BY mark LIMIT 4"
         marks = [row[0] for row in count.database.execute(sql).fetchall()]
         if len(marks) > 3 or numbers < 0.7 * known:
             column.notes.append(f"mixed: {numbers:,} of {known:,} values are numbers, for example {marks[0]!r} is not")
             continue
-        column.kind = "float"
-        column.sql = f"CAST(CASE WHEN {column.sql} NOT IN ({', '.join(map(quoted, marks))}) THEN {column.sql} END AS DOUBLE)"
+        kept = f"CASE WHEN {column.sql} NOT IN ({', '.join(map(quoted, sorted(marks)))}) THEN {column.sql} END"
+        column.kind, column.sql = "float", f"CAST({kept} AS DOUBLE)"
         column.notes.append(f"numbers in disguise: {', '.join(map(repr, marks))} counts as missing")
 
 
@@ -231,7 +232,8 @@ def _dates_in_whole_numbers(count: Counting, numbers: list[Column]) -> None:
 
 def _measure(count: Counting, columns: Any, rows: int) -> None:
     """Bounds, missing values, how many different values, and the words where they are few."""
-    wanted, used = {}, [column for column in columns if column.kind != "other"]
+    wanted: dict[Any, str] = {}
+    used = [column for column in columns if column.kind != "other"]
     for column in used:
         wanted |= {(column.label, end): f"{end}({column.sql})" for end in ("count", "min", "max")}
         wanted[column.label, "distinct"] = f"approx_count_distinct({column.sql})"
@@ -248,8 +250,8 @@ def _measure(count: Counting, columns: Any, rows: int) -> None:
             column.notes.append("whole numbers too large for exact arithmetic: read as text")
         elif column.kind == "int":
             column.sql = column.sql.replace("HUGEINT", "BIGINT")
-    many = {c.label: f"count(DISTINCT {c.sql})" for c in used if c.kind in ("int", "text") and c.distinct > 0.8 * c.known}
-    for label, exact in count(many).items():
+    many = [c for c in used if c.kind in ("int", "text") and c.distinct > 0.8 * c.known]
+    for label, exact in count({c.label: f"count(DISTINCT {c.sql})" for c in many}).items():
         next(column for column in used if column.label == label).distinct = exact
     few = [c for c in used if c.known and c.distinct <= MOST_WORDS * 0.9 and c.kind != "datetime"]
     for label, words in count({c.label: f"histogram({c.sql})" for c in few}).items():

@@ -18,7 +18,7 @@ from ..project import ProjectError, whole
 FOLDER = "data/source"
 DATABASE = "SOURCE_URL"
 MISSING = ["", "NA", "N/A", "#N/A", "n/a", "NULL", "null", "NaN", "nan"]
-MARKS = [
+MARKS: list[tuple[bytes, str]] = [
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -74,8 +74,8 @@ def opened(root: Path, given: str, query: str) -> Iterator[Source]:
     """
     if "://" in given:
         with _extract(root, given, query) as path:
-            notes = (f"the address is not kept: set {DATABASE} wherever the pipeline runs",)
-            yield Source("the database", "", path, *_parquet(root, path), query=_select(query), notes=notes)
+            told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
+            yield Source("the database", "", path, *_parquet(root, path), query=_select(query), notes=(told,))
         return
     path = Path(given).expanduser().resolve()
     if not path.is_file():
@@ -87,8 +87,8 @@ def opened(root: Path, given: str, query: str) -> Iterator[Source]:
     place, copied = _bring(root, path, encoding)
     try:
         made = _parquet(root, root / place) if _is_parquet(path) else _csv(root, root / place, path.name)
-        notes = (f"decoded from {encoding}, kept as UTF-8",) if encoding not in ("", "utf-8") else ()
-        yield Source(path.name, place, root / place, *made, notes=notes)
+        notes = [f"decoded from {encoding}, kept as UTF-8"] if encoding not in ("", "utf-8") else []
+        yield Source(path.name, place, root / place, *made, notes=tuple(notes))
         if _state(path) != before:
             raise ProjectError(f"{path.name} changed while it was read; nothing was written.", "Draft again.")
     except BaseException:
@@ -111,9 +111,8 @@ def _encoding(path: Path) -> str:
     """UTF-8, what a byte order mark says, or else the code page of Western Windows."""
     with path.open("rb") as file:
         head = file.read(4)
-        for mark, name in MARKS:
-            if head.startswith(mark):
-                return name
+        if found := [name for mark, name in MARKS if head.startswith(mark)]:
+            return found[0]
         if b"\0" in head + file.read(4096):
             raise ProjectError(f"{path.name} is no text.", "Give a CSV or Parquet file, or the URL of a database.")
         file.seek(0)

@@ -17,7 +17,7 @@ from .source import DATABASE, Source
 
 KEPT = "var/drafts"
 STALE = ["data/raw", "data/checked", "data/evaluation.parquet", "models", "var/predictions", "var/outcomes.db"]
-SCHEMA = '''"""What a row is: drafted from {label}. Bounds have head-room; units, owners and privacy classes are yours to fill in."""
+SCHEMA = '''"""What a row is: drafted from {label}. Bounds have head-room; units, owner and privacy are yours."""
 
 {imports}
 from pydantic import BaseModel{field}
@@ -63,11 +63,16 @@ def read(period: str) -> pd.DataFrame:
 '''
 READ_FILE = """\
     {first}, {second} = PERIODS[period]
+    path = find_root() / SOURCE
+    if not path.exists():
+        raise ProjectError(f"{{SOURCE}} is not on this machine.", "Only a new period needs it: uv run dvc pull")
     sql = f"SELECT {{COLUMNS}} FROM {{READ}} WHERE {where}"
     with duckdb.connect() as database:
-        return database.execute(sql, {{"source": str(find_root() / SOURCE), "a": {first}, "b": {second}}}).df()"""
+        return database.execute(sql, {{"source": str(path), "a": {first}, "b": {second}}}).df()"""
 READ_DATABASE = """\
     first, last = PERIODS[period]
+    if "{variable}" not in os.environ:
+        raise ProjectError("{variable} is not set.", "Only a new period needs the database: uv run dvc pull")
     parts = []
     with sa.create_engine(os.environ["{variable}"]).connect() as connection, duckdb.connect() as database:
         answer = connection.execution_options(stream_results=True)
@@ -75,11 +80,17 @@ READ_DATABASE = """\
             sql = f"SELECT {{COLUMNS}} FROM chunk WHERE {where}"
             parts.append(database.execute(sql, {{"a": first, "b": last}}).df())
     return pd.concat(parts, ignore_index=True)"""
-FEATURES = '''"""A function is a feature: its name, its arguments (columns or features), its meaning; for 1 row or 10 million."""
+MEANING = (
+    "A function is a feature: its name, its arguments (columns or features), its meaning; for 1 row or 10 million."
+)
+BUILD = (
+    "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
+)
+FEATURES = '''"""{meaning}"""
 
 AS_IS = {names}
 '''
-MODEL = '''"""The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."""
+MODEL = '''"""{meaning}"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -116,7 +127,7 @@ def files(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) ->
     written = {
         package / "schema.py": _schema(source, made),
         package / "data.py": _data(source, made),
-        package / "features.py": FEATURES.format(names=f"[{', '.join(text(f.name) for f in made.having('feature'))}]"),
+        package / "features.py": FEATURES.format(meaning=MEANING, names=text([f.name for f in made.having("feature")])),
         package / "model.py": _model(made),
         root / "tests/test_features.py": TEST.format(package=PACKAGE),
     }
@@ -150,9 +161,10 @@ def _schema(source: Source, made: Decision) -> str:
 
 
 def _line(one: Field) -> str:
-    kind = f"Literal[{', '.join(map(text, one.words))}]" if one.kind == "category" else {"text": "str"}.get(one.kind, one.kind)
+    kind = {"text": "str", "category": f"Literal[{', '.join(map(text, one.words))}]"}.get(one.kind, one.kind)
     options = [f"alias={text(one.column.label)}"] if one.column.label.strip() and one.column.label != one.name else []
-    options += [f"{name}={_number(one, bound)}" for name, bound in (("ge", one.low), ("le", one.high)) if bound is not None]
+    bounds = {"ge": one.low, "le": one.high}
+    options += [f"{name}={_number(one, bound)}" for name, bound in bounds.items() if bound is not None]
     options += [f"pattern={text(one.pattern)}"] if one.pattern else []
     more = [f"Field({', '.join(options)})"] if options else []
     more += [f"About(unit={text(one.unit)})"] if one.kind in ("int", "float") and one.role != "key" else []
@@ -181,10 +193,11 @@ def _data(source: Source, made: Decision) -> str:
     escaped = columns.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     where = where.replace("\\", "\\\\").replace('"', '\\"')
     if source.query:
-        imports = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
+        libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
+        imports = f"{libraries}\n\nfrom .ops.project import ProjectError"
         read, kept = READ_DATABASE.format(where=where, variable=DATABASE), f"QUERY = {text(source.query)}"
     else:
-        imports = "import duckdb\nimport pandas as pd\n\nfrom .ops.project import find_root"
+        imports = "import duckdb\nimport pandas as pd\n\nfrom .ops.project import ProjectError, find_root"
         first, second = ("first", "last") if made.time else ("part", "parts")
         read = READ_FILE.format(where=where, first=first, second=second)
         kept = f"SOURCE = {text(source.place)}\nREAD = ({_halves(source.reader)})"
@@ -211,7 +224,7 @@ def _model(made: Decision) -> str:
         settings["early_stopping"] = False
     estimator = f"HistGradientBoosting{'Regressor' if made.task == 'regression' else 'Classifier'}"
     told = ", ".join(f"{text(name)}: {value!r}" for name, value in settings.items()).replace("'", '"')
-    found = MODEL.format(estimator=estimator, settings=told)
+    found = MODEL.format(meaning=BUILD, estimator=estimator, settings=told)
     return found if told else found.replace("    settings = {, **params}\n", "").replace("**settings", "**params")
 
 
@@ -226,7 +239,8 @@ def _readme(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) 
         lines = [*lines, f"  {part}"] if len(lines[-1]) + len(part) > 118 else [*lines[:-1], f"{lines[-1]} {part}"]
     section = ASK.format("\n".join(lines).replace("{ ", "{"))
     told = f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
-    page = re.sub(r"(?m)^(.*Learned from the flights that left New York.*|What is predicted, for whom, and.*)$", lambda _: told, page)
+    sample = r"(?m)^(.*Learned from the flights that left New York.*|What is predicted, for whom, and.*)$"
+    page = re.sub(sample, lambda _: told, page)
     if "Ask the service:" in page:
         return re.sub(r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL)
     before, handbook, after = page.partition("\n[Handbook]")

@@ -89,8 +89,10 @@ def _plain(estimate: metrics.Estimate) -> dict[str, Any]:
     return {"value": numbers[0], "interval": numbers[1:]}
 
 
-def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
-    """The model to beat, as `{"champion": scorer}`, or nothing if there is none yet.
+def champion(root: Path, fingerprint: str | None, load_model: Any, **asked: Any) -> dict[str, Scorer]:
+    """The model to beat, as `{"champion": scorer}`, or nothing if there is none yet or it predicts something else.
+
+    `asked` is what it must have been made for: outcome, task and classes.
 
     Raises: ProjectError if it is named but not on this machine.
     """
@@ -99,6 +101,9 @@ def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, 
     folder = root / "var" / "models" / fingerprint
     if not folder.exists():
         raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
+    described = read_json(folder / "features.json", "Run: uv run mlops follow")
+    if any(described[name] != value for name, value in asked.items()):
+        return {}
     return {"champion": load_model(folder)}
 
 
@@ -112,7 +117,8 @@ def main() -> int:
     if rows.empty:
         raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
-    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features))
+    asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
+    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features), **asked)
     for folder in sorted((root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
     arrays = team.contract.arrays(rows)

@@ -43,6 +43,9 @@ def gate(
             checks.append(
                 _compare(f"gate.baseline.{name}", difference[metric], 0.0, rows, required=required, evidence=told)
             )
+    if measured["opponent"] and "champion" not in measured["differences"]:
+        told = "the champion predicts something else: it cannot be compared"
+        checks.append(Check("gate.champion", Verdict.INSUFFICIENT, rows=rows, required=False, evidence=told))
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
         margin = limits["margin"] * _unit(measured["task"], measured["values"]["champion"][metric])

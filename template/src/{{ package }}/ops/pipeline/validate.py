@@ -50,7 +50,7 @@ def check_table(
     for rule in ROW_RULES:
         worst = Counter({column: len(places) for check, column, places in broken if check == rule})
         bad = len({row for row, check, _ in lines if check == rule})
-        evidence = ", ".join(f"{column} ({count:,})" for column, count in worst.most_common(3) if count)
+        evidence = ", ".join(f"{columns[name].label} ({count:,})" for name, count in worst.most_common(3) if count)
         report.checks.append(
             at_most(
                 rule + suffix,
@@ -75,7 +75,7 @@ def check_table(
 
 
 def _shape(frame: "pd.DataFrame", columns: Mapping[str, Column], forbidden: Sequence[str], suffix: str) -> list[Check]:
-    absent = [name for name in columns if name not in frame]
+    absent = [column.label for name, column in columns.items() if name not in frame]
     banned = [name for name in forbidden if name in frame]
     wrong = [name for name, column in columns.items() if name in frame and not has_type(frame[name], column)]
     rows = len(frame)
