@@ -7,6 +7,7 @@ from typing import Any
 from ..project import ProjectError, params
 from ..report import table
 from .decide import Decision, Wishes, decide
+from .model import choose
 from .profile import Table, profile
 from .source import Source, opened
 from .write import files, put
@@ -27,7 +28,8 @@ def draft(root: Path, given: str, wishes: Wishes, query: str = "") -> str:
             told = f"{source.label} has {counted.rows:,} rows to learn from"
             raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
         made = decide(root, source, counted, wishes, params(root))
-        written = files(root, source, made, _example(counted, made))
+        model = choose(made, counted.sample, params(root)["model"])
+        written = files(root, source, made, model, _example(counted, made))
         written[root / "cycle.yaml"] = _cycle(root, made)
     kept = put(root, written)
     return _told(root, source, made, kept)

@@ -116,7 +116,8 @@ def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: M
     _leaks(made, table)
     made.slices = [one.name for one in made.having("feature", "group") if 2 <= len(one.words) <= 10][:2]
     if not made.having("feature"):
-        raise ProjectError("No column is left that could be a feature.", "See the reasons in docs/handbook.md.")
+        reasons = [f"{one.column.label}: {one.why[-1]}" for one in fields.values() if one is not target and one.why]
+        raise ProjectError("No column is left that could be a feature.", "; ".join(reasons[:5]))
     _classes(made, wishes)
     return made
 

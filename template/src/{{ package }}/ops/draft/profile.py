@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..project import ProjectError
-from .source import Source, connect, named, quoted
+from .source import Source, connect, named, quoted, reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,7 @@ def profile(root: Path, source: Source, needed: list[str]) -> Table:
         with connect(root) as database:
             return _profile(Counting(database, source.sql), source, needed)
     except duckdb.Error as error:
-        told = re.sub(r"\s+", " ", str(error).split("\nPossible")[0])[:250]
-        raise ProjectError(f"{source.label} cannot be read to its end: {told}") from None
+        raise ProjectError(f"{source.label} cannot be read to its end: {reason(error)}") from None
 
 
 @dataclass
@@ -100,10 +99,12 @@ def _profile(count: Counting, source: Source, needed: list[str]) -> Table:
         if not rows and not count.__class__(count.database, count.table)({"": f"count({columns[label].sql})"})[""]:
             raise ProjectError(f"{label!r} has no value in any row.")
     _measure(count, columns.values(), rows)
-    select = ", ".join(f"{c.sql} AS {named(c.label)}" for c in columns.values() if c.kind != "other")
+    shown = [column for column in columns.values() if column.kind != "other"]
+    select = ", ".join(f"{column.sql} AS c{place}" for place, column in enumerate(shown))
     count.database.execute("SET threads = 1")  # the sample is the same every time
     sql = f"SELECT {select} FROM {count.table} WHERE {count.where} USING SAMPLE reservoir({SAMPLE} ROWS) REPEATABLE (0)"
-    return Table(rows, every - rows, columns, count.database.execute(sql).df())
+    sample = count.database.execute(sql).df().set_axis([column.label for column in shown], axis=1)
+    return Table(rows, every - rows, columns, sample)
 
 
 def _typed(column: Column, kind: str) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ def opened(root: Path, given: str, query: str) -> Iterator[Source]:
     except BaseException:
         if copied:
             (root / place).unlink(missing_ok=True)
+            with suppress(OSError):
+                (root / FOLDER).rmdir()
         raise
 
 
@@ -159,8 +161,9 @@ def _bring(root: Path, path: Path, encoding: str) -> tuple[str, bool]:
     return target.relative_to(root).as_posix(), not existed
 
 
-def _reason(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error).split("\n\n")[0])[:200]
+def reason(error: Exception) -> str:
+    """The first sentence of a library's complaint, on one line."""
+    return re.sub(r"\s+", " ", re.split(r"\n\n|\(Background on|\nPossible", str(error))[0])[:250]
 
 
 def _columns(root: Path, reader: str, path: Path) -> dict[str, tuple[str, str]]:
@@ -170,7 +173,7 @@ def _columns(root: Path, reader: str, path: Path) -> dict[str, tuple[str, str]]:
         with connect(root) as database:
             rows = database.execute(f"DESCRIBE SELECT * FROM {reader.replace('$source', quoted(str(path)))}").fetchall()
     except duckdb.Error as error:
-        raise ProjectError(f"{path.name} cannot be read: {_reason(error)}") from None
+        raise ProjectError(f"{path.name} cannot be read: {reason(error)}") from None
     return {name: (name, kind) for name, kind, *_ in rows}
 
 
@@ -185,22 +188,25 @@ def _csv(root: Path, path: Path, label: str) -> tuple[str, dict[str, tuple[str, 
 
     try:
         with connect(root) as database:
-            sniffed = "SELECT Delimiter, Quote, Escape, SkipRows FROM sniff_csv(?, header = true, all_varchar = true)"
-            delimiter, quote, escape, skip = database.execute(sniffed, [str(path)]).fetchone()
+            sniffed = "SELECT Delimiter, Quote, Escape FROM sniff_csv(?, header = true, all_varchar = true, skip = 0)"
+            delimiter, quote, escape = database.execute(sniffed, [str(path)]).fetchone()
     except duckdb.Error as error:
         raise ProjectError(
-            f"{label} does not read as a table: {_reason(error)}", "Save it as CSV with one header line."
+            f"{label} does not read as a table: {reason(error)}", "Save it as CSV with one header line."
         ) from None
     quote, escape = (mark if mark and mark != "(empty)" else '"' for mark in (quote, escape))
-    marks = f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = {skip}"
+    marks = f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = 0"
     missing = ", ".join(map(quoted, MISSING))
     reader = f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])"
     found = list(_columns(root, reader, path))
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, delimiter=delimiter, quotechar=quote)
-        for _ in range(skip):
-            next(lines)
         header = [name.strip() for name in next(lines)]
+    if len(header) == 1:
+        told = (
+            f"{label} reads as one column, {header[0][:60]!r}: its separator is none of comma, semicolon, tab and bar."
+        )
+        raise ProjectError(told, "Save it as CSV with commas.")
     twice = [name for name, times in Counter(header).items() if times > 1 and name]
     if twice:
         raise ProjectError(f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own.")
@@ -229,6 +235,6 @@ def _extract(root: Path, url: str, query: str) -> Iterator[Path]:
                 for place, part in enumerate(pd.read_sql(sa.text(_select(query)), connection, chunksize=CHUNK)):
                     part.to_parquet(Path(folder) / f"{place:06d}.parquet", index=False)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            told = f"{type(error).__name__}: {_reason(error)}".replace(url, "URL")  # it may hold a password
+            told = f"{type(error).__name__}: {reason(error)}".replace(url, "URL")  # it may hold a password
             raise ProjectError(f"The database does not answer the query: {told}") from None
         yield Path(folder) / "*.parquet"

@@ -90,19 +90,6 @@ FEATURES = '''"""{meaning}"""
 
 AS_IS = {names}
 '''
-MODEL = '''"""{meaning}"""
-
-from collections.abc import Mapping
-from typing import Any
-
-from sklearn.ensemble import {estimator}
-
-
-def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> {estimator}:
-    """An unfitted estimator; `params` is the section `model` of params.yaml, `categorical` the places of categories."""
-    settings = {{{settings}, **params}}
-    return {estimator}(**settings, categorical_features=categorical, random_state=seed)
-'''
 TEST = '''"""Tests of this team's features: a feature is a function, so a test is a plain call."""
 
 from {package} import features
@@ -121,14 +108,14 @@ def text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def files(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) -> dict[Path, str]:
+def files(root: Path, source: Source, made: Decision, model: str, row: Mapping[str, Any]) -> dict[Path, str]:
     """Path and content of all that is written; `row` is an example under the world's names."""
     package = root / "src" / PACKAGE
     written = {
         package / "schema.py": _schema(source, made),
         package / "data.py": _data(source, made),
         package / "features.py": FEATURES.format(meaning=MEANING, names=text([f.name for f in made.having("feature")])),
-        package / "model.py": _model(made),
+        package / "model.py": model,
         root / "tests/test_features.py": TEST.format(package=PACKAGE),
     }
     return {path: _tidy(root, path, content) for path, content in written.items()} | {
@@ -212,20 +199,6 @@ def _halves(reader: str) -> str:
 
 def _edge(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else text(str(value).removesuffix(" 00:00:00"))
-
-
-def _model(made: Decision) -> str:
-    settings: dict[str, Any] = {}
-    if made.task == "regression":
-        settings["loss"] = "absolute_error"
-    if made.rows < 10_000:  # scikit-learn's own settings are made for more rows
-        settings |= {"learning_rate": 0.05, "min_samples_leaf": max(5, min(20, made.rows // 100))}
-    if made.task != "regression" and made.rarest < 100:  # a part set aside would lack the rare classes
-        settings["early_stopping"] = False
-    estimator = f"HistGradientBoosting{'Regressor' if made.task == 'regression' else 'Classifier'}"
-    told = ", ".join(f"{text(name)}: {value!r}" for name, value in settings.items()).replace("'", '"')
-    found = MODEL.format(meaning=BUILD, estimator=estimator, settings=told)
-    return found if told else found.replace("    settings = {, **params}\n", "").replace("**settings", "**params")
 
 
 def _readme(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) -> str:
