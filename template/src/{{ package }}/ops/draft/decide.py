@@ -301,7 +301,8 @@ def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int)
         full = [place for place, row in enumerate(found) if row[3] >= least]
         if len(full) >= used and full[-used:] == list(range(full[-1] - used + 1, full[-1] + 1)):
             periods = {row[0]: (row[1], row[2]) for row in found}
-            options.append((abs(math.log(len(found) / IDEAL)), f"{unit} each", periods, found[full[-1]][0]))
+            told = f"a value of {one.name}" if one.column.is_number else f"a {unit}"
+            options.append((abs(math.log(len(found) / IDEAL)), told, periods, found[full[-1]][0]))
     if options:
         _, made.unit, made.periods, made.until = min(options, key=lambda option: option[0])
         return True
@@ -314,7 +315,7 @@ def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int)
         ranges = {name: f"{sql} >= {_sql(start)} AND {sql} < {_sql(end)}" for name, (start, end) in periods.items()}
         sizes = count({name: f"count(*) FILTER ({where})" for name, where in ranges.items()})
         if len(sizes) > 1 and min(sizes.values()) >= least:
-            made.unit, made.periods, made.until = "as many rows each", periods, list(periods)[-1]
+            made.unit, made.periods, made.until = "an equal part, in time", periods, list(periods)[-1]
             return True
     return False
 

@@ -62,8 +62,7 @@ def connect(root: Path) -> Any:
     """DuckDB with little memory; what does not fit goes to a folder under var/."""
     import duckdb
 
-    spill = quoted(str(root / "var" / "duckdb"))
-    return duckdb.connect(config={"memory_limit": "1GB", "temp_directory": spill.strip("'"), "threads": 2})
+    return duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..project import PACKAGE, ProjectError, write_text
 from .decide import Decision, Field
-from .source import DATABASE, Source
+from .source import DATABASE, Source, named
 
 KEPT = "var/drafts"
 STALE = ["data/raw", "data/checked", "data/evaluation.parquet", "models", "var/predictions", "var/outcomes.db"]
@@ -39,7 +39,7 @@ class Outcome(BaseModel):
 
 contract = Contract({roles})
 '''
-DATA = '''"""Where rows come from: {label}; a period is {unit}. Drafted; a new period is another line in PERIODS."""
+DATA = '''"""Where rows come from: {label}; a period is {unit}. Drafted."""
 
 {imports}
 
@@ -47,7 +47,7 @@ DATA = '''"""Where rows come from: {label}; a period is {unit}. Drafted; a new p
 COLUMNS = """
 {columns}
 """
-PERIODS{hint} = {{
+PERIODS = {{  # a new one is another line
 {periods}
 }}
 
@@ -66,7 +66,7 @@ READ_FILE = """\
     path = find_root() / SOURCE
     if not path.exists():
         raise ProjectError(f"{{SOURCE}} is not on this machine.", "Only a new period needs it: uv run dvc pull")
-    sql = f"SELECT {{COLUMNS}} FROM {{READ}} WHERE {where}"
+    sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM {{READ}}) WHERE {where}'
     with duckdb.connect() as database:
         return database.execute(sql, {{"source": str(path), "a": {first}, "b": {second}}}).df()"""
 READ_DATABASE = """\
@@ -77,7 +77,8 @@ READ_DATABASE = """\
     with sa.create_engine(os.environ["{variable}"]).connect() as connection, duckdb.connect() as database:
         answer = connection.execution_options(stream_results=True)
         for chunk in pd.read_sql(sa.text(QUERY), answer, chunksize=50_000):
-            sql = f"SELECT {{COLUMNS}} FROM chunk WHERE {where}"
+            database.register("chunk", chunk)
+            sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM chunk) WHERE {where}'
             parts.append(database.execute(sql, {{"a": first, "b": last}}).df())
     return pd.concat(parts, ignore_index=True)"""
 MEANING = (
@@ -165,11 +166,10 @@ def _number(one: Field, bound: float) -> str:
 
 def _data(source: Source, made: Decision) -> str:
     used = [one for one in made.fields.values() if one.delivered]
-    columns = "\n".join(textwrap.indent(f"{one.column.sql} AS {one.name},", "    ") for one in used).rstrip(",")
-    needed = f"({made.target.column.sql}) IS NOT NULL"
+    columns = "\n".join(textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used).rstrip(",")
+    needed = f"{named(made.target.name)} IS NOT NULL"
     if made.time:
-        time = next(one for one in used if one.name == made.time).column.sql
-        where = f"{needed} AND {time} >= $a AND {time} < $b"
+        where = f"{needed} AND {named(made.time)} >= $a AND {named(made.time)} < $b"
         periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
     elif source.query:
         where = f"{needed} AND $a < $b"
@@ -178,7 +178,6 @@ def _data(source: Source, made: Decision) -> str:
         where = f"{needed} QUALIFY row_number() OVER () % $b = $a"
         periods = [f"    {text(name)}: {pair}," for name, pair in made.periods.items()]
     escaped = columns.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    where = where.replace("\\", "\\\\").replace('"', '\\"')
     if source.query:
         libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
         imports = f"{libraries}\n\nfrom .ops.project import ProjectError"
@@ -189,7 +188,7 @@ def _data(source: Source, made: Decision) -> str:
         read = READ_FILE.format(where=where, first=first, second=second)
         kept = f"SOURCE = {text(source.place)}\nREAD = ({_halves(source.reader)})"
     told = {"label": source.label, "unit": made.unit, "imports": imports, "source": kept, "columns": escaped}
-    return DATA.format(**told, hint="", periods="\n".join(periods), read=read)
+    return DATA.format(**told, periods="\n".join(periods), read=read)
 
 
 def _halves(reader: str) -> str:
