@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WORDS = 300  # that are counted one by one
-SAMPLE = 20_000
+SAMPLE, FIRST = 20_000, 2_000
 EXACT = 2**53  # whole numbers above are not told apart once they are floats
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
 FLOATS = re.compile(r"FLOAT|DOUBLE|DECIMAL|REAL")
@@ -127,33 +127,53 @@ def _typed(column: Column, kind: str) -> None:
 
 
 def _read_texts(count: Counting, texts: list[Column]) -> None:
-    """Numbers, truth values and dates that are stored as text."""
-    wanted: dict[Any, str] = {}
-    for column in texts:
-        c = column.sql
-        double, lower = f"TRY_CAST({c} AS DOUBLE)", f"lower(trim({c}))"
-        tests = {
-            "number": f"isfinite({double})",
-            "whole": f"regexp_matches({c}, '^\\s*[-+]?\\d+\\s*$')",
-            "code": f"regexp_matches({c}, '{CODE}')",
-            "grouped": f"regexp_matches({c}, '{GROUPED}')",
-            "decimal": f"regexp_matches({c}, '{DECIMAL}') OR regexp_matches({c}, '^\\s*[-+]?\\d+\\s*$')",
-            "odd": f"regexp_matches({c}, '{DECIMAL}') AND NOT regexp_matches({c}, ',\\d{{3}}\\s*$')",
-            "truth": f"{lower} IN ('true', 'false')",
-            "time": f"TRY_CAST({c} AS TIMESTAMP) IS NOT NULL",
-            "offset": OFFSET.format(c=c),
-        }
-        wanted |= {(column.label, name): f"count(*) FILTER ({test})" for name, test in tests.items()}
-        wanted[column.label, "known"] = f"count({c})"
-        wanted[column.label, "word"] = f"any_value({c})"
-    found = count(wanted)
-    unclear = []
-    for column in texts:
-        numbers = {name: found[column.label, name] for label, name in wanted if label == column.label}
-        if not _read_text(column, numbers):
-            unclear.append(column)
-    _texts_by_format(count, [c for c in unclear if re.search(r"\d", str(found[c.label, "word"]))], found)
+    """Numbers, truth values and dates that are stored as text.
+
+    The first rows say which tests are worth a pass over all of them; where these mislead, all tests are made.
+    """
+    every = {column.label: (column.sql, _tests(column.sql)) for column in texts}
+    first = _counted(Counting(count.database, f"(SELECT * FROM {count.table} LIMIT {FIRST})"), every)
+    few = {
+        name: (c, {t: sql for t, sql in made.items() if _worth(t, first[name])}) for name, (c, made) in every.items()
+    }
+    found = _counted(count, few)
+    unclear = [column for column in texts if not _read_text(column, found[column.label])]
+    found |= _counted(count, {c.label: every[c.label] for c in unclear if found[c.label]["number"]})
+    unclear = [column for column in unclear if not _read_text(column, found[column.label])]
+    _texts_by_format(count, [c for c in unclear if re.search(r"\d", str(found[c.label]["word"]))], found)
     _almost_numbers(count, [c for c in unclear if c.kind == "text"], found)
+
+
+def _tests(c: str) -> dict[str, str]:
+    """What a text may be, by name, as SQL."""
+    return {
+        "number": f"isfinite(TRY_CAST({c} AS DOUBLE))",
+        "whole": f"regexp_matches({c}, '^\\s*[-+]?\\d+\\s*$')",
+        "code": f"regexp_matches({c}, '{CODE}')",
+        "grouped": f"regexp_matches({c}, '{GROUPED}')",
+        "decimal": f"regexp_matches({c}, '{DECIMAL}') OR regexp_matches({c}, '^\\s*[-+]?\\d+\\s*$')",
+        "odd": f"regexp_matches({c}, '{DECIMAL}') AND NOT regexp_matches({c}, ',\\d{{3}}\\s*$')",
+        "truth": f"lower(trim({c})) IN ('true', 'false')",
+        "time": f"TRY_CAST({c} AS TIMESTAMP) IS NOT NULL",
+        "offset": OFFSET.format(c=c),
+    }
+
+
+def _worth(test: str, first: dict[str, Any]) -> bool:
+    plain = first["number"] == first["known"] > 0
+    return test == "number" or (test in ("whole", "code") if plain else first[test] > 0 or not first["known"])
+
+
+def _counted(count: Counting, tests: dict[str, tuple[str, dict[str, str]]]) -> dict[str, dict[str, Any]]:
+    """By column, how many values pass each test (0 where it was not made), how many there are, and one of them."""
+    wanted: dict[Any, str] = {}
+    for label, (c, made) in tests.items():
+        wanted |= {(label, test): f"count(*) FILTER ({sql})" for test, sql in made.items()}
+        wanted |= {(label, "known"): f"count({c})", (label, "word"): f"any_value({c})"}
+    found: dict[str, dict[str, Any]] = {label: dict.fromkeys(_tests(""), 0) for label in tests}
+    for (label, test), value in count(wanted).items():
+        found[label][test] = value
+    return found
 
 
 def _read_text(column: Column, n: dict[str, Any]) -> bool:
@@ -186,20 +206,22 @@ def _read_text(column: Column, n: dict[str, Any]) -> bool:
 
 def _texts_by_format(count: Counting, texts: list[Column], found: dict[Any, Any]) -> None:
     """Dates that are written in another way than ISO."""
-    parsed = count({(c.label, way): f"count(try_strptime({c.sql}, '{way}'))" for c in texts for way in DATES})
+    ways = {(c.label, way): f"count(try_strptime({c.sql}, '{way}'))" for c in texts for way in DATES}
+    some = Counting(count.database, f"(SELECT * FROM {count.table} LIMIT {FIRST})")(ways)
+    parsed = count({name: sql for name, sql in ways.items() if some[name]})
     for column in texts:
-        ways = [way for way in DATES if parsed[column.label, way] == found[column.label, "known"]]
-        if ways:
-            column.kind, column.sql = "datetime", f"strptime({column.sql}, '{ways[0]}')"
-            other = f" ({ways[1]} would fit too)" if ways[1:] else ""
-            column.notes.append(f"dates in disguise: written as {ways[0]}{other}")
+        fit = [way for way in DATES if parsed.get((column.label, way)) == found[column.label]["known"]]
+        if fit:
+            column.kind, column.sql = "datetime", f"strptime({column.sql}, '{fit[0]}')"
+            other = f" ({fit[1]} would fit too)" if fit[1:] else ""
+            column.notes.append(f"dates in disguise: written as {fit[0]}{other}")
 
 
 def _almost_numbers(count: Counting, texts: list[Column], found: dict[Any, Any]) -> None:
     """Numbers but for a few marks, which count as missing; a true mixture stays text."""
     for column in texts:
-        numbers, known = found[column.label, "number"], found[column.label, "known"]
-        if numbers < known / 2 or found[column.label, "code"]:
+        numbers, known = found[column.label]["number"], found[column.label]["known"]
+        if numbers < known / 2 or found[column.label]["code"]:
             continue
         number = f"coalesce(isfinite(TRY_CAST({column.sql} AS DOUBLE)), {column.sql} IS NULL)"
         sql = f"SELECT {column.sql} AS mark FROM {count.table} WHERE NOT {number} GROUP BY mark LIMIT 4"
