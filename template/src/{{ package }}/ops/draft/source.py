@@ -62,7 +62,9 @@ def connect(root: Path) -> Any:
     """DuckDB with little memory; what does not fit goes to a folder under var/."""
     import duckdb
 
-    return duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2})
+    (root / "var").mkdir(exist_ok=True)
+    settings = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
+    return duckdb.connect(config=settings | {"enable_progress_bar": False})
 
 
 @contextmanager
