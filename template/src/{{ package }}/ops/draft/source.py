@@ -64,7 +64,9 @@ def connect(root: Path) -> Any:
 
     (root / "var").mkdir(exist_ok=True)
     settings = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
-    return duckdb.connect(config=settings | {"enable_progress_bar": False})
+    database = duckdb.connect(config=settings)
+    database.execute("SET enable_progress_bar = false")
+    return database
 
 
 @contextmanager

@@ -67,7 +67,8 @@ READ_FILE = """\
     if not path.exists():
         raise ProjectError(f"{{SOURCE}} is not on this machine.", "Only a new period needs it: uv run dvc pull")
     sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM {{READ}}) WHERE {where}'
-    with duckdb.connect(config={{"enable_progress_bar": False}}) as database:
+    with duckdb.connect() as database:
+        database.execute("SET enable_progress_bar = false")
         return database.execute(sql, {{"source": str(path), "a": {first}, "b": {second}}}).df()"""
 READ_DATABASE = """\
     first, last = PERIODS[period]
