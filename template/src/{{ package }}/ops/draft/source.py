@@ -63,7 +63,7 @@ def connect(root: Path) -> Any:
     import duckdb
 
     (root / "var").mkdir(exist_ok=True)
-    settings = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
+    settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
     database = duckdb.connect(config=settings)
     database.execute("SET enable_progress_bar = false")
     return database
