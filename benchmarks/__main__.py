@@ -19,6 +19,7 @@ from statistics import median
 
 from tests.projects import NOBODY, NOW, ROOT, Project, clean, copy, environment, publish, questions, releases
 
+from . import drafts as tables
 from . import pipeline
 from .pipeline import cpu
 
@@ -158,18 +159,31 @@ def tests(_: Bench) -> Iterator[Row]:
     yield Row(".ci/run, CPU s (30 minutes)", 1_800, cpu(partial(command, ROOT, ROOT / ".ci/run")))
 
 
+def drafts(bench: Bench) -> Iterator[Row]:
+    """Ten real tables through the whole loop; their table is printed as it grows."""
+
+    def make(name: str) -> Project:
+        folder = copy(bench.template(), bench.folder / name / "late-flights", {"sample": "none"})
+        return Project(folder, environment(folder / "pyproject.toml"))
+
+    tables.show(make)
+    yield Row("tables drafted", None, len(tables.TABLES))
+
+
 NOTES: list[str] = []
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **{"size": size, "copier": copier, "repro": repro, "help": help_},
-    **{"pipeline": whole, "serving": serving, "ci": ci, "tests": tests},
+    **{"pipeline": whole, "serving": serving, "ci": ci, "tests": tests, "drafts": drafts},
 }
 
 
 def main() -> int:
     """Measure and print, row by row."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; tests: by name only")
-    wanted = parser.parse_args().figures or [name for name in FIGURES if name != "tests"]
+    parser.add_argument(
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; tests and drafts: by name only"
+    )
+    wanted = parser.parse_args().figures or [name for name in FIGURES if name not in ("tests", "drafts")]
     if unknown := set(wanted) - set(FIGURES):
         parser.error(f"there is no figure {sorted(unknown)[0]!r}; there are: {', '.join(FIGURES)}")
     os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}

@@ -39,14 +39,12 @@ def contract(ops: Ops) -> Any:
 
 @pytest.fixture(scope="session")
 def sample(ops: Ops, contract: Any) -> Sample:
-    """A model on rows of the first period, or on rows made from the contract where `data.py` has none yet."""
+    """A model on rows of the first periods, or on rows made from the contract where `data.py` has none here."""
     project, scoring, team = ops("project"), ops("scoring"), ops("project").yours()
     made = ops("prove.rows")
     try:
-        period = team.data.periods()[0]
-        rows = team.data.read(period)
-        rows = rows.sample(min(ROWS, len(rows)), random_state=0).reset_index(drop=True)
-        tables = {look.name: team.data.lookup(look.name, period) for look in contract.lookups}
+        rows, tables = ops("prove").first_rows(team, ROWS)
+        rows = made.enlarged(rows.sample(min(ROWS, len(rows)), random_state=0), contract, ROWS).reset_index(drop=True)
     except (project.ProjectError, IndexError):
         rows = made.synthetic(contract, ROWS)
         tables = {look.name: made.synthetic_lookup(contract, look, rows) for look in contract.lookups}

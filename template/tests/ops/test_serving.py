@@ -168,7 +168,8 @@ def test_a_refused_row_is_named_by_row_column_and_rule(server: Server, body: Any
         good, bad = body(2)["rows"][0], body(2, **{name: value})["rows"][1]
         status, answer = server.ask({"rows": [good, bad]})
         assert status == 400, (name, value)
-        assert [(one["row"], one["column"], one["rule"]) for one in answer["detail"]] == [(1, name, rule)]
+        label = columns[name].label if name in columns else name
+        assert [(one["row"], one["column"], one["rule"]) for one in answer["detail"]] == [(1, label, rule)]
         assert SECRET not in json.dumps(answer)
     assert server.metric('mlops_refused_total{rule="data.columns"}') == refused + 2
     assert len(server.ask(body(50, no_such_column=1))[1]["detail"]) == 20
@@ -213,7 +214,7 @@ def test_unknown_paths_do_not_grow_the_metrics(server: Server) -> None:
 
 def test_the_api_page_shows_the_contract(server: Server, contract: Any) -> None:
     schemas = server.get("/docs.json")[1]["components"]["schemas"]
-    assert list(schemas["Request"]["properties"]) == list(contract.request_columns)
+    assert list(schemas["Request"]["properties"]) == [column.label for column in contract.request_columns.values()]
 
 
 def test_a_promotion_changes_the_release_without_a_restart(
@@ -293,8 +294,9 @@ def test_outcomes_find_their_predictions(
 ) -> None:
     log, known = ops("serving.log"), sample.rows.head(20)
     rows = logged([one["id"] for one in server.ask(body(20))[1]["predictions"]])
+    known = known.assign(**{log.ID: rows[log.ID]})
     assert log.record(server.root, known) == log.record(server.root, known) == 20
-    both = rows.merge(log.outcomes(server.root), on=list(contract.key), validate="one_to_one")
+    both = rows.merge(log.outcomes(server.root), on=list(log.identity(contract)), validate="one_to_one")
     np.testing.assert_array_equal(contract.target(both), contract.target(known))
     assert len(log.read(server.root, since=time.time())) == 0 < len(log.read(server.root, since=rows["at"].min()))
 

@@ -79,6 +79,16 @@ def _close(arguments: Arguments) -> int:
     return 0
 
 
+def _draft(arguments: Arguments) -> int:
+    from .draft import Wishes, draft
+
+    wishes = Wishes(
+        arguments.target, arguments.id or "", arguments.time or "", tuple(arguments.group), arguments.task or ""
+    )
+    say(draft(find_root(), arguments.source, wishes, arguments.query or ""))
+    return 0
+
+
 def _mirror(_: Arguments) -> int:
     from .registry.mirror import mirror
 
@@ -166,6 +176,19 @@ OTHER = {
         ),
     ),
     "follow": Verb("bring the recorded champion and the look-ups to this machine's service", _follow),
+    "draft": Verb(
+        "write the four files from a table of your own; what they replace is kept",
+        _draft,
+        (
+            ("source", {"help": "CSV or Parquet file, or the URL of a database"}),
+            ("--target", {"required": True, "metavar": "COLUMN", "help": "what is to be predicted"}),
+            ("--id", {"metavar": "COLUMN", "help": "what tells rows apart"}),
+            ("--time", {"metavar": "COLUMN", "help": "the moment of the decision, or a year: it makes the periods"}),
+            ("--group", {"action": "append", "default": [], "metavar": "COLUMN", "help": "a protected group"}),
+            ("--query", {"metavar": "SQL", "help": "for a database: a table's name, or SQL"}),
+            ("--task", {"choices": ["binary", "multiclass", "regression"], "help": "if the target's values mislead"}),
+        ),
+    ),
     "mirror": Verb("fill MLflow's registry from the record", _mirror),
     "outcomes": Verb(
         "take in what came true", _outcomes, (("file", {"type": Path, "help": "CSV or Parquet: key and outcome"}),)

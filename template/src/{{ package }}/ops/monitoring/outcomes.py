@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract import Column, Contract
+from ..contract import Column, Contract, to_array
 from ..project import ProjectError, nearest, yours
+from ..serving.log import identity
 from . import quality, skew
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ WORDS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 def record(root: Path, path: Path) -> str:
     """Store the outcomes of a CSV or Parquet file that holds the key columns and the outcome; says what was done.
 
+    Where the contract names no key, the id that each answer carries stands for it (`prediction_id`).
     All or nothing; the same file again changes nothing; another outcome for a known key replaces it. Keys that were
     never predicted are counted and refused: the model would look measured where it was not used.
     Raises: ProjectError if the file breaks the contract, or if none of its keys was ever predicted.
@@ -23,8 +25,6 @@ def record(root: Path, path: Path) -> str:
     from ..serving import log
 
     contract = yours().contract
-    if not contract.key:
-        raise ProjectError("The contract names no key to find the predictions by.", "Name one in schema.py.")
     given = _read(contract, path)
     _check(contract, given, path.name)
     predicted = quality.index(contract, given).isin(quality.index(contract, log.read(root)))
@@ -49,7 +49,7 @@ def _read(contract: Contract, path: Path) -> "pd.DataFrame":
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
-    wanted = [contract.columns[name] for name in (*contract.key, contract.outcome.name)]
+    frame, wanted = contract.named(frame), [*identity(contract).values(), contract.outcome]
     for column in wanted:
         if column.name not in frame:
             hint = nearest(column.name, map(str, frame.columns))
@@ -74,8 +74,10 @@ def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
 
 
 def _check(contract: Contract, given: "pd.DataFrame", file: str) -> None:
-    broken = skew.broken({str(name): contract.columns[str(name)] for name in given}, contract.arrays(given))
-    if twice := given.duplicated(list(contract.key)).sum():
+    columns = identity(contract)
+    every = columns | {contract.outcome.name: contract.outcome}
+    broken = skew.broken(every, {name: to_array(column, given[name]) for name, column in every.items()})
+    if twice := given.duplicated(list(columns)).sum():
         raise ProjectError(f"data.key: {twice:,} keys in {file} have two different outcomes; nothing was recorded.")
     for rule, rows in broken.items():
         raise ProjectError(f"{rule} breaks the contract in {rows.sum():,} rows of {file}; nothing was recorded.")

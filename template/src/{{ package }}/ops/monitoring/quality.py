@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Contract
+from ..contract import Contract, to_array
 from ..pipeline import metrics
+from ..serving.log import identity
 from ..verdict import Check, Verdict, not_below
 
 if TYPE_CHECKING:
@@ -17,15 +18,17 @@ RESAMPLES = 200
 
 
 def index(contract: Contract, frame: "pd.DataFrame", *also: str) -> "pd.MultiIndex":
-    """The keys of rows in the contract's types, so that the same key from another source is equal."""
+    """What tells rows apart, in the contract's types, so that the same from another source is equal."""
     import pandas as pd
 
-    return pd.MultiIndex.from_frame(pd.DataFrame(contract.arrays(frame[[*contract.key, *also]])))
+    columns = identity(contract) | {name: contract.columns[name] for name in also}
+    arrays = {name: to_array(column, frame[name]) for name, column in columns.items()}
+    return pd.MultiIndex.from_frame(pd.DataFrame(arrays))
 
 
 def joined(contract: Contract, logged: "pd.DataFrame", outcomes: "pd.DataFrame | None") -> "pd.DataFrame":
     """The logged predictions whose outcome is known, with outcome and `arrived`."""
-    if outcomes is None or outcomes.empty or not contract.key:
+    if outcomes is None or outcomes.empty:
         return logged.iloc[:0]
     known = index(contract, outcomes)
     last = ~known.duplicated(keep="last")

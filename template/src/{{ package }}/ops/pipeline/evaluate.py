@@ -84,8 +84,11 @@ def _slice(
     return entry
 
 
-def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
-    """The model to beat, as `{"champion": scorer}`; nothing if there is none yet, or if it reads what is barred by now.
+def champion(root: Path, fingerprint: str | None, load_model: Any, **asked: Any) -> dict[str, Scorer]:
+    """The model to beat, as `{"champion": scorer}`.
+
+    Nothing if there is none yet, if it reads what is barred by now, or if it predicts something else: `asked` is what
+    it must have been made for (outcome, task and classes).
 
     Raises: ProjectError if it is named but not on this machine, or cannot be loaded.
     """
@@ -94,6 +97,9 @@ def champion(root: Path, fingerprint: str | None, load_model: Any) -> dict[str, 
     folder = root / "var" / "models" / fingerprint
     if not folder.exists():
         raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
+    described = read_json(folder / "features.json", "Run: uv run mlops follow")
+    if any(described[name] != value for name, value in asked.items()):
+        return {}
     try:
         return {"champion": load_model(folder)}
     except ProjectError as error:
@@ -125,7 +131,8 @@ def main() -> int:
     if rows.empty:
         raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
-    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features))
+    asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
+    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features), **asked)
     for folder in sorted((root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
     arrays = team.contract.arrays(rows)

@@ -58,7 +58,7 @@ def gate(
         checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
         checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     elif measured["opponent"]:
-        told = "the champion reads what is barred by now, so it was not measured"
+        told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     worth = judge(ablations, limits) if ablations else []
     advice = [check for check in worth if check.name.split(".")[1] not in limits["feature_vetoes"]]

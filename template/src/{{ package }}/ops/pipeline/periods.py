@@ -116,8 +116,14 @@ def drop_others(root: Path, step: str, keep: Sequence[str]) -> None:
 
 
 def key_share(rows: "pd.DataFrame", contract: Contract) -> "pd.Series":
-    """A fixed number in [0, 1) for each row, from its key (or the whole request): splits that never move."""
+    """A fixed number in [0, 1) for each row, from its key: splits that never move.
+
+    Without a key it is the whole request, and which of its equals a row is: a few words make many equal rows.
+    """
     import pandas as pd
 
-    names = list(contract.key) or list(contract.request_columns)
+    names = list(contract.key)
+    if not names:
+        names = [*contract.request_columns, "__equal"]
+        rows = rows.assign(__equal=rows.groupby(names[:-1], dropna=False, observed=True).cumcount())
     return pd.util.hash_pandas_object(rows[names], index=False).reset_index(drop=True) / 2.0**64

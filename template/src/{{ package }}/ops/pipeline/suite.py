@@ -27,6 +27,10 @@ class Table:
     key: Sequence[str]
     forbidden: Sequence[str] = ()
 
+    def label(self, name: str) -> str:
+        """A column's name for people; a rule's name stays as it is."""
+        return self.columns[name].label if name in self.columns else name
+
     @classmethod
     def of(cls, contract: Contract, look: Lookup | None = None) -> "Table":
         """The rows, or a look-up, of the contract."""

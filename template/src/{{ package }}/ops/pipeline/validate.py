@@ -69,7 +69,8 @@ def check_table(
     optional: dict[str, Any] = {"required": False}
     for rule in ROW_RULES:
         found = quarantine[quarantine["rule"] == rule]
-        told = ", ".join(f"{column} ({count:,})" for column, count in found["column"].value_counts().head(3).items())
+        counts = found["column"].value_counts().head(3)
+        told = ", ".join(f"{table.label(str(column))} ({count:,})" for column, count in counts.items())
         share = found["row"].nunique() / rows if rows else None
         report.checks.append(at_most(rule + suffix, share, limits["max_bad_share"], rows, evidence=told, **optional))
     if table.key:
@@ -98,7 +99,7 @@ def _quarantine(kept: "pd.DataFrame", broken: "Mapping[tuple[str, str], np.ndarr
 
 
 def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
-    absent = [name for name in table.columns if name not in frame]
+    absent = [table.label(name) for name in table.columns if name not in frame]
     banned = [name for name in table.forbidden if name in frame]
     wrong = [name for name, column in table.columns.items() if name in frame and not has_type(frame[name], column)]
     extra = [str(name) for name in frame if name not in table.columns and name not in banned]

@@ -56,35 +56,41 @@ def prove(root: Path, *, fast: bool = False) -> int:
 
 
 def healthy_rows(root: Path, team: Yours) -> "pd.DataFrame":
-    """Joined rows to plant faults in: the reference of the candidate, else the first periods, else synthetic ones."""
-    import pandas as pd
+    """Joined rows to plant faults in: the reference of the candidate, else the first periods, else synthetic ones.
 
-    from ..pipeline.train import CANDIDATE
-    from ..scoring import REFERENCE
-    from .rows import synthetic
-
-    if (root / CANDIDATE / REFERENCE).exists():
-        return pd.read_parquet(root / CANDIDATE / REFERENCE)
-    try:
-        return _first_rows(team)
-    except ProjectError:
-        return synthetic(team.contract, LEAST_ROWS, seed=0)
-
-
-def _first_rows(team: Yours) -> "pd.DataFrame":
+    Where they are few, they are drawn again: the faults prove the checks, not how much a small table can tell.
+    """
     import pandas as pd
 
     from .. import lookups
+    from ..pipeline.train import CANDIDATE
+    from ..scoring import REFERENCE
+    from .rows import enlarged, synthetic
+
+    if (root / CANDIDATE / REFERENCE).exists():
+        return enlarged(pd.read_parquet(root / CANDIDATE / REFERENCE), team.contract, LEAST_ROWS)
+    try:
+        rows, tables = first_rows(team, LEAST_ROWS)
+    except ProjectError:
+        return synthetic(team.contract, LEAST_ROWS, seed=0)
+    rows = rows.sample(min(len(rows), 20_000), random_state=0).reset_index(drop=True)
+    return enlarged(lookups.join(rows, team.contract, tables), team.contract, LEAST_ROWS)
+
+
+def first_rows(team: Yours, least: int) -> "tuple[pd.DataFrame, dict[str, pd.DataFrame]]":
+    """The rows of as many periods as hold `least` rows, and their look-up tables, all under the contract's names.
+
+    Raises: ProjectError if data.py has none on this machine.
+    """
+    import pandas as pd
 
     frames: list[pd.DataFrame] = []
     tables: dict[str, list[pd.DataFrame]] = {look.name: [] for look in team.contract.lookups}
     for period in team.data.periods():
-        frames.append(team.data.read(period))
+        frames.append(team.contract.named(team.data.read(period)))
         for name, parts in tables.items():
-            parts.append(team.data.lookup(name, period))
-        if sum(map(len, frames)) >= LEAST_ROWS:
+            parts.append(team.contract.named(team.data.lookup(name, period)))
+        if sum(map(len, frames)) >= least:
             break
     known = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    rows = pd.concat(frames, ignore_index=True)
-    rows = rows.sample(min(len(rows), 20_000), random_state=0).reset_index(drop=True)
-    return lookups.join(rows, team.contract, known)
+    return pd.concat(frames, ignore_index=True), known

@@ -76,7 +76,7 @@ def out_of_range(bench: Bench) -> Report:
 @fault("upstream changes a unit", caught_by="data.range", row="Data 1")
 def unit_change(bench: Bench) -> Report:
     """Miles become metres."""
-    rows, name = bench.request_rows(bench.resample(0)), bench.number.name
+    rows, name = bench.request_rows(bench.resample(0)), bench.moving.name
     return checked(bench, rows.assign(**{name: rows[name] * 1609}))
 
 
@@ -92,7 +92,7 @@ def unknown_category(bench: Bench) -> Report:
 @fault("a column goes missing", caught_by="data.columns", row="Data 1")
 def missing_column(bench: Bench) -> Report:
     """Upstream drops a column."""
-    return checked(bench, bench.request_rows(bench.resample(0)).drop(columns=bench.number.name))
+    return checked(bench, bench.request_rows(bench.resample(0)).drop(columns=bench.first))
 
 
 @fault("a forbidden column arrives", caught_by="data.forbidden", row="Data 4")
@@ -126,6 +126,8 @@ def repeated_rows(bench: Bench) -> Report:
     """A delivery repeats a part of itself."""
     import pandas as pd
 
+    if not bench.contract.key:
+        raise NotApplicable("without a key no row is known again")
     rows = bench.request_rows(bench.resample(0))
     return checked(bench, pd.concat([rows, rows.head(20)], ignore_index=True))
 

@@ -117,14 +117,32 @@ class Bench:
                 return column
         raise NotApplicable(f"the request has no {what}")
 
-    @property
+    @cached_property
     def number(self) -> Column:
-        """The number with the widest bounds."""
+        """The number with the widest bounds, if possible one that another unit drives beyond them."""
         bounded = [c for c in self.contract.request_columns.values() if c.is_number and c.high is not None]
         bounded = [c for c in bounded if c.name not in self.contract.key] or bounded
         if not bounded:
             raise NotApplicable("the request has no number with bounds")
-        return max(bounded, key=lambda column: float(column.high or 0) - float(column.low or 0))
+        return max(bounded, key=lambda c: (self.leaves(c), float(c.high or 0) - float(c.low or 0)))
+
+    def leaves(self, column: Column) -> bool:
+        """Whether a tenth of a column's values are beyond its bounds in a unit that is 1,609 times smaller."""
+        values = self.rows[column.name].to_numpy(dtype=float, na_value=np.nan) * 1609
+        low = -np.inf if column.low is None else column.low
+        return bool(((values < low) | (values > float(column.high or 0))).mean() > 0.1)
+
+    @property
+    def moving(self) -> Column:
+        """`number`, where another unit shows. Raises: NotApplicable where most values are zero."""
+        if not self.leaves(self.number):
+            raise NotApplicable("no number of the request leaves its bounds in another unit")
+        return self.number
+
+    @property
+    def first(self) -> str:
+        """The name of the request's first column."""
+        return next(iter(self.contract.request_columns))
 
     def request_rows(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """Only what data.py would deliver: request and outcome."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..contract import Column
 from ..monitoring.monitor import followed
 from ..pipeline.ingest import MANIFEST
 from ..project import ProjectError, digest, read_json, write_json
@@ -17,7 +18,7 @@ from ..scoring import load, save
 from ..serving import log
 from ..up import ask, command, environment, free_port, served
 from ..verdict import Check, Report, Verdict
-from .faults import Bench, fault, healthy
+from .faults import Bench, NotApplicable, fault, healthy
 from .model import fitted
 from .rows import payload
 
@@ -95,20 +96,29 @@ def does_not_follow(bench: Bench) -> Report:
     return _follows(bench, damaged=True)
 
 
+def _beyond(bench: Bench) -> tuple[Column, object, str]:
+    """A column, a value that it does not allow, and the rule that says so."""
+    try:
+        return bench.number, int(bench.number.high or 0) + 1, "data.range"
+    except NotApplicable:
+        column = bench.column(lambda c: bool(c.categories or c.pattern), "column that forbids a value of its type")
+        return column, "no such word " * 50, "data.category" if column.categories else "data.pattern"
+
+
 @fault("a request beyond the contract", caught_by="serving.refused", row="Mon 2", slow=True)
 def refused(bench: Bench) -> Report:
     """Over HTTP: a value beyond its bound is refused by the rule that the suite has, and nothing is predicted."""
     row = payload(bench.resample(0, 50), bench.contract)[0]
-    name = bench.number.name
+    column, value, rule = _beyond(bench)
     with _service(bench) as (root, url):
         ask(url, [row])
         try:
-            ask(url, [row | {name: int(bench.number.high or 0) + 1}])
+            ask(url, [row | {column.name: value}])
             told = ""
         except ProjectError as error:
             told = str(error)
         written = len(log.read(root))
-    caught = '"data.range"' in told and f'"{name}"' in told and written == 1
+    caught = f'"{rule}"' in told and json.dumps(column.label, ensure_ascii=False) in told and written == 1
     return Report("service", [Check("serving.refused", Verdict.FAIL if caught else Verdict.OK, evidence=told[:90])])
 
 
@@ -117,9 +127,7 @@ def stopped_run(bench: Bench) -> Report:
     """data.py of a scratch clone loses a column: validate stops the run, and nothing is trained."""
     with scratch(bench.root) as clone:
         data = next((clone / "src").glob("*/data.py"))
-        lost = (
-            f"\n\n_whole = read\n\n\ndef read(period):\n    return _whole(period).drop(columns={bench.number.name!r})\n"
-        )
+        lost = f"\n\n_whole = read\n\n\ndef read(period):\n    return _whole(period).drop(columns={bench.first!r})\n"
         data.write_text(data.read_text(encoding="utf-8") + lost, encoding="utf-8")
         shutil.rmtree(clone / "models", ignore_errors=True)
         (clone / MANIFEST).unlink(missing_ok=True)  # as if these periods were new: a closed one is refused before

@@ -6,9 +6,11 @@ import numpy as np
 
 from ..contract import Arrays
 from ..monitoring.monitor import watch
+from ..monitoring.quality import FAIR
 from ..pipeline.metrics import named
+from ..serving.log import ID, identity
 from ..verdict import Report, Verdict
-from .faults import Bench, NotApplicable, fault, healthy
+from .faults import Bench, NotApplicable, fault, healthy, scrambled
 from .model import fitted, scored
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ def logged(bench: Bench, rows: "pd.DataFrame", seen: Arrays | None = None) -> "p
     scores = scorer.score(matrix)
     features = {f"feature__{name}": matrix[:, place] for place, name in enumerate(scorer.plan.names)}
     told = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores
-    own = {"at": np.arange(float(len(rows))), "score": told, "decision": scorer.decide(scores)}
+    own = {
+        ID: [f"id{place}" for place in range(len(rows))],
+        "at": np.arange(float(len(rows))),
+        "score": told,
+        "decision": scorer.decide(scores),
+    }
     columns = {name: rows[name].to_numpy() for name in bench.contract.feature_columns}
     return pd.DataFrame(columns | features | own)
 
@@ -55,14 +62,16 @@ def _fresh(bench: Bench, seed: int = 0) -> "pd.DataFrame":
 
 
 def _outcomes(bench: Bench, rows: "pd.DataFrame") -> "pd.DataFrame":
-    return rows[[*bench.contract.key, bench.contract.outcome.name]].assign(arrived=0.0)
+    told = rows.assign(arrived=0.0)
+    told[ID] = [f"id{place}" for place in range(len(rows))]
+    return told[[*identity(bench.contract), bench.contract.outcome.name, "arrived"]]
 
 
 @healthy("monitor")
 def healthy_service(bench: Bench, seed: int) -> Report:
     """Rows like the reference, all outcomes known."""
     rows = _fresh(bench, seed)
-    return watched(bench, logged(bench, rows), _outcomes(bench, rows) if bench.contract.key else None)
+    return watched(bench, logged(bench, rows), _outcomes(bench, rows))
 
 
 def _read_number(bench: Bench) -> tuple[str, str]:
@@ -89,23 +98,23 @@ def serving_unit(bench: Bench) -> Report:
 @fault("a unit changes upstream of the service", caught_by="monitor.invariants", row="Mon 2", spared="skew.")
 def upstream_unit(bench: Bench) -> Report:
     """Callers send metres: the service and training agree about them, so this is no skew."""
-    rows, name = _fresh(bench), bench.number.name
+    rows, name = _fresh(bench), bench.moving.name
     return watched(bench, logged(bench, rows.assign(**{name: rows[name] * 1609})))
 
 
 @fault("the period has drifted", caught_by="monitor.drifted_share", row="Mon 7", spared="skew.")
 def drifted(bench: Bench) -> Report:
-    """Every number comes from its upper quarter, every category is its most frequent word."""
+    """Every number comes from its upper half, every category is its rarest word."""
     rows, random = _fresh(bench), np.random.default_rng(0)
     for name, column in bench.contract.feature_columns.items():
         known = rows[name].dropna()
         if name in bench.contract.key or known.empty:
             continue
         if column.kind in ("int", "float"):
-            upper = known[known >= known.quantile(0.75)].to_numpy()
-            rows[name] = random.choice(upper, len(rows))
-        elif column.kind == "category":
-            rows[name] = known.mode()[0]
+            upper, lower = known[known > known.median()], known[known < known.median()]
+            rows[name] = random.choice((upper if len(upper) else lower if len(lower) else known).to_numpy(), len(rows))
+        elif column.kind != "datetime":
+            rows[name] = known.value_counts().index[-1]
     return watched(bench, logged(bench, rows))
 
 
@@ -113,22 +122,32 @@ def drifted(bench: Bench) -> Report:
 def missing(bench: Bench) -> Report:
     """A third of a column that may be missing is missing; drift alone would not see it."""
     read = fitted(bench)[0].plan.columns
-    columns = [name for name in read if bench.contract.columns[name].nullable]
-    if not columns:
-        raise NotApplicable("no column may be missing")
     rows = _fresh(bench)
-    report = watched(bench, logged(bench, rows.assign(**{columns[0]: rows[columns[0]].mask(rows.index % 3 == 0)})))
-    report.facts["caught_by"] = f"monitor.missing.{columns[0]}"
+    columns = {name: rows[name].notna().mean() for name in read if bench.contract.columns[name].nullable}
+    name = max(columns, key=lambda column: columns[column], default="")
+    if not name or columns[name] < 0.5:
+        raise NotApplicable("no column may be missing, or those that may are missing mostly")
+    report = watched(bench, logged(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0)})))
+    report.facts["caught_by"] = f"monitor.missing.{name}"
     return report
+
+
+def _skill(bench: Bench, rows: "pd.DataFrame") -> float:
+    """What the model loses, in the unit of the margin, if all outcomes are somebody else's."""
+    name, scores = FAIR[bench.contract.task], scored(bench, rows, fitted(bench)[0])
+    makers, ones = named(bench.contract.task), np.ones((1, len(rows)), np.float32)
+    target = bench.contract.target(rows)
+    true, random = (float(makers[name](t, scores)(ones)[0]) for t in (target, scrambled(target)))
+    return (random - true) / (true or 1.0) if bench.contract.task == "regression" else true - random
 
 
 @fault("what comes true is not what it was", caught_by="monitor.quality", row="Mon 7")
 def shuffled(bench: Bench) -> Report:
     """Half of the outcomes have nothing to do with the requests any more."""
-    if not bench.contract.key:
-        raise NotApplicable("without a key no outcome can be joined")
     rows = _fresh(bench)
     name, known = bench.contract.outcome.name, rows[bench.contract.outcome.name].to_numpy()
+    if _skill(bench, rows) < 4 * bench.settings["monitor"]["quality_margin"]:
+        raise NotApplicable("the model knows so little that it cannot lose it")
     other = np.where(np.arange(len(rows)) % 2 == 0, np.random.default_rng(0).permutation(known), known)
     return watched(bench, logged(bench, rows), _outcomes(bench, rows.assign(**{name: other})))
 

@@ -42,6 +42,22 @@ def synthetic(contract: Contract, n: int, seed: int = 0) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
+def enlarged(rows: "pd.DataFrame", contract: Contract, least: int) -> "pd.DataFrame":
+    """At least so many rows, drawn again from `rows` where they are fewer; keys are made new where they can be."""
+    if len(rows) >= least:
+        return rows
+    more = rows.sample(least, replace=True, random_state=0).reset_index(drop=True)
+    shared = {name for look in contract.lookups for name in look.keys}
+    free = [contract.columns[name] for name in contract.key if name not in shared]
+    for column in free:
+        place = np.arange(1, least + 1)
+        if column.kind == "datetime":
+            return more.assign(**{column.name: more[column.name] + place.astype("timedelta64[us]")})
+        if column.kind in ("int", "text") and column.high is None and not column.pattern and (column.low or 0) <= 1:
+            return more.assign(**{column.name: place if column.kind == "int" else [f"row{n}" for n in place]})
+    return more.drop_duplicates(list(contract.key)).reset_index(drop=True) if contract.key else more
+
+
 def synthetic_lookup(contract: Contract, look: Lookup, rows: "pd.DataFrame", seed: int = 0) -> "pd.DataFrame":
     """A table for a look-up: for a third of `rows`, what became known shortly before the moment of the decision."""
     random = np.random.default_rng(seed)

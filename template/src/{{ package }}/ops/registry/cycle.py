@@ -49,16 +49,22 @@ def close(root: Path, period: str | None = None) -> str:
         raise ProjectError(f"data.py knows no period {until!r}.", nearest(until, known))
     if last in known and known.index(until) < known.index(last):
         raise ProjectError(f"{until} is closed: cycle.yaml stands at {last}.", "A closed period does not open again.")
+    write_text(root / "cycle.yaml", written(root, until, known))
+    held = champion(root, params(root)["promote"]["path"][-1])
+    against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
+    told = f"The cycle goes until {until}, {against}.{away}"
+    return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+
+
+def written(root: Path, until: str, known: list[str]) -> str:
+    """cycle.yaml with this period and the present champion, comments kept."""
     held = champion(root, params(root)["promote"]["path"][-1])
     opponent = (held.release.fingerprint, held.to) if held else (None, None)
     values = (until, *opponent, _age(root, held, until, known))
     text = (root / "cycle.yaml").read_text(encoding="utf-8")
     for name, value in zip(("until", "champion", "release", "age"), values, strict=True):
         text = _set(text, name, json.dumps(value, ensure_ascii=False))
-    write_text(root / "cycle.yaml", text)
-    against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
-    told = f"The cycle goes until {until}, {against}.{away}"
-    return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+    return text
 
 
 def amend(root: Path, period: str) -> str:

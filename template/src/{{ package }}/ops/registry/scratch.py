@@ -36,10 +36,11 @@ def scratch(root: Path) -> Iterator[Path]:
                 git(clone, "config", key, value)
         for key in ("commit.gpgSign", "tag.gpgSign"):
             git(clone, "config", key, "false")
-        for source, target in ((cache, base / "cache"), (remote, base / "remote")):
+        given = root / "data" / "source"  # what a drafted data.py reads, which git does not keep
+        for source, target in ((cache, base / "cache"), (remote, base / "remote"), (given, clone / "data/source")):
             if source and source.is_dir():
                 shutil.copytree(source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp", "tmp"))
-            target.mkdir(exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
         local = f'[core]\n    remote = scratch\n[cache]\n    dir = "{base / "cache"}"\n    type = "reflink,copy"\n'
         (clone / ".dvc" / "config.local").write_text(
             f'{local}[\'remote "scratch"\']\n    url = "{base / "remote"}"\n', encoding="utf-8"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Contract
+from ..contract import Column, Contract, to_array
 from ..project import ProjectError
 from .tables import cells, names, sql_type
 
@@ -38,6 +38,11 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
     ages = {f"{look.name}__age": "REAL" for look in contract.lookups}
     read = {name: sql_type(column) for name, column in contract.feature_columns.items()}
     return own | read | ages | {f"feature__{name}": "REAL" for name in features}
+
+
+def identity(contract: Contract) -> dict[str, Column]:
+    """What outcomes find their predictions by: the key, else the id that each answer carries."""
+    return {name: contract.columns[name] for name in contract.key} or {ID: Column(ID, "text", "log")}
 
 
 def new_ids(rows: int) -> list[str]:
@@ -123,14 +128,15 @@ def read(root: Path, since: float | None = None) -> "pd.DataFrame":
 
 
 def record(root: Path, frame: "pd.DataFrame") -> int:
-    """Store outcomes (key columns and the outcome); a later one for the same key replaces it. Returns how many."""
+    """Store outcomes (see `identity`, and the outcome); a later one for the same row replaces it. Returns how many."""
     from ..project import yours
 
     contract = yours().contract
-    key, outcome = list(contract.key), contract.outcome
-    arrays = contract.arrays(frame.dropna(subset=[*key, outcome.name]))
-    values = [cells(contract.columns[name], arrays[name]) for name in [*key, outcome.name]]
-    typed = [f'"{name}" {sql_type(contract.columns[name])}' for name in [*key, outcome.name]]
+    key = identity(contract)
+    columns = [*key.values(), contract.outcome]
+    known = frame.dropna(subset=[column.name for column in columns])
+    values = [cells(column, to_array(column, known[column.name])) for column in columns]
+    typed = [f'"{column.name}" {sql_type(column)}' for column in columns]
     (root / OUTCOMES).parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(root / OUTCOMES, timeout=10)) as database, database:
         create = f"CREATE TABLE IF NOT EXISTS outcomes ({', '.join(typed)}, arrived REAL, PRIMARY KEY ({names(key)}))"
@@ -142,14 +148,14 @@ def record(root: Path, frame: "pd.DataFrame") -> int:
 
 
 def outcomes(root: Path) -> "pd.DataFrame":
-    """Key columns, outcome and `arrived`, with the contract's types; empty if none has arrived."""
+    """`identity`, outcome and `arrived`, with the contract's types; empty if none has arrived."""
     import pandas as pd
 
     from ..project import yours
 
     contract = yours().contract
     if not (root / OUTCOMES).exists():
-        return pd.DataFrame(columns=[*contract.key, contract.outcome.name, "arrived"])
+        return pd.DataFrame(columns=[*identity(contract), contract.outcome.name, "arrived"])
     with closing(sqlite3.connect(f"file:{(root / OUTCOMES).as_posix()}?mode=ro", uri=True, timeout=10)) as database:
         return _typed(pd.read_sql_query("SELECT * FROM outcomes", database), contract)
 

