@@ -93,16 +93,17 @@ def run(frame: "pd.DataFrame", rules: "gx.ExpectationSuite") -> dict[tuple[str, 
     """
     import great_expectations as gx
 
-    whole, by_row = (
-        [e for e in rules.expectations if (e.meta["check"] == "data.key") is wanted] for wanted in (True, False)
-    )
-    found: dict[tuple[str, str], list[np.ndarray]] = {}
+    def part(*, key: bool) -> gx.ExpectationSuite:
+        chosen = [e for e in rules.expectations if (e.meta["check"] == "data.key") is key]
+        return gx.ExpectationSuite(name=rules.name, expectations=chosen)
+
+    if len(frame) <= MOST_ROWS:
+        return {which: np.asarray(places, dtype=np.int64) for which, places in _run(frame, rules)}
+    found = {which: [np.asarray(places, dtype=np.int64)] for which, places in _run(frame, part(key=True))}
     for start in range(0, len(frame), MOST_ROWS):
-        part = frame.iloc[start : start + MOST_ROWS].reset_index(drop=True)
-        for which, places in _run(part, gx.ExpectationSuite(name=rules.name, expectations=by_row)):
+        rows = frame.iloc[start : start + MOST_ROWS].reset_index(drop=True)
+        for which, places in _run(rows, part(key=False)):
             found.setdefault(which, []).append(np.asarray(places, dtype=np.int64) + start)
-    for which, places in _run(frame, gx.ExpectationSuite(name=rules.name, expectations=whole)) if whole else ():
-        found[which] = [np.asarray(places, dtype=np.int64)]
     return {which: np.concatenate(parts) for which, parts in found.items()}
 
 
