@@ -11,6 +11,7 @@ from .projects import NOW, ROOT, ROWS, commit, copy, git, paths, questions, rele
 
 CONFIG = yaml.safe_load((ROOT / "copier.yml").read_text())
 SEEDS = CONFIG["_skip_if_exists"]
+LATER = ["/erased.csv"]  # seeds since 0.2.0: an update brings them where they are absent
 RELEASES = list(releases())
 LINE = "# a line of the team's"
 RESERVED = [
@@ -53,6 +54,7 @@ def test_an_unedited_project_becomes_a_fresh_copy(template: Path, row: str, tmp_
     old = copy(template, tmp_path / "old" / "late-flights", ROWS[row], tag=release)
     new = copy(template, tmp_path / "new" / "late-flights", ROWS[row])
     update(old)
+    assert all((old / seed.removeprefix("/")).exists() for seed in LATER)
     plumbing = [path for path in paths(new) if not is_seed(path)]
     assert [path for path in paths(old) if not is_seed(path)] == plumbing
     assert [path for path in plumbing if (old / path).read_bytes() != (new / path).read_bytes()] == []
@@ -80,7 +82,7 @@ def test_mine_is_never_touched(template: Path, tmp_path: Path) -> None:
 
 def test_the_two_lists_of_seeds_agree() -> None:
     (on_update,) = [entry for entry in CONFIG["_exclude"] if "'update'" in entry]
-    assert re.findall("^(/.+)$", on_update, re.MULTILINE) == SEEDS
+    assert re.findall("^(/.+)$", on_update, re.MULTILINE) == [seed for seed in SEEDS if seed not in LATER]
     assert not [seed for seed in SEEDS if "{" in seed]  # rendered before there are answers
 
 
