@@ -48,7 +48,8 @@ def drift(reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> tupl
     if not used:
         return [], ""
     numbers, categories = ([name for name in used if (name in words) is wanted] for wanted in (False, True))
-    bounds = {name: max(limits["drift_limit"], noise(len(before), len(now), words.get(name, 0))) for name in used}
+    known = {name: (before[name].count(), now[name].count()) for name in used}  # missing values prove nothing
+    bounds = {name: max(limits["drift_limit"], noise(*known[name], words.get(name, 0))) for name in used}
     tests = [ValueDrift(column=name, method="wasserstein", threshold=bounds[name]) for name in numbers]
     tests += [ValueDrift(column=name, method="jensenshannon", threshold=bounds[name]) for name in categories]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)

@@ -16,6 +16,8 @@ from .model import fitted, scored
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_SKILL = 0.2  # four times the margin of the monitor, of which half of the outcomes take half
+
 
 def logged(bench: Bench, rows: "pd.DataFrame", seen: Arrays | None = None) -> "pd.DataFrame":
     """What the prediction log would hold for these rows; `seen` are the columns that the serving path worked with."""
@@ -146,7 +148,7 @@ def shuffled(bench: Bench) -> Report:
     """Half of the outcomes have nothing to do with the requests any more."""
     rows = _fresh(bench)
     name, known = bench.contract.outcome.name, rows[bench.contract.outcome.name].to_numpy()
-    if _skill(bench, rows) < 4 * bench.settings["monitor"]["quality_margin"]:
+    if _skill(bench, rows) < LEAST_SKILL:
         raise NotApplicable("the model knows so little that it cannot lose it")
     other = np.where(np.arange(len(rows)) % 2 == 0, np.random.default_rng(0).permutation(known), known)
     return watched(bench, logged(bench, rows), _outcomes(bench, rows.assign(**{name: other})))
