@@ -1,6 +1,7 @@
 """The one renderer of reports: a table for the terminal, a page for people. JSON is `Report.to_dict`."""
 
 import base64
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
@@ -17,6 +18,7 @@ h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;
 vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600;color:#52606d}
 img{max-width:100%;border:1px solid #dde3ea;border-radius:.4rem}figure{margin:1rem 0}figcaption{color:#52606d}
+summary{cursor:pointer;color:#52606d;padding:.35rem .6rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#52606d}dd{margin:0}
 """
 
@@ -41,6 +43,7 @@ def _cells(check: Check) -> list[str]:
 
 
 NUMBER = ' class="n"'
+MOST_SHOWN = 4
 HEADINGS = ["check", "value", "interval", "limit", "rows", "evidence"]
 
 
@@ -53,6 +56,10 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _family(check: Check) -> str:
+    return check.name.rpartition(".")[0]
+
+
 def worst_first(checks: Iterable[Check]) -> list[Check]:
     """Failures, then what could not be judged, then the rest, each in its order."""
     order = [Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.OK]
@@ -61,10 +68,10 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
 
 def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
     """Lines of the terminal's table; more than four checks of one family that stop nothing are one line."""
-    for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, check.name.rpartition(".")[0])):
+    for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, _family(check))):
         members = list(group)
         optional = not any(check.required for check in members)
-        if len(members) > 4 and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
+        if len(members) > MOST_SHOWN and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
             note = "" if verdict is Verdict.OK else " (not required)"
             yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks{note}"]
         else:
@@ -85,9 +92,22 @@ def terminal(report: Report) -> str:
 
 
 def _html_table(checks: Iterable[Check]) -> str:
+    """Worst first; large families of good ones are folded away."""
+    ordered = worst_first(checks)
+    sizes = Counter(_family(check) for check in ordered if check.verdict is Verdict.OK)
+    shown = [check for check in ordered if check.verdict is not Verdict.OK or sizes[_family(check)] <= MOST_SHOWN]
+    parts = [_html_rows(shown)] if shown else []
+    for family, size in sizes.items():
+        if size > MOST_SHOWN:
+            members = [check for check in ordered if check.verdict is Verdict.OK and _family(check) == family]
+            parts.append(f"<details><summary>{family}: {size} checks are ok</summary>{_html_rows(members)}</details>")
+    return "".join(parts)
+
+
+def _html_rows(checks: Iterable[Check]) -> str:
     head = "<th>verdict</th>" + "".join(f"<th{NUMBER if 1 <= i <= 4 else ''}>{h}</th>" for i, h in enumerate(HEADINGS))
     body = []
-    for check in worst_first(checks):
+    for check in checks:
         cells = [escape(cell) for cell in _cells(check)]
         tags = [f"<td{NUMBER if 1 <= i <= 4 else ''}>{c}</td>" for i, c in enumerate(cells)]
         body.append(f'<tr><td><span class="badge {check.verdict}">{check.verdict}</span></td>{"".join(tags)}</tr>')

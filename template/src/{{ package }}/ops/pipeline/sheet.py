@@ -11,7 +11,7 @@ from ..contract import Column, Contract
 from ..verdict import Report
 from .periods import ROWS
 from .poison import is_id
-from .suite import described
+from .suite import ROW_RULES, described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,13 +136,28 @@ def _draw(
         axes.axis("off")
     figure.tight_layout()
     _save(figure, folder / "distributions, periods before in grey.svg")
-    counts = {period: report.facts[ROWS] for period, report in reports.items() if report.facts[ROWS]}
-    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(counts)), layout="constrained")
-    axes.barh(list(counts), [one["quarantined"] / max(one["read"], 1) for one in counts.values()], color=BLUE)
-    axes.invert_yaxis()
-    axes.set_xlabel("share of rows in quarantine")
-    _save(figure, folder / "quarantine by period.svg")
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.3 * len(reports)), layout="constrained")
+    _quarantine(axes, reports)
+    _save(figure, folder / "quarantine by rule.svg")
     return sorted(folder.glob("*.svg"))
+
+
+def _quarantine(axes: "Axes", reports: Mapping[str, Report]) -> None:
+    """The share of each period's rows that broke each rule; a row that broke two counts in both."""
+    checked = {period: {c.name: c.value for c in report.named("data.")} for period, report in reports.items()}
+    ends = dict.fromkeys(checked, 0.0)
+    for rule in ROW_RULES:
+        shares = {period: float(values.get(rule) or 0.0) for period, values in checked.items()}
+        if any(shares.values()):
+            axes.barh(list(shares), list(shares.values()), left=list(ends.values()), label=rule)
+            ends = {period: end + shares[period] for period, end in ends.items()}
+    if any(ends.values()):
+        axes.legend(frameon=False)
+    else:
+        axes.barh(list(ends), [0.0] * len(ends))
+    axes.set_xlim(0, max(0.01, *ends.values()) * 1.05)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of rows in quarantine" if any(ends.values()) else "no row is in quarantine")
 
 
 def _save(figure: object, path: Path) -> None:
