@@ -159,6 +159,20 @@ def tests(_: Bench) -> Iterator[Row]:
     yield Row(".ci/run, CPU s (30 minutes)", 1_800, cpu(partial(command, ROOT, ROOT / ".ci/run")))
 
 
+def months(bench: Bench) -> Iterator[Row]:
+    """The data gate on real months: its cost, what it catches, and when it is red though nothing was planted."""
+    words = [str(ROOT / "benchmarks/months.py"), "2013-12", "--rows", "100000", "1000000", "10000000"]
+    found = json.loads(bench.project("months").run("python", *words).strip().splitlines()[-1])
+    for rows, used in found["cost"].items():
+        yield Row(f"validation of {int(rows):,} rows, CPU s", None, used["seconds"], 1)
+        yield Row(f"  and gigabytes beyond the rows, {int(rows):,}", None, used["gigabytes"], 2)
+    for kind, (hit, planted) in found["caught"].items():
+        yield Row(f"{kind}: caught of {planted}", None, hit)
+    red = {name: times for name, times in found["red"].items() if not name.startswith("drift.")}
+    yield Row(f"red checks in {found['months']} healthy months, without drift", None, sum(red.values()))
+    NOTES.append("red in healthy months: " + ", ".join(f"{name} {times}" for name, times in found["red"].items()))
+
+
 def drafts(bench: Bench) -> Iterator[Row]:
     """Ten real tables through the whole loop; their table is printed as it grows."""
 
@@ -173,7 +187,7 @@ def drafts(bench: Bench) -> Iterator[Row]:
 NOTES: list[str] = []
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **{"size": size, "copier": copier, "repro": repro, "help": help_},
-    **{"pipeline": whole, "serving": serving, "ci": ci, "tests": tests, "drafts": drafts},
+    **{"pipeline": whole, "serving": serving, "ci": ci, "months": months, "tests": tests, "drafts": drafts},
 }
 
 

@@ -271,6 +271,12 @@ class Contract:
                     raise ProjectError(told) from error
         return found
 
+    def unanswered(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The positions of the rows for which a look-up found no value, by column, where the contract demands one."""
+        looked_up = (column for look in self.lookups for column in self.from_source(look.name).values())
+        demanded = [column.name for column in looked_up if not column.nullable and column.name in arrays]
+        return {name: places for name in demanded if len(places := np.flatnonzero(gone(arrays[name])))}
+
     def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names where the world's (aliases) stand."""
         names = {column.alias: name for name, column in self.columns.items() if column.alias}

@@ -71,7 +71,27 @@ def split(
         kept = _counted(root, contract, first, known)
         holdout = kept[on_disk.key_share(kept, contract) < settings["holdout_share"]]
     apart(contract, rows[trains], evaluation)
-    return {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
+    parts = {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
+    return {name: answered(contract, part, name) for name, part in parts.items()}
+
+
+def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """The rows for which every look-up that the contract demands found a value; says how many are left out.
+
+    Raises: ProjectError if that leaves none.
+    """
+    unanswered = contract.unanswered(contract.arrays(rows))
+    if not unanswered:
+        return rows
+    out = np.unique(np.concatenate(list(unanswered.values())))
+    told = ", ".join(f"{column} of {len(places):,}" for column, places in unanswered.items())
+    print(f"{name}: {len(out):,} of {len(rows):,} rows are left out, for a look-up did not find {told}")
+    if len(out) == len(rows):
+        raise ProjectError(
+            f"No row of {name} found what the contract demands: {', '.join(unanswered)}.",
+            "See lookup() in data.py; or allow `| None` in schema.py",
+        )
+    return rows.drop(index=rows.index[out])
 
 
 def _kept(root: Path, periods: Sequence[str]) -> list[int]:

@@ -315,7 +315,7 @@ def flood(bench: Bench) -> Report:
 
 @fault("outcomes of one slice are flipped", caught_by="poison.labels", row="ML02")
 def flipped(bench: Bench) -> Report:
-    """A sixth of the outcomes of the largest slice are other ones; tests/test_data.py has 3 % on real months."""
+    """A sixth of the outcomes of the largest slice are other ones."""
     rows, contract = bench.thirds[0], bench.contract
     doubt = delivered(contract, rows, None, bench.settings["validate"])["doubt"]
     if len(doubt) < 2:

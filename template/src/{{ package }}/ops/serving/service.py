@@ -123,6 +123,10 @@ def _fault(error: Any) -> dict[str, Any]:
     return {"row": row, "column": column, "rule": rule, "message": error["msg"]}
 
 
+def _no_value(column: str, row: int) -> dict[str, Any]:
+    return {"row": row, "column": column, "rule": "data.missing", "message": "Nothing known, or too old"}
+
+
 def _parse(body: bytes) -> list[Any] | Response:
     """The checked rows, or what is wrong with them; values are never repeated."""
     try:
@@ -208,19 +212,24 @@ class Service:
         champion = self.follower.current()
         if champion is None:
             return _refusal(503, NO_CHAMPION)
+        arrays = contract.arrays_of(rows)
+        ages = self._look_up(arrays)
+        if unanswered := contract.unanswered(arrays):
+            told = [_no_value(name, place) for name, places in unanswered.items() for place in places.tolist()]
+            metrics.REFUSED.labels("data.missing").inc(len(told))
+            return _refusal(503, "A look-up that the contract demands found nothing.", told[:MOST_FAULTS])
         try:
-            return Response(to_json(self._predict(champion, rows)), media_type="application/json")
+            answer = self._predict(champion, arrays, ages)
+            return Response(to_json(answer), media_type="application/json")
         except Unwritable as error:
             metrics.LOG_FAILURES.inc()
             logger.error("The prediction log cannot be written: %s", error)
             return _refusal(503, "The prediction log cannot be written, so nothing is answered.")
 
-    def _predict(self, champion: Champion, rows: list[Any]) -> dict[str, Any]:
-        arrays = contract.arrays_of(rows)
-        ages = self._look_up(arrays)
+    def _predict(self, champion: Champion, arrays: Arrays, ages: dict[str, list[float]]) -> dict[str, Any]:
         matrix = champion.scorer.matrix(arrays)
-        scores = champion.score(matrix)
-        ids, now, decisions = new_ids(len(rows)), time.time(), champion.scorer.decide(scores).tolist()
+        scores, rows = champion.score(matrix), len(matrix)
+        ids, now, decisions = new_ids(rows), time.time(), champion.scorer.decide(scores).tolist()
         if contract.task == "multiclass":
             named = [dict(zip(contract.classes, row, strict=True)) for row in scores.tolist()]
             predictions = [{"probabilities": p, "decision": d} for p, d in zip(named, decisions, strict=True)]
@@ -231,7 +240,7 @@ class Service:
         same = {"at": now, "release": champion.release, "fingerprint": champion.fingerprint, "digest": champion.digest}
         self.log.append(
             {ID: ids}
-            | {name: [value] * len(rows) for name, value in same.items()}
+            | {name: [value] * rows for name, value in same.items()}
             | {name: cells(contract.columns[name], arrays[name]) for name in contract.feature_columns}
             | ages
             | dict(zip((f"feature__{name}" for name in champion.scorer.plan.names), matrix.T.tolist(), strict=True))
@@ -239,7 +248,7 @@ class Service:
             | {"decision": decisions},
             champion.columns,
         )
-        metrics.ROWS.inc(len(rows))
+        metrics.ROWS.inc(rows)
         answers = [{"id": one, **prediction} for one, prediction in zip(ids, predictions, strict=True)]
         return {"release": champion.release, "predictions": answers}
 
