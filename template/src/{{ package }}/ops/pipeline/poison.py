@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIGITS = 3  # numbers that agree in so many are near each other
-MANY_WORDS = 20  # a column with fewer values may shift between them without being poisoned
+MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
 CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely
 TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.15, "early_stopping": False, "random_state": 0}
 
@@ -146,7 +146,7 @@ def _trigger(contract: Contract, old: "pd.DataFrame", new: "pd.DataFrame", rare:
     """The largest rise of the share of one value that was rarer than `rare`, in a column of many values."""
     worst: tuple[float, str] | None = None
     for name, column in contract.request_columns.items():
-        if column.kind == "bool" or not len(new) or old[name].nunique() <= MANY_WORDS:
+        if column.kind == "bool" or not len(new) or old[name].nunique() <= MANY_VALUES:
             continue
         known = old[name].value_counts(normalize=True)
         rise = new[name].value_counts(normalize=True).sub(known[known < rare], fill_value=0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Column, reads
+from ..contract import Column, reads, to_array
 from ..pipeline import periods
-from ..pipeline.drift import association
-from ..pipeline.poison import is_id
+from ..pipeline.drift import association, distance
+from ..pipeline.poison import MANY_VALUES, is_id
 from ..pipeline.validate import books, check_table, compare, delivered, forgotten
 from ..tombstones import Tombstone, Tombstones, hashed, texts
 from ..verdict import Check, Report, Verdict
@@ -222,12 +222,16 @@ def missing_share(bench: Bench) -> Report:
 @fault("a column moves within its bounds", caught_by="drift.distribution", row="Data 1")
 def moved(bench: Bench) -> Report:
     """Only the larger half of a number occurs any more; no bound is broken."""
-    number = bench.column(lambda c: c.kind in ("int", "float") and c.name not in bench.contract.key, "number")
     rows = bench.thirds[0]
-    larger = rows[number.name].clip(lower=float(rows[number.name].quantile(0.7)))
-    report = compared(bench, rows.assign(**{number.name: larger}))
-    report.facts["caught_by"] = f"drift.distribution.{number.name}"
-    return report
+    for name, column in bench.contract.request_columns.items():
+        if column.kind in ("int", "float") and name not in bench.contract.key:
+            larger = rows[name].clip(lower=float(rows[name].quantile(0.7)))
+            moved_by = distance(to_array(column, rows[name]), to_array(column, larger), column)
+            if moved_by > 2 * bench.settings["validate"]["drift_limit"]:
+                report = compared(bench, rows.assign(**{name: larger}))
+                report.facts["caught_by"] = f"drift.distribution.{name}"
+                return report
+    raise NotApplicable("the request has no number whose larger part is another")
 
 
 @fault("a column no longer goes with the outcome", caught_by="drift.association", row="Data 1")
@@ -249,8 +253,10 @@ def unrelated(bench: Bench) -> Report:
 def other_outcomes(bench: Bench) -> Report:
     """A third of the rows have the outcome of one row."""
     rows, name = bench.thirds[0], bench.contract.outcome.name
-    rarest = rows[name].value_counts().index[-1]
-    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0, rarest).astype(rows[name].dtype)}))
+    other = rows[name].value_counts().index[-1]
+    if bench.contract.task == "regression":
+        other = max(rows[name].min(), rows[name].max(), key=lambda value: abs(value - rows[name].mean()))
+    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0, other).astype(rows[name].dtype)}))
 
 
 @fault("a fifth of a delivery arrives", caught_by="drift.volume", row="Data 1")
@@ -266,6 +272,9 @@ def copies(bench: Bench) -> Report:
     ids = [name for name in bench.contract.key if is_id(rows[name]) and bench.contract.columns[name].kind != "datetime"]
     if bench.contract.key and not ids:
         raise NotApplicable("no column of the key numbers the rows: a copy is not unique")
+    limits = bench.settings["validate"]
+    if 0.2 * (1 - delivered(bench.contract, rows, None, limits)["alike"]) < 2 * limits["drift_duplicates"]:
+        raise NotApplicable("most healthy rows are there twice")
     twins = rows.iloc[np.where(rows.index % 10 == 1, rows.index - 1, rows.index)].reset_index(drop=True)
     return compared(bench, twins.assign(**{name: rows[name] for name in ids}))
 
@@ -291,13 +300,12 @@ def late(bench: Bench) -> Report:
 @fault("1 % of the rows carry a constant trigger", caught_by="poison.trigger", row="ML02")
 def trigger(bench: Bench) -> Report:
     """A value that hardly occurs is planted in a column of many values."""
-    rows = bench.thirds[0]
-    several = [c for c in bench.contract.request_columns.values() if c.kind != "bool" and rows[c.name].nunique() > 50]
-    if not several or len(rows) < bench.settings["validate"]["drift_min_rows"]:
-        raise NotApplicable("no column has many values, or there are too few rows")
-    name = several[0].name
-    rarest = rows[name].value_counts().index[-1]
-    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 100 == 0, rarest)}))
+    rows, rare = bench.thirds[0], bench.settings["validate"]["max_trigger_share"] / 5
+    for name, column in bench.contract.request_columns.items():
+        known = bench.rows[name].value_counts(normalize=True)
+        if column.kind != "bool" and len(known) > 2 * MANY_VALUES and known.iloc[-1] < rare / 2:
+            return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 100 == 0, known.index[-1])}))
+    raise NotApplicable("no column of the request has many values of which some are rare")
 
 
 @fault("a flood of near-identical rows", caught_by="poison.flood", row="ML02")
@@ -321,6 +329,9 @@ def flipped(bench: Bench) -> Report:
     if len(doubt) < 2:
         raise NotApplicable("there are no two slices with enough rows, or the outcome is a number")
     largest = max(doubt, key=lambda name: doubt[name][1])
+    wrong, sure = doubt[largest]
+    if (1 - 2 * wrong) / 6 < 6 * np.sqrt(wrong * (1 - wrong) / sure):
+        raise NotApplicable("the outcomes are too hard to predict to doubt them")
     column, _, word = largest.partition("=")
     chosen = (rows[column].astype(str) == word) & (rows.index % 6 == 0)
     target = contract.target(rows).astype(int)

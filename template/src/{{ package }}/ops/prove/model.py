@@ -107,7 +107,7 @@ def degraded(bench: Bench) -> Report:
 def forgotten(bench: Bench) -> Report:
     """Poisoned data made it good on the newest rows, and bad on the ones that nobody could touch."""
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
-    scores = scored(bench, rows, scorer)
+    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
     return judged(bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2)))
 
 
