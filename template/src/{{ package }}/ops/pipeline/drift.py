@@ -73,17 +73,18 @@ def columns(
         if absent or column.kind in ("datetime", "text") or column.source == "outcome":
             continue
         old, new = reference[name], current[name]
-        rows = min(len(old), len(new))
-        told = {"least": limits["drift_min_rows"], "required": False, "evidence": column.alias}
-        values: dict[str, float | None] = {"distribution": None, "missing": None}
-        if rows:
-            values["distribution"] = distance(old, new, column)
+        known = [int((~gone(side)).sum()) for side in (old, new)]
+        words = len(np.unique(new[~gone(new)])) if new.dtype == object else 0
+        counts = {"distribution": known, "association": known, "missing": [len(old), len(new)]}
+        values = {"distribution": distance(old, new, column) if min(known) else None, "missing": None}
+        if min(counts["missing"]):
             values["missing"] = abs(float(gone(old).mean()) - float(gone(new).mean()))
-        if rows and column.source == "request":
+        if column.source == "request":
             values["association"] = abs(association(old, targets[0], column) - association(new, targets[1], column))
         for kind, value in values.items():
-            words = len(np.unique(new[~gone(new)])) if new.dtype == object else 0
-            most = max(limit(kind, limits), noise(len(old), len(new), words) if rows else 0)
+            rows = min(counts[kind])
+            most = max(limit(kind, limits), noise(counts[kind][0], counts[kind][1], words) if rows else 0)
+            told = {"least": limits["drift_min_rows"], "required": False, "evidence": column.alias}
             found = None if value is None else round(value, 6)
             checks.append(at_most(f"drift.{kind}.{name}", found, round(most, 6), rows, **told))
     return checks

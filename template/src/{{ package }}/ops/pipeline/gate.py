@@ -56,13 +56,14 @@ def gate(
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
         checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
-        checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     elif measured["opponent"]:
         told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     worth = judge(ablations, limits) if ablations else []
     advice = [check for check in worth if check.name.split(".")[1] not in limits["feature_vetoes"]]
     checks += [check for check in worth if check not in advice]
+    if "champion" in measured["differences"]:
+        advice.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
@@ -129,7 +130,7 @@ def _slice(part: Mapping[str, Any], metric: str, task: str, limits: Mapping[str,
 
 
 def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
-    """Data that poison or forget what was known show on rows that the loop never feeds."""
+    """What poison or forgetting does to the rows that the loop never feeds; where data drift, they drift away too."""
     told = {"least": limits["slice_min_rows"], "required": False, "evidence": "on rows that no training ever saw"}
     if not held["rows"]:
         return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, required=False)

@@ -294,7 +294,10 @@ def late(bench: Bench) -> Report:
         raise NotApplicable("the contract has no time")
     rows, limits = bench.thirds[0], bench.settings["validate"]
     times = rows[bench.contract.time].to_numpy(dtype="datetime64[us]").astype(float) / 1e6
-    return compared(bench, rows, late=delivered(bench.contract, rows, float(np.quantile(times, 0.1)), limits)["late"])
+    share = delivered(bench.contract, rows, float(np.quantile(times, 0.1)), limits)["late"]
+    if share < 1.5 * limits["drift_late"]:
+        raise NotApplicable("the times are too coarse")
+    return compared(bench, rows, late=share)
 
 
 @fault("1 % of the rows carry a constant trigger", caught_by="poison.trigger", row="ML02")

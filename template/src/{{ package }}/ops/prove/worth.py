@@ -108,9 +108,7 @@ def useful(bench: Bench, seed: int) -> Report:
     random, name, target = np.random.default_rng(seed), bench.number.name, bench.contract.target(bench.rows)
     told = target + random.normal(0, 2 * target.std(), len(target))
     features = plan(bench.team.features, bench.contract)
-    others = replace(features, names=tuple(other for other in features.names if name not in features.ancestors(other)))
-    planted = _with(others, lambda values: values * 1.0, name)
-    planted = replace(planted, categorical=tuple(word for word in planted.categorical if word in planted.names))
+    planted = _with(replace(features, names=(), categorical=()), lambda values: values * 1.0, name)
     report = _judged(bench, [_measured(bench, planted, bench.rows.assign(**{name: told}), seed)])
     shown = [check if check.verdict is Verdict.OK else replace(check, verdict=Verdict.FAIL) for check in report.checks]
     return Report("features", shown)
