@@ -17,20 +17,24 @@ TOOLS = {
     "validate": "Great Expectations",
     "train": "scikit-learn",
     "evaluate": "paired intervals",
+    "ablate": "worth of each feature",
     "gate": "pure function",
     "promote": "git tags, MLflow",
     "serve": "BentoML",
     "monitor": "Evidently",
 }
 # by the first part of the check's name; the rest is the monitor's
-CAUGHT_IN = {"data": "validate", "features": "train", "train": "train", "gate": "gate", "serving": "serve"}
+CAUGHT_IN = {
+    **dict.fromkeys(["data", "drift", "poison"], "validate"),
+    **{"features": "train", "train": "train", "gate": "gate", "serving": "serve"},
+}
 WIDTH, HEIGHT, BOX, TALL = 960, 300, 150, 74
 
 
 def faults() -> Counter[str]:
     """How many planted faults each step of the loop must stop."""
     package = next(Path("src").glob("*/schema.py")).parent.name
-    for module in ("data", "live", "model", "monitoring"):
+    for module in ("data", "live", "model", "monitoring", "worth"):
         importlib.import_module(f"{package}.ops.prove.{module}")
     planted = importlib.import_module(f"{package}.ops.prove.faults").FAULTS
     return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in planted)
@@ -48,7 +52,7 @@ def draw(names: list[str], caught: Counter[str]) -> str:
     upper, lower = names[:5], names[5:]
     spots = {name: (20 + i * (WIDTH - 40 - BOX) / 4, 30) for i, name in enumerate(upper)}
     right = WIDTH - 20 - BOX
-    spots |= {name: (right - i * (WIDTH - 40 - BOX) / 3, 190) for i, name in enumerate(lower)}
+    spots |= {name: (right - i * (WIDTH - 40 - BOX) / (len(lower) - 1), 190) for i, name in enumerate(lower)}
     shapes = [_arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)]
     shapes += [_box(name, *spots[name], caught[name]) for name in names]
     style = "text{font-family:system-ui,sans-serif;fill:#1c2733}.t,.f{font-size:12px}.t{fill:#52606d}.f{fill:#b3261e}"
@@ -62,7 +66,7 @@ def draw(names: list[str], caught: Counter[str]) -> str:
 def _box(name: str, x: float, y: float, caught: int) -> str:
     middle = x + BOX / 2
     place = f'x="{middle}" text-anchor="middle"'
-    stops = f'<text class="f" {place} y="{y + 64}">stops {caught} planted faults</text>' if caught else ""
+    stops = f'<text class="f" {place} y="{y + 64}">catches {caught} planted faults</text>' if caught else ""
     colour = "#b3261e" if caught else "#c5ced8"
     return (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="8" fill="#f6f8fa" stroke="{colour}"/>'
