@@ -66,7 +66,7 @@ def draw(names: list[str], caught: Counter[str]) -> str:
 def _box(name: str, x: float, y: float, caught: int) -> str:
     middle = x + BOX / 2
     place = f'x="{middle}" text-anchor="middle"'
-    stops = f'<text class="f" {place} y="{y + 64}">catches {caught} planted faults</text>' if caught else ""
+    stops = f'<text class="f" {place} y="{y + 64}">catches {caught} faults</text>' if caught else ""
     colour = "#b3261e" if caught else "#c5ced8"
     return (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="8" fill="#f6f8fa" stroke="{colour}"/>'
