@@ -76,7 +76,7 @@ def gate(
         "rows": rows,
         **{name: entry["value"] for name, entry in measured["values"]["candidate"].items()},
     }
-    return Report(_title(facts), checks, facts, data.drift, advice)
+    return Report(_title(facts), checks, facts, data.drift, [*data.advice, *advice])
 
 
 def _metric(measured: Mapping[str, Any], name: str) -> str:

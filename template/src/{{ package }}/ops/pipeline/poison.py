@@ -1,6 +1,7 @@
 """Signs of poisoned data in a period, against the periods before it: sizes of effects, to be looked at by a person.
 
-A sign vetoes the promotion (`gate.data`) and stops no run. What it cannot see: poison that looks like the reference.
+A sign is advice, and stops no run; the parameter `poison_vetoes` says which ones veto the promotion (`gate.data`). What
+they cannot see: poison that looks like the reference. What looks like poison and is none: a new shop, a new route.
 """
 
 from collections.abc import Mapping, Sequence

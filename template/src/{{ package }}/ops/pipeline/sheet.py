@@ -87,7 +87,7 @@ def page(contract: Contract, reports: Mapping[str, Report], tables: "Mapping[str
     rows = report.facts[ROWS]
     facts = {"rows read": rows.get("read"), "kept": rows.get("kept"), "in quarantine": rows.get("quarantined")}
     facts["compared with"] = ", ".join(list(reports)[:-1])
-    shown = Report(f"data of {newest}", report.checks, facts, report.drift)
+    shown = Report(f"data of {newest}", report.checks, facts, report.drift, report.advice)
     with tempfile.TemporaryDirectory() as folder:
         pictures = _draw(Path(folder), contract, before, tables[newest], reports)
         return renderer.page(shown, pictures, _rules(contract))

@@ -249,11 +249,14 @@ def compare(
     targets = [contract.target(side[0]) for side in samples]
     report.drift += drift.delivery(before, report.facts["signs"], limits)
     report.drift += drift.columns(contract, old, new, targets, limits)
-    report.checks += poison.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
+    found = poison.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
+    vetoes = [check for check in found if check.name.split(".")[1] in limits["poison_vetoes"]]
+    report.checks += vetoes
+    report.advice += [check for check in found if check not in vetoes]
 
 
 def summarise(periods: Mapping[str, Report]) -> Report:
-    """One report over several periods: of each check the worst, naming its period; the drift of the newest."""
+    """One report over several periods: of each check the worst, naming its period; drift and advice of the newest."""
     worst: dict[str, Check] = {}
     for period, report in periods.items():
         for check in report.checks:
@@ -262,7 +265,8 @@ def summarise(periods: Mapping[str, Report]) -> Report:
                 evidence = f"{period}: {check.evidence}" if check.evidence else period
                 worst[check.name] = Check(**{**check.__dict__, "evidence": evidence})
     facts = {period: report.facts.get(on_disk.ROWS) for period, report in periods.items()}
-    return Report("validate", list(worst.values()), {"rows": facts}, list(periods.values())[-1].drift)
+    newest = list(periods.values())[-1]
+    return Report("validate", list(worst.values()), {"rows": facts}, newest.drift, newest.advice)
 
 
 def main() -> int:

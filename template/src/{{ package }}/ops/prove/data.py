@@ -49,7 +49,7 @@ def healthy_delivery(bench: Bench, seed: int) -> Report:
     """A period like the ones before."""
     rows = bench.thirds[0].sample(frac=0.9, random_state=seed).reset_index(drop=True)
     report = compared(bench, rows)
-    return Report("period", [*report.checks, *report.drift])
+    return Report("period", [*report.checks, *report.drift, *report.advice])
 
 
 @healthy("validate")
