@@ -114,8 +114,13 @@ project.write_json(root / f"reports/features/{until}.json", ablated | {"period":
 gate.main()
 """,
 }
+LEAVE = """
+import os
+sys.stdout.flush()
+os._exit(0)  # pyarrow's threads, just started, may abort so short a process at its end
+"""
 FILES = {
-    **{name: (COMMON + text).replace("OPS", OPS) for name, text in STAGES.items()},
+    **{name: (COMMON + text + LEAVE).replace("OPS", OPS) for name, text in STAGES.items()},
     "schema.py": SCHEMA.replace("OPS", OPS),
     "data.py": DATA,
     "erased.csv": ",".join(tombstones.HEADER) + "\n",

@@ -311,9 +311,10 @@ class Forbid:
         if name.partition(".")[0] in {heavy!r}:
             raise ImportError(name)
 sys.meta_path.insert(0, Forbid())
-from {ops("serving").__name__}.service import Service, _parse
+from {ops("serving").__name__}.service import Service, _parse, contract
 service = Service.inner()
-answer = service._predict(service.follower.current(), _parse(sys.stdin.buffer.read()))
+arrays = contract.arrays_of(_parse(sys.stdin.buffer.read()))
+answer = service._predict(service.follower.current(), arrays, service._look_up(arrays))
 assert answer["release"] == "v1.0.0" and len(answer["predictions"]) == 3
 assert not set({heavy!r}) & set(sys.modules)
 """
