@@ -61,7 +61,7 @@ def months(until: str) -> dict[str, Any]:
         report = check_period(ROOT, CONTRACT, period, before, LIMITS)
         if place < BEFORE:
             continue
-        red.update(check.name for check in [*report.checks, *report.drift, *report.advice] if check.verdict is Verdict.FAIL)
+        red.update(check.name for check in report.named("") if check.verdict is Verdict.FAIL)
         rows = on_disk.read(ROOT, "checked", period)
         old = pd.concat([on_disk.read(ROOT, "checked", one, "rows.sample") for one in before], ignore_index=True)
         earlier = [read_json(on_disk.folder(ROOT, "checked", one) / "report.json")["facts"]["signs"] for one in before]
