@@ -7,13 +7,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from .project import ProjectError, nearest
+from .project import ProjectError, nearest, waiver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,8 +154,8 @@ class Contract:
     """Request, look-ups and outcome, and the names of the columns that play a part.
 
     `key` tells rows apart, `time` orders them, `slices` and `groups` are looked at apart, `forbidden` never reach a
-    feature. `rules` are functions of columns, as features are, that give (n,) bool: whether a row is possible. `about`
-    holds for every column that says nothing else.
+    feature, nor do groups, but for those `waived` ("sex until 2027-01-31"). `rules` are functions of columns, as
+    features are, that give (n,) bool: whether a row is possible. `about` holds for every column that says nothing else.
 
     Raises: ProjectError at construction for a name that no class defines, or for a name used twice.
     """
@@ -167,6 +168,7 @@ class Contract:
     slices: Sequence[str] = ()
     groups: Sequence[str] = ()
     forbidden: Sequence[str] = ()
+    waived: Sequence[str] = ()
     rules: Sequence[Callable[..., np.ndarray]] = ()
     about: About = About()
     columns: dict[str, Column] = field(init=False)
@@ -204,6 +206,7 @@ class Contract:
                     raise ProjectError(f"schema.py: {role} names {name!r}, which is no column.", hint)
         if wrong := set(self.forbidden) & set(self.feature_columns):
             raise ProjectError(f"schema.py: {sorted(wrong)[0]!r} is forbidden and part of the request or a look-up.")
+        _ = self.waivers
 
     @cached_property
     def request_columns(self) -> dict[str, Column]:
@@ -214,6 +217,11 @@ class Contract:
     def feature_columns(self) -> dict[str, Column]:
         """What a feature may read: request and look-ups, never the outcome."""
         return {name: column for name, column in self.columns.items() if column.source != "outcome"}
+
+    @cached_property
+    def waivers(self) -> dict[str, date]:
+        """The groups that features may read, each with the last day on which a model that does is promoted."""
+        return dict(waiver(written, self.groups, "schema.py: waived", "group") for written in self.waived)
 
     @cached_property
     def outcome(self) -> Column:
@@ -250,7 +258,7 @@ class Contract:
         if name in self.forbidden:
             return "forbidden"
         about = self.columns[name].about if name in self.columns else About()
-        if name in self.groups or about.privacy == "sensitive":
+        if (name in self.groups and name not in self.waivers) or about.privacy == "sensitive":
             return "protected"
         return "deprecated" if about.status == "deprecated" else ""
 

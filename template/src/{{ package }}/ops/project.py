@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known, empty when nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known))}."
+
+
+def waiver(written: object, known: Iterable[str], where: str, what: str) -> tuple[str, date]:
+    """The name and the last day of `NAME until 2027-01-31`. Raises: ProjectError if either is none."""
+    name, _, day = str(written).partition(" until ")
+    if name not in known:
+        raise ProjectError(f"{where} names {name!r}, which is no {what}.", nearest(name, known))
+    try:
+        return name, date.fromisoformat(day)
+    except ValueError:
+        told = f"{where} has {written!r}, which names no last day."
+        raise ProjectError(told, f"Write it like: {name} until 2027-01-31") from None
 
 
 def read_yaml(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from ..report import number
 from ..scoring import Scorer, load
 from . import metrics
 from .gate import MAIN
+from .groups import RESAMPLES, frequent, measure_groups, words
 from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SLICES_SHOWN = 20
+TRIVIAL = "baseline.trivial"
 
 
 def measure(
@@ -32,14 +34,15 @@ def measure(
     target = contract.target(rows)
     makers = metrics.named(contract.task)
     measures = {f"{m}/{name}": make(target, s) for m, s in scores.items() for name, make in makers.items()}
-    parts = slices(contract, rows)
-    compared = [model for model in ("candidate", "champion") if model in scores]
+    parts, by_slice = slices(contract, rows), {}
+    compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
     for (column, word), places in parts.items():
         for model in compared:
             for name, make in makers.items():
                 part = make(target[places], scores[model][places])
-                measures[f"{column}={word}/{model}/{name}"] = metrics.on(places, part)
+                by_slice[f"{column}={word}/{model}/{name}"] = metrics.on(places, part)
     found = metrics.estimates(measures, len(rows), resamples, seed)
+    found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed) if by_slice else {}
     others = [model for model in scores if model != "candidate"]
     return {
         "rows": len(rows),
@@ -56,13 +59,16 @@ def measure(
 
 
 def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
-    """The positions of the rows of each slice: the most frequent values of each slice column."""
-    found = {}
-    for column in contract.slices:
-        words = rows[column].astype(str).to_numpy()
-        known, counts = np.unique(words, return_counts=True)
-        for word in known[np.argsort(-counts, kind="stable")][:SLICES_SHOWN]:
-            found[column, str(word)] = np.flatnonzero(words == word)
+    """The positions of the rows of each slice: the most frequent values of each slice column, and of each two."""
+    columns = {column: words(rows, column) for column in contract.slices}
+    found = {(column, word): np.flatnonzero(has == word) for column, has in columns.items() for word in frequent(has)}
+    for one, other in combinations(columns, 2):
+        both = np.array([f"{a},{b}" for a, b in zip(columns[one], columns[other], strict=True)])
+        for word in frequent(both):
+            places = np.flatnonzero(both == word)
+            parents = (found.get((column, columns[column][places[0]]), rows) for column in (one, other))
+            if all(len(places) < len(parent) for parent in parents):
+                found[f"{one},{other}", word] = places
     return found
 
 
@@ -76,11 +82,12 @@ def _slice(
 ) -> dict[str, Any]:
     prefix = f"{column}={word}"
     entry: dict[str, Any] = {"column": column, "value": word, "rows": rows}
-    for model in models:
+    for model in {*models} - {TRIVIAL}:
         entry[model] = {name: found[f"{prefix}/{model}/{name}"].plain() for name in names}
-    if "champion" in models:
-        pairs = {name: (found[f"{prefix}/candidate/{name}"], found[f"{prefix}/champion/{name}"]) for name in names}
-        entry["difference"] = {name: new.minus(old, name).plain() for name, (new, old) in pairs.items()}
+    for model, what in (("champion", "difference"), (TRIVIAL, "floor")):
+        if model in models:
+            pairs = {name: (found[f"{prefix}/candidate/{name}"], found[f"{prefix}/{model}/{name}"]) for name in names}
+            entry[what] = {name: new.minus(old, name).plain() for name, (new, old) in pairs.items()}
     return entry
 
 
@@ -139,7 +146,9 @@ def main() -> int:
     scores = {name: scorer.score(scorer.matrix(arrays)) for name, scorer in models.items()}
     measured = measure(team.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     facts = read_json(root / "reports" / "train.json")
+    new = models["candidate"]
     measured |= {
+        "groups": measure_groups(team.contract, rows, new, new.matrix(arrays), settings),
         "holdout": on_holdout(team.contract, pd.read_parquet(root / HOLDOUT), models, settings),
         "model": digest(root / CANDIDATE),
         "opponent": opponent,

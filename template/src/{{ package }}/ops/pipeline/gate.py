@@ -1,6 +1,7 @@
 """gate: from measurements and limits to a verdict. Pure, and without heavy imports: a new limit re-runs only this."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from ..project import (
     write_json,
     write_text,
 )
-from ..report import number, page, terminal
+from ..report import page, terminal
 from ..verdict import Check, Report, Verdict, not_below
+from . import parts
+from .parts import unit as unit
 from .worth import judge
 
 MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
@@ -55,13 +58,16 @@ def gate(
         margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
-        checks += [_slice(part, metric, measured["task"], limits) for part in measured["slices"]]
     elif measured["opponent"]:
         told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
+    checks += parts.slices(measured, metric, limits)
     worth = judge(ablations, limits) if ablations else []
     advice = [check for check in worth if check.name.split(".")[1] not in limits["feature_vetoes"]]
     checks += [check for check in worth if check not in advice]
+    today = ablations[-1]["measured"] if ablations else str(date.today())
+    for kind, check in parts.groups(measured, limits, today):
+        (checks if kind in ("waiver", *limits["group_vetoes"]) else advice).append(check)
     if "champion" in measured["differences"]:
         advice.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     facts = {
@@ -96,17 +102,14 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 
 def _compare(name: str, difference: Mapping[str, Any], limit: float, rows: int, **more: Any) -> Check:
+    if difference["value"] is None:
+        more["evidence"] = f"not measured, for the metric is not a number: {more['evidence']}"
     return not_below(name, difference["value"], _interval(difference), limit, rows, **more)
 
 
 def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
     low, high = difference["interval"]
     return None if low is None or high is None else (low, high)
-
-
-def unit(task: str, value: float | None) -> float:
-    """What margins count in: an error has the outcome's unit, so they are shares of `value`, the opponent's error."""
-    return abs(value or 0.0) if task == "regression" else 1.0
 
 
 def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int) -> Check:
@@ -119,14 +122,6 @@ def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, m
         verdict = Verdict.FAIL
     evidence = f"better, or not worse and the champion {most} periods old (it is {age})"
     return Check("gate.better", verdict, value, margin, interval, rows, evidence=evidence)
-
-
-def _slice(part: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
-    name = f"gate.slice.{part['column']}={part['value']}"
-    new, old = (number(part[model][metric]["value"]) for model in ("candidate", "champion"))
-    margin = limits["slice_margin"] * unit(task, part["champion"][metric]["value"])
-    settings = {"least": limits["slice_min_rows"], "required": False, "evidence": f"{new} (champion: {old})"}
-    return _compare(name, part["difference"][metric], -margin, part["rows"], **settings)
 
 
 def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:

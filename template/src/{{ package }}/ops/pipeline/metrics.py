@@ -121,6 +121,11 @@ def weights(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield rng.poisson(1, (min(size, resamples - start), rows)).astype(np.float32)
 
 
+def plain_number(value: float) -> float | None:
+    """Ten digits for JSON; None for what is not a number."""
+    return float(f"{value:.10g}") if np.isfinite(value) else None
+
+
 @dataclass
 class Estimate:
     """A value and its resampled copies."""
@@ -134,9 +139,10 @@ class Estimate:
         return float(low), float(high)
 
     def plain(self) -> dict[str, Any]:
-        """Value and interval for JSON: ten digits, None for what is not a number."""
-        numbers = [float(f"{x:.10g}") if np.isfinite(x) else None for x in (self.value, *self.interval())]
-        return {"value": numbers[0], "interval": numbers[1:]}
+        """Value, interval and standard error for JSON."""
+        error = np.std(self.copies, ddof=1) if len(self.copies) > 1 else np.nan
+        numbers = [plain_number(x) for x in (self.value, *self.interval(), error)]
+        return {"value": numbers[0], "interval": numbers[1:3], "error": numbers[3]}
 
     def minus(self, other: "Estimate", metric: str) -> "Estimate":
         """The paired difference, turned so that positive is better."""

@@ -30,8 +30,8 @@ def draw(
         "models": (lambda axes: _models(axes, measured, metric), (8, 2.6)),
         "calibration": (lambda axes: _calibration(axes, contract, rows, scores), (6, 4)),
     }
-    if measured["slices"]:
-        drawings["slices"] = (lambda axes: _slices(axes, measured, metric), (8, 1 + 0.25 * len(measured["slices"])))
+    if single := _single(measured):
+        drawings["slices"] = (lambda axes: _slices(axes, measured, metric), (8, 1 + 0.25 * len(single)))
     with whole(folder) as target:
         target.mkdir(parents=True)
         for name, (paint, size) in drawings.items():
@@ -88,8 +88,13 @@ def _models(axes: "Axes", measured: Mapping[str, Any], metric: str) -> None:
     axes.set_xlabel(f"{metric.replace('_', ' ')} with 95 % interval, {measured['rows']:,} rows")
 
 
+def _single(measured: Mapping[str, Any]) -> list[Any]:
+    """The slices by one column."""
+    return [entry for entry in measured["slices"] if "," not in entry["column"]]
+
+
 def _slices(axes: "Axes", measured: Mapping[str, Any], metric: str) -> None:
-    entries = measured["slices"]
+    entries = _single(measured)
     labels = [f"{entry['column']}={entry['value']} ({entry['rows']:,})" for entry in entries]
     compared = "difference" in entries[0]
     shown = [entry["difference" if compared else "candidate"][metric] for entry in entries]

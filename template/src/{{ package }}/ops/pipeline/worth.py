@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from ..project import ProjectError, nearest
+from ..project import ProjectError, nearest, waiver
 from ..verdict import Check, Verdict, at_most
 
 POINT = 0.01  # of a metric between 0 and 1, or of an error
@@ -20,21 +20,12 @@ def judge(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> li
     last = history[-1]
     for kind in {*limits["feature_vetoes"]} - {"gain", "cost"}:
         raise ProjectError(f"params.yaml: gate.feature_vetoes names {kind!r}.", nearest(str(kind), ["gain", "cost"]))
-    waivers = dict(_waiver(written, last["features"]) for written in limits["waive"])
+    waivers = dict(
+        waiver(written, last["features"], "params.yaml: gate.waive", "feature") for written in limits["waive"]
+    )
     checks = [*_gains(history, limits), *_costs(last, limits)]
     today = date.fromisoformat(last["measured"])
     return [_waived(check, waivers.get(check.name.rpartition(".")[2], date.min), today) for check in checks]
-
-
-def _waiver(written: object, known: Mapping[str, Any]) -> tuple[str, date]:
-    name, _, day = str(written).partition(" until ")
-    if name not in known:
-        raise ProjectError(f"params.yaml: gate.waive names {name!r}, which is no feature.", nearest(name, known))
-    try:
-        return name, date.fromisoformat(day)
-    except ValueError:
-        told = f"params.yaml: gate.waive has {written!r}, which names no last day."
-        raise ProjectError(told, f"Write it like: {name} until 2027-01-31") from None
 
 
 def _waived(check: Check, until: date, today: date) -> Check:
@@ -69,7 +60,9 @@ def _running(name: str, history: Sequence[Mapping[str, Any]], limits: Mapping[st
         if not _judged(report, name, limits):
             break
         entry = report["features"][name]
-        gained = entry["gain"]["interval"][0] > 0 and entry["gain"]["value"] >= limits["margin"] * report["unit"]
+        gained = (
+            entry["gain"]["interval"][0] > 0 and entry["gain"]["value"] >= limits["feature_margin"] * report["unit"]
+        )
         if gained or entry.get("definition") != now.get("definition"):
             break
         running += 1

@@ -42,12 +42,12 @@ def prove(root: Path, *, fast: bool = False) -> int:
         checks = [check for report in reports for check in report.checks]
         red = [check for check in checks if check.verdict is Verdict.FAIL]
         alarms += len(red)
+        vetoed = sum(report.verdict is Verdict.FAIL for report in reports)
+        told = f"{len(red)} of {len(checks)} checks red, {vetoed} runs vetoed"
         notes = {f"{check.name} {check.value} {check.evidence}" for check in red}
         note = "; ".join(sorted(notes | {str(report.facts["told"]) for report in reports if "told" in report.facts}))
         word = "FALSE ALARM" if red else "quiet"
-        lines.append(
-            [word, f"healthy: {sound.name}, seeds: {sound.seeds}", f"{len(red)} of {len(checks)} checks red", "", note]
-        )
+        lines.append([word, f"healthy: {sound.name}, seeds: {sound.seeds}", told, "", note])
         print(f"  {word:<15} healthy: {sound.name}", flush=True)
     print("\n" + table(["result", "fault", "must be caught by", "row", "evidence"], lines))
     counted = sum(line[0] == "caught" for line in lines)

@@ -13,6 +13,7 @@ from ..contract import Contract
 from ..features import plan
 from ..pipeline.evaluate import measure, slices
 from ..pipeline.gate import gate
+from ..pipeline.groups import proxies, treatment
 from ..pipeline.train import apart, train
 from ..scoring import Scorer, load, save
 from ..verdict import Check, Report, Verdict
@@ -21,6 +22,7 @@ from .faults import Bench, NotApplicable, fault, healthy, scrambled
 if TYPE_CHECKING:
     import pandas as pd
 
+GROUP = "planted_group"
 HEALTHY_DATA = Report("validate", [Check("data.rows", Verdict.OK)])
 
 
@@ -47,6 +49,7 @@ def judged(
     champion: np.ndarray | None,
     simple: dict[str, Scorer],
     held: np.ndarray | None = None,
+    groups: dict[str, Any] | None = None,
 ) -> Report:
     """The real gate on real measurements of these scores; `held` are the candidate's on the hold-out, here the same."""
     scores = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
@@ -60,7 +63,7 @@ def judged(
         "periods": periods,
         "task": bench.contract.task,
     }
-    facts["holdout"] = measured
+    facts |= {"holdout": measured, "groups": groups}
     if held is not None:
         facts["holdout"] = measure(bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0)
     return gate(measured | facts, HEALTHY_DATA, bench.settings["gate"])
@@ -73,15 +76,95 @@ def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarra
     return worse
 
 
+@healthy("gate, more often", seeds=20, slow=True)
 @healthy("gate")
 def healthy_candidate(bench: Bench, seed: int) -> Report:
-    """A sound candidate against the constant and against itself; a linear model may really be better."""
+    """A sound candidate against the constant and a champion that is as good; a linear model may really be better."""
     scorer, simple = fitted(bench)
-    rows = bench.halves[1].sample(frac=0.8, random_state=seed).reset_index(drop=True)
+    rows = bench.halves[1].sample(min(bench.size, len(bench.halves[1])), random_state=seed).reset_index(drop=True)
+    random, scores = np.random.default_rng(seed), scored(bench, rows, scorer)
+    new, old = (_improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows))) for _ in range(2))
+    groups = _treated(bench, rows, new, scorer, seed)
+    report = judged(bench, rows, new, old, {"trivial": simple["trivial"]}, groups=groups)
+    report.checks = [check for check in report.checks if check.name != "gate.better"]  # it is no better
+    return report
+
+
+def _coin(rows: "pd.DataFrame", seed: int = 0) -> np.ndarray:
+    """A protected group of half of the rows that has nothing to tell."""
+    return np.where(np.random.default_rng(1_000 + seed).random(len(rows)) < 0.5, "a", "b")
+
+
+def _grouped(bench: Bench) -> Contract:
+    """The contract with one more column, which is a protected group."""
+    grouped = copy.copy(bench.contract)
+    object.__setattr__(grouped, "groups", (GROUP,))
+    return grouped
+
+
+def _treated(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, scorer: Scorer, seed: int = 0) -> dict[str, Any]:
+    """What evaluate says of the planted group."""
+    rows = rows.assign(**{GROUP: _coin(rows, seed)})
+    rates = treatment(_grouped(bench), rows, scores, scorer.threshold, resamples=100, seed=0)
+    return {"rates": rates, "proxies": {}, "waived": {}}
+
+
+def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
+    """Scores that say the opposite, or numbers that are far too high."""
+    if bench.contract.task == "regression":
+        far: np.ndarray = scores + 3 * (np.std(scores) + np.mean(np.abs(scores)) + 1)
+        return far
+    return 1 - scores if scores.ndim == 1 else np.roll(scores, 1, axis=1)
+
+
+@fault("a group is treated worse than the rest", caught_by="gate.group", row="Model 6", spared="gate.champion")
+def unequal(bench: Bench) -> Report:
+    """All decisions about a protected group are wrong; a champion that is as bad excuses nothing."""
+    rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
     scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    worse = _coin(rows) == "a"
+    scores[worse] = _wrong(bench, scores[worse])
+    groups = _treated(bench, rows, scores, scorer)
+    report = judged(bench, rows, scores, scores, {}, groups=groups)
+    most = max(groups["rates"], key=lambda entry: abs(entry["gap"]["value"] or 0.0) * (entry["rows"] > len(rows) / 20))
+    report.facts["caught_by"] = f"gate.group.{GROUP}={most['value']}.{most['rate']}"
+    return report
+
+
+@fault("a feature is a proxy of a group", caught_by=f"gate.proxy.{GROUP}", row="Model 6")
+def proxy(bench: Bench) -> Report:
+    """A feature that correlates with a protected group by 0.9."""
+    rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
+    word = _coin(rows)
+    near = (word == "a") + np.random.default_rng(1).normal(0, 0.5 * (0.9**-2 - 1) ** 0.5, len(rows))
+    scores, matrix = scored(bench, rows, scorer), scorer.matrix(bench.contract.arrays(rows))
+    features = {scorer.plan.names[0]: {""}, "planted": {""}}
+    columns = np.column_stack([matrix[:, 0], near])
+    found = proxies(_grouped(bench), rows.assign(**{GROUP: word}), columns, features)
+    groups = {"rates": [], "proxies": found, "waived": {}}
+    return judged(bench, rows.head(500), scores[:500], None, {}, groups=groups)
+
+
+@fault("the waiver of a group has run out", caught_by=f"gate.waiver.{GROUP}", row="Model 6")
+def waived(bench: Bench) -> Report:
+    """A feature reads a protected group, and the last day on which it may is over."""
+    rows, (scorer, _) = bench.halves[1].head(500), fitted(bench)
+    groups = {"rates": [], "proxies": {}, "waived": {GROUP: "2001-01-01"}}
+    return judged(bench, rows, scored(bench, rows, scorer), None, {}, groups=groups)
+
+
+@fault("the first model is worse than a constant in one slice", caught_by="gate.floor", row="Model 6")
+def below_floor(bench: Bench) -> Report:
+    """There is no champion yet, and a slice has it wrong."""
+    rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
+    sizes = {name: places for name, places in slices(bench.contract, rows).items() if len(places) < len(rows) / 2}
+    name, places = max(sizes.items(), key=lambda item: len(item[1]), default=(("", ""), np.array([])))
+    if len(places) < 2 * bench.settings["gate"]["slice_min_rows"]:
+        raise NotApplicable("no slice is big enough to judge and smaller than half")
+    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    scores[places] = _wrong(bench, scores[places])
     report = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
-    against = judged(bench, rows, scores, scores, {})
-    report.checks += [check for check in against.checks if check.name.startswith(("gate.champion", "gate.slice"))]
+    report.facts["caught_by"] = f"gate.floor.{'='.join(name)}"
     return report
 
 
@@ -141,12 +224,13 @@ def broken_slice(bench: Bench) -> Report:
     return report
 
 
-def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float) -> np.ndarray:
+def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray) -> np.ndarray:
     """Scores moved towards the truth: a model that is sound whatever the table can teach."""
     target = bench.contract.target(rows)
     if scores.ndim == 2:
         target = np.eye(scores.shape[1])[target.astype(int)]
-    return scores + share * (target - scores)
+    moved: np.ndarray = scores + (share * (target - scores).T).T
+    return moved
 
 
 def _inverted(scores: np.ndarray) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""Run in a flights project: how often the gate promotes or vetoes a candidate that is as good as the champion.
+
+`python rates.py` prints JSON. Equally good models are fits of the team's model on other draws of the same rows: every
+two of them are a pair, on the same later rows that none was fitted on. A true gain is planted by moving the scores
+towards the outcome until the metric is better by half more than the margin; a true loss is the same pair turned round.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from late_flights.ops import lookups
+from late_flights.ops.features import plan
+from late_flights.ops.pipeline import metrics
+from late_flights.ops.pipeline import periods as on_disk
+from late_flights.ops.pipeline.evaluate import slices
+from late_flights.ops.pipeline.gate import MAIN, gate, unit
+from late_flights.ops.project import find_root, params, quiet_tools, yours
+from late_flights.ops.scoring import fit
+from late_flights.ops.verdict import Check, Report, Verdict
+from scipy.stats import binomtest
+from threadpoolctl import threadpool_limits
+
+MODELS, FITTED, PAIRS, RESAMPLES = 21, 15_000, 200, 200
+SMALL, BIG = 5_000, 100_000
+STATED = 0.05  # of equally good candidates, promoted or vetoed; docs/handbook.md says so
+TEAM, SETTINGS = yours(), params(find_root())
+CONTRACT, LIMITS, TASK = TEAM.contract, SETTINGS["gate"], TEAM.contract.task
+METRIC = MAIN[TASK]
+MAKE = metrics.named(TASK)[METRIC]
+SOUND = Report("validate", [Check("data.rows", Verdict.OK)])
+Copies = dict[tuple[str, str], metrics.Estimate]
+
+
+def rows_of(periods: list[str]) -> pd.DataFrame:
+    """Rows of some periods with their look-ups."""
+    rows = pd.concat([CONTRACT.named(TEAM.data.read(period)) for period in periods], ignore_index=True)
+    tables = {
+        look.name: pd.concat([CONTRACT.named(TEAM.data.lookup(look.name, period)) for period in periods])
+        for look in CONTRACT.lookups
+    }
+    return lookups.join(rows, CONTRACT, tables)
+
+
+def copies(target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]) -> Copies:
+    """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
+    made = {name: metrics.on(places, MAKE(target[places], scores[places])) for name, places in parts.items()}
+    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)  # type: ignore[dict-item, arg-type, return-value]
+
+
+def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, bool]:
+    """Whether the real gate promotes, and whether any check vetoes; to be no better is no veto."""
+    measured: dict[str, Any] = {
+        "rows": sizes["", ""], "finite": True, "task": TASK, "model": "new", "opponent": "old", "holdout": {"rows": 0},
+        "periods": {"train": [], "evaluation": []},
+        "values": {name: {METRIC: one["", ""].plain()} for name, one in (("candidate", new), ("champion", old))},
+        "differences": {"champion": {METRIC: new["", ""].minus(old["", ""], METRIC).plain()}},
+        "slices": [
+            {"column": name[0], "value": name[1], "rows": size, "candidate": {METRIC: new[name].plain()},
+             "champion": {METRIC: old[name].plain()}, "difference": {METRIC: new[name].minus(old[name], METRIC).plain()}}
+            for name, size in sizes.items() if name[0]
+        ],
+    }  # fmt: skip
+    report = gate(measured, SOUND, LIMITS)
+    vetoes = [check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name != "gate.better"]
+    return report.verdict is Verdict.OK, bool(vetoes)
+
+
+def told(found: list[tuple[bool, bool]]) -> dict[str, list[float]]:
+    """The shares promoted and vetoed: how many of how many, and the 95 % interval of the share."""
+    counts = {"promoted": sum(one for one, _ in found), "vetoed": sum(one for _, one in found)}
+    return {
+        name: [count, len(found), *binomtest(count, len(found)).proportion_ci(method="exact")]
+        for name, count in counts.items()
+    }
+
+
+def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
+    """Scores moved towards the outcome until the metric is better by `wanted`."""
+    low, high, ones = 0.0, 0.5, np.ones((1, len(target)), np.float32)
+    start = MAKE(target, scores)(ones)[0]
+    for _ in range(20):
+        middle = (low + high) / 2
+        gain = metrics.sign(METRIC) * (MAKE(target, scores + middle * (target - scores))(ones)[0] - start)
+        low, high = (low, middle) if gain > wanted else (middle, high)
+    return scores + high * (target - scores)
+
+
+def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """What is measured, by name."""
+    known = on_disk.names(TEAM.data)
+    train, pool = rows_of(known[:3]), rows_of(known[3:7]).sample(BIG, random_state=0).reset_index(drop=True)
+    features, target = plan(TEAM.features, CONTRACT), CONTRACT.target(pool)
+    scores, arrays = [], CONTRACT.arrays(pool)
+    for seed in range(MODELS):
+        rows = train.sample(FITTED, replace=True, random_state=seed)
+        scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, TEAM.model, CONTRACT, SETTINGS)
+        scores.append(scorer.score(scorer.matrix(arrays)))
+    pairs = np.random.default_rng(0).permutation(list(combinations(range(MODELS), 2)))[:PAIRS]
+    small = []
+    for chunk, drawn in enumerate(np.array_split(pairs, BIG // SMALL)):
+        here = np.arange(chunk * SMALL, (chunk + 1) * SMALL)
+        parts = slices(CONTRACT, pool.iloc[here])
+        sizes = {("", ""): SMALL} | {name: len(places) for name, places in parts.items()}
+        made = {k: copies(target[here], scores[k][here], parts) for k in {*drawn.ravel()}}
+        small += [judged(made[one], made[other], sizes) for one, other in drawn]
+    yield f"equally good, {SMALL:,} rows", told(small)
+    parts = slices(CONTRACT, pool)
+    sizes = {("", ""): BIG} | {name: len(places) for name, places in parts.items()}
+    made = {k: copies(target, each, parts) for k, each in enumerate(scores)}
+    yield f"equally good, {BIG:,} rows", told([judged(made[one], made[other], sizes) for one, other in pairs])
+    ahead = 1.5 * LIMITS["margin"] * unit(TASK, made[0]["", ""].value)
+    better = [copies(target, gained(target, each, ahead), parts) for each in scores]
+    yield "true gain, by half more than the margin", told([judged(better[k], made[k], sizes) for k in made])
+    yield "true loss, by half more than the margin", told([judged(made[k], better[k], sizes) for k in made])
+
+
+if __name__ == "__main__":
+    quiet_tools()
+    with threadpool_limits(1):
+        print(json.dumps({"stated": STATED, "found": dict(rates())}))

@@ -1,0 +1,242 @@
+"""Slices and groups: many may be looked at and a sound candidate passes; what is surely worse stops, and is named."""
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+LIMITS = {
+    "metric": "auto", "margin": 0.01, "slice_margin": 0.05, "slice_min_rows": 200, "slice_floor": 0.0, "slices": {},
+    "max_age_periods": 3, "group_margin": 0.1, "proxy_limit": 0.8, "group_vetoes": ["true_positive"], "waive": [],
+}  # fmt: skip
+METRIC = "average_precision"
+
+
+class Asked(BaseModel):
+    number: int
+    place: str
+    sex: Literal["f", "m"]
+
+
+class Bought(BaseModel):
+    bought: bool
+
+
+def made(ops: Any, **more: Any) -> Any:
+    return ops("contract").Contract(Asked, Bought, **more)
+
+
+def table(rows: int, seed: int = 0) -> Any:
+    random = np.random.default_rng(seed)
+    drawn = {"number": random.integers(0, 5, rows), "place": random.choice([*"abcde"], rows)}
+    return pd.DataFrame({**drawn, "sex": random.choice(["f", "m"], rows), "bought": random.random(rows) < 0.3})
+
+
+def judged(ops: Any, measured: Any, today: str = "2026-05-05", **limits: Any) -> Any:
+    verdict = ops("verdict")
+    facts = {"model": "m" * 8, "opponent": "o" * 8, "task": "binary", "holdout": {"rows": 0}}
+    periods = {"periods": {"train": ["1"], "evaluation": ["2"]}}
+    data = verdict.Report("data", [verdict.Check("x", verdict.Verdict.OK)])
+    history = [{"measured": today, "features": {}, "rows": 1, "unit": 1.0}]
+    limits = {"feature_vetoes": [], "feature_periods": 3} | LIMITS | limits
+    return ops("pipeline.gate").gate(facts | periods | measured, data, limits, ablations=history)
+
+
+def entry(value: float | None, error: float | None = 0.01) -> dict[str, Any]:
+    ends = [None, None] if value is None or error is None else [value - 2 * error, value + 2 * error]
+    return {METRIC: {"value": value, "interval": ends, "error": error}}
+
+
+def parts(count: int, value: float | None, rows: int = 1000, error: float = 0.01) -> dict[str, Any]:
+    """Measurements of `count` slices; the first one differs from the champion by `value`, the others not at all."""
+    differences = [value, *[0.0] * (count - 1)]
+    slices = [
+        {"column": "place", "value": str(k), "rows": rows, "candidate": entry(0.5), "champion": entry(0.5),
+         "difference": entry(each, error), "floor": entry(each, error)}
+        for k, each in enumerate(differences)
+    ]  # fmt: skip
+    values = {"candidate": entry(0.5), "champion": entry(0.5)}
+    whole = {"champion": entry(0.02, 0.001), "baseline.trivial": entry(0.2)}
+    return {"rows": 9999, "finite": True, "values": values, "differences": whole, "slices": slices}
+
+
+def test_equally_good_models_are_neither_promoted_nor_vetoed_more_often_than_stated(ops: Any) -> None:
+    contract, promoted, vetoed = made(ops, slices=["number", "place"]), 0, 0
+    for seed in range(20):
+        rows, random = table(2_000, seed), np.random.default_rng(100 + seed)
+        new, old = (0.2 * rows["bought"].to_numpy() + 0.8 * random.random(len(rows)) for _ in range(2))
+        scores = {"candidate": new, "champion": old}
+        measured = ops("pipeline.evaluate").measure(contract, rows, scores, resamples=49, seed=0)
+        report = judged(ops, measured, slice_min_rows=50)
+        assert sum(check.rows >= 50 for check in report.named("gate.slice")) >= 30
+        promoted += report["gate.better"].verdict == "ok"
+        vetoed += any(check.verdict == "fail" for check in report.checks if check.name != "gate.better")
+    assert promoted <= 2 and vetoed <= 2
+
+
+@pytest.mark.parametrize(
+    ("slices", "value", "rows", "expected"),
+    [
+        (1, -0.075, 1000, "fail"),  # two and a half standard errors beyond the margin
+        (40, -0.075, 1000, "insufficient"),  # as it happens among so many
+        (40, -0.09, 1000, "fail"),
+        (1, -0.065, 1000, "insufficient"),
+        (1, -0.075, 199, "insufficient"),
+        (1, -0.02, 1000, "ok"),
+        (40, -0.02, 1000, "insufficient"),
+        (1, None, 1000, "insufficient"),
+    ],
+)
+def test_a_slice_must_be_surely_worse_the_surer_the_more_there_are(
+    ops: Any, slices: int, value: float | None, rows: int, expected: str
+) -> None:
+    report = judged(ops, parts(slices, value, rows))
+    assert report["gate.slice.place=0"].verdict == expected
+    assert (report.verdict == "fail") == (expected == "fail" or report["gate.floor.place=0"].verdict == "fail")
+
+
+def test_slices_with_too_few_rows_do_not_count_among_those_looked_at(ops: Any) -> None:
+    measured = parts(40, -0.075)
+    for part in measured["slices"][1:]:
+        part["rows"] = 10
+    assert judged(ops, measured)["gate.slice.place=0"].verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("value", "floor", "expected"),
+    [(-0.03, 0.0, "fail"), (0.01, 0.0, "insufficient"), (0.03, 0.0, "ok"), (0.03, 0.5, "fail"), (0.13, 0.5, "ok")],
+)
+def test_a_slice_has_a_floor_without_a_champion_too(ops: Any, value: float, floor: float, expected: str) -> None:
+    measured = parts(1, value)
+    del measured["values"]["champion"], measured["differences"]["champion"], measured["slices"][0]["difference"]
+    report = judged(ops, measured, slice_floor=floor)
+    assert report["gate.floor.place=0"].verdict == expected
+    own = judged(ops, measured, slices={"place=0": {"floor": floor}})
+    assert own["gate.floor.place=0"] == report["gate.floor.place=0"]
+
+
+def test_a_slice_may_have_a_margin_of_its_own_and_a_wrong_name_is_one_sentence(ops: Any) -> None:
+    error = ops("project").ProjectError
+    measured = parts(2, -0.09)
+    assert judged(ops, measured)["gate.slice.place=0"].verdict == "fail"
+    assert judged(ops, measured, slices={"place=0": {"margin": 0.2}})["gate.slice.place=0"].verdict == "ok"
+    with pytest.raises(error, match=r"'plaice=0', which is no slice.\s+Did you mean 'place=0'"):
+        judged(ops, measured, slices={"plaice=0": {"margin": 0.2}})
+    with pytest.raises(error, match="Did you mean 'margin'"):
+        judged(ops, measured, slices={"place=0": {"marign": 0.2}})
+
+
+def test_slices_are_crossed_and_those_that_tell_nothing_are_left_out(ops: Any) -> None:
+    rows = table(500).assign(place=None, number=7)
+    contract = made(ops, slices=["place", "number"])
+    slices = ops("pipeline.evaluate").slices
+    assert slices(contract, rows) == {}
+    rows["number"] = np.where(rows["sex"] == "f", 1, 2)
+    contract = made(ops, slices=["sex", "number"])
+    assert {*slices(contract, rows)} == {("sex", "f"), ("sex", "m"), ("number", "1"), ("number", "2")}
+    rows["number"] = np.arange(500) % 2
+    found = slices(contract, rows)
+    both = rows.index[(rows["sex"] == "f") & (rows["number"] == 1)]
+    assert found["sex,number", "f,1"].tolist() == both.tolist() and len(found) == 8
+
+
+def test_a_metric_that_is_no_number_is_insufficient_and_says_so(ops: Any) -> None:
+    rows = table(300).assign(bought=False)
+    up, flat = np.linspace(0, 1, 300), np.zeros(300)
+    scores = {"candidate": up, "champion": 1 - up, "baseline.trivial": flat}
+    contract = made(ops, slices=["sex"])
+    report = judged(ops, ops("pipeline.evaluate").measure(contract, rows, scores, resamples=20, seed=0))
+    assert report.verdict == "insufficient" and "not a number" in report["gate.champion"].evidence
+    names = ("gate.baseline.trivial", "gate.champion", "gate.better", "gate.slice.sex=f", "gate.floor.sex=f")
+    assert {report[name].verdict for name in names} == {"insufficient"}
+
+
+def treated(ops: Any, rows: Any, scores: np.ndarray, groups: list[str]) -> dict[tuple[str, str], Any]:
+    contract = made(ops, groups=groups)
+    found = ops("pipeline.groups").treatment(contract, rows, scores, 0.5, resamples=50, seed=0)
+    return {(part["value"], part["rate"]): part for part in found}
+
+
+def test_rates_of_a_group_are_what_they_say(ops: Any) -> None:
+    rows = table(2_000)
+    scores = np.clip(rows["bought"] * 0.4 + np.random.default_rng(1).random(2_000) * 0.6, 0, 1).to_numpy()
+    found = treated(ops, rows, scores, ["place"])
+    assert len({word for word, _ in found}) == 5
+    inside, yes, true = (rows["place"] == "c").to_numpy(), scores >= 0.5, rows["bought"].to_numpy()
+    expected = {
+        "selection": (yes[inside].mean(), yes[~inside].mean(), inside.sum()),
+        "true_positive": (yes[inside & true].mean(), yes[~inside & true].mean(), (inside & true).sum()),
+        "false_positive": (yes[inside & ~true].mean(), yes[~inside & ~true].mean(), (inside & ~true).sum()),
+        "calibration": ((scores - true)[inside].mean(), (scores - true)[~inside].mean(), inside.sum()),
+    }
+    for rate, (group, rest, count) in expected.items():
+        part = found["c", rate]
+        assert np.allclose([part["group"], part["rest"], part["gap"]["value"]], [group, rest, group - rest])
+        assert part["rows"] == count
+    variances = [yes[part].mean() * (1 - yes[part].mean()) / part.sum() for part in (inside, ~inside)]
+    assert 0.6 < found["c", "selection"]["gap"]["error"] / sum(variances) ** 0.5 < 1.6
+
+
+def test_of_two_groups_one_is_compared_and_numbers_are_compared_by_quarters(ops: Any) -> None:
+    rows = table(1_000).assign(number=np.arange(1_000.0))
+    rows.loc[:9, "number"] = np.nan
+    found = treated(ops, rows, np.full(1_000, 0.5), ["sex", "number"])
+    words = {word for word, _ in found}
+    assert len(words & {"f", "m"}) == 1
+    assert {word.split()[0] for word in words - {"f", "m"}} == {"to", "above", "nan"} and len(words) == 6
+
+
+@pytest.mark.parametrize(
+    ("gap", "rows", "expected"),
+    [
+        (0.05, 1000, "ok"), (-0.05, 1000, "ok"), (0.15, 1000, "fail"), (-0.15, 1000, "fail"),
+        (0.105, 1000, "insufficient"), (-0.095, 1000, "insufficient"), (0.15, 199, "insufficient"),
+        (None, 1000, "insufficient"),
+    ],
+)  # fmt: skip
+def test_a_group_is_treated_alike_or_surely_not(ops: Any, gap: float | None, rows: int, expected: str) -> None:
+    part = {"column": "sex", "value": "f", "rows": rows, "unit": 1.0, "group": 0.1, "rest": 0.2}
+    each = {**part, "gap": {"value": gap, "error": 0.01}}
+    rates = [{**each, "rate": "true_positive"}, {**each, "rate": "selection"}]
+    measured = parts(1, 0.0) | {"groups": {"rates": rates, "proxies": {}, "waived": {}}}
+    report = judged(ops, measured)
+    assert report["gate.group.sex=f.true_positive"].verdict == expected
+    assert [check.name for check in report.advice if "group" in check.name] == ["gate.group.sex=f.selection"]
+    assert (report.verdict == "fail") == (expected == "fail")
+    with pytest.raises(ops("project").ProjectError, match="Did you mean 'selection'"):
+        judged(ops, measured, group_vetoes=["selecton"])
+
+
+def test_proxies_are_named_and_what_reads_a_waived_group_is_not_one(ops: Any) -> None:
+    rows, random = table(2_000), np.random.default_rng(0)
+    near = (rows["sex"] == "f") + random.normal(0, 0.25, 2_000)
+    matrix = np.column_stack([random.random(2_000), near, rows["sex"] == "f"])
+    features = {"noise": {"number"}, "near": {"place"}, "itself": {"sex"}}
+    found = ops("pipeline.groups").proxies(made(ops, groups=["sex"]), rows, matrix, features)
+    assert [*found["sex"]["features"]] == ["noise", "near"] and found["sex"]["features"]["near"] > 0.95
+    assert 0.4 < found["sex"]["features"]["noise"] < 0.6
+    measured = parts(1, 0.0) | {"groups": {"rates": [], "proxies": found, "waived": {}}}
+    report = judged(ops, measured)
+    assert report["gate.proxy.sex"] in report.advice and report.verdict != "fail"
+    assert "near" in report["gate.proxy.sex"].evidence and "noise" not in report["gate.proxy.sex"].evidence
+    assert judged(ops, measured, group_vetoes=["proxy"]).verdict == "fail"
+    assert judged(ops, measured, proxy_limit=1.0)["gate.proxy.sex"].verdict == "ok"
+    few = ops("pipeline.groups").proxies(made(ops, groups=["sex"]), rows.head(150), matrix[:150], features)
+    measured["groups"]["proxies"] = few
+    assert judged(ops, measured)["gate.proxy.sex"].verdict == "insufficient"
+
+
+def test_a_group_is_read_by_a_feature_only_with_a_waiver_and_only_until_its_day(ops: Any) -> None:
+    error = ops("project").ProjectError
+    assert made(ops, groups=["sex"]).barred("sex") == "protected"
+    contract = made(ops, groups=["sex", "place"], waived=["sex until 2026-05-05"])
+    assert contract.barred("sex") == "" and contract.barred("place") == "protected"
+    for written, sentence in (("sx until 2026-05-05", "Did you mean 'sex'"), ("sex", "names no last day")):
+        with pytest.raises(error, match=sentence):
+            made(ops, groups=["sex"], waived=[written])
+    waived = {name: str(day) for name, day in contract.waivers.items()}
+    measured = parts(1, 0.0) | {"groups": {"rates": [], "proxies": {}, "waived": waived}}
+    assert judged(ops, measured, today="2026-05-05")["gate.waiver.sex"].verdict == "ok"
+    assert judged(ops, measured, today="2026-05-06").verdict == "fail"
