@@ -74,6 +74,26 @@ def get(root: Path, commit: str, path: str, target: Path) -> None:
         DVCFileSystem(str(root), rev=commit, remote=name).get(path, str(target), recursive=True)
 
 
+def lend(root: Path, clone: Path, cache: Path) -> None:
+    """Give a clone the default remote of `root`, where it lies today, and a cache of its own; what arrives is verified.
+
+    Raises: ProjectError if there is no remote.
+    """
+    with _opened(root) as repo:
+        name = repo.config["core"].get("remote")
+        settings = {**repo.config["remote"][name], "verify": True} if name else {}
+    if not name:
+        raise ProjectError("There is no DVC remote that keeps the data.", "Run: uv run dvc remote add -d NAME URL")
+    with _opened(clone) as repo, repo.config.edit("local") as local:
+        local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = name, str(cache), settings
+
+
+def pull(root: Path, paths: list[str]) -> None:
+    """Bring outputs from the default remote. Raises: ProjectError naming what is not there any more."""
+    with _opened(root, f"The DVC remote does not have {', '.join(paths)} whole any more") as repo:
+        repo.pull(targets=[str(root / path) for path in paths])
+
+
 @contextmanager
 def stores(root: Path) -> Iterator[list[Any]]:
     """DVC's own object stores, the cache and the default remote if there is one; no other DVC command runs meanwhile.
