@@ -128,7 +128,7 @@ def show(root: Path, commit: str, path: str) -> str:
 def read(root: Path) -> Record:
     """The record as this repository knows it; `settle` brings what others wrote.
 
-    Raises: ProjectError if the last assignment of an alias names a release whose tag was deleted.
+    Raises: ProjectError if the last assignment of an alias names a release whose tag was deleted or moved.
     """
     name, _ = artifact(root)
     pattern = re.compile(
@@ -161,7 +161,7 @@ def read(root: Path) -> Record:
             last[alias] = release.version
     if told := next(filter(None, lost.values()), ""):
         remedy = "Bring it back: git fetch --tags, or git push --tags from a clone that has it"
-        raise ProjectError(f"The release's tag was deleted: {told}, which the record does not have.", remedy)
+        raise ProjectError(f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy)
     return Record(name, tuple(sorted(releases.values(), key=lambda release: release.order)), tuple(assignments))
 
 
