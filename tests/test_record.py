@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -157,7 +159,12 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
 
 def test_promoted_and_rolled_back_the_answers_are_those_of_before(released: Project) -> None:
     assert "drilled v1.2.0 v1.1.0" in released.run("python", "-c", DRILL)
-    assert "1 rows" in released.run("mlops", "trace", "v1.2.0")
+    (log, *_) = (released.folder / "var/predictions").glob("*.db")
+    with closing(sqlite3.connect(log)) as database:
+        (known,) = database.execute("SELECT prediction_id FROM predictions WHERE release = 'v1.1.0'").fetchmany(1)
+    told = released.run("mlops", "trace", *known)
+    assert f"prediction {known[0]}, made" in told and "late-flights@v1.1.0" in told
+    assert "3 rows, " in told or "4 rows, " in told
 
 
 def test_what_the_remote_lost_is_named(released: Project) -> None:

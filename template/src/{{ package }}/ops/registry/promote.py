@@ -12,7 +12,7 @@ from ..scoring import IGNORED
 from ..verdict import Report, Verdict
 from . import follow, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
-from .now import CHAMPION, caught_up, pending
+from .now import caught_up, pending
 from .override import Override
 from .record import Record, Release, artifact, fingerprint, locked, measured, next_version, read, settle, write
 from .window import alone
@@ -77,10 +77,11 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
     identity(root)
     settle(root)
-    if caught := caught_up(root):
+    note, caught = pending(root), caught_up(root).strip()
+    if note.get("alias") == alias:
         if pending(root):
-            raise ProjectError(caught.strip())
-        return caught + _publish(root, f"{read_json(root / CHAMPION)['release']} is in service here.")
+            raise ProjectError(caught)
+        return _publish(root, caught)
     record = read(root)
     stack = record.standing(alias)
     if len(stack) < 2:

@@ -141,7 +141,16 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     if not lock:
         return here, Check(name, Verdict.INSUFFICIENT, python, then, required=False, evidence="this one; no uv.lock")
     settings = os.environ | {"UV_PROJECT_ENVIRONMENT": str(base / "env")}
-    words = [shutil.which("uv") or "uv", "sync", "--frozen", "--quiet", "--no-install-project", "--python", then]
+    words = [
+        shutil.which("uv") or "uv",
+        "sync",
+        "--frozen",
+        "--quiet",
+        "--no-install-project",
+        "--no-compile-bytecode",
+        "--python",
+        then,
+    ]
     try:
         done = subprocess.run(words, cwd=work, env=settings, capture_output=True, text=True)
         said = (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from ..project import ProjectError, nearest
-from ..report import number, table
+from ..report import number, table, worst_first
 from ..verdict import Check, Report, Verdict, at_most
 from .git import git
-from .record import Record, Release, fingerprint, measured, read, show
+from .record import Record, Release, artifact, fingerprint, measured, read, show
 from .window import flat
 
 LOG = "var/predictions/*.db"
@@ -32,8 +32,7 @@ def trace(root: Path, what: str | None = None) -> tuple[str, Verdict]:
         return _releases(root, record), Verdict.OK
     if release := found(record, what):
         return _release(root, record, release)
-    saw = [(release, told) for release in record.releases if (told := _saw(root, record, release, what))]
-    if saw:
+    if saw := [(release, told) for release, told in _saw(root, record, what) if told]:
         rows = [[release.tag, told, _version(root, release, what), _aliases(record, release)] for release, told in saw]
         return table([f"period {what}", "seen as", "data", "alias"], rows), Verdict.OK
     if made := _prediction(root, what):
@@ -98,83 +97,62 @@ def _aliases(record: Record, release: Release) -> str:
 
 def _releases(root: Path, record: Record) -> str:
     rows = []
-    for release in reversed(record.releases):
-        periods = _json(root, release, "reports/train.json").get("periods", {})
+    for one in reversed(record.releases):
+        periods = _json(root, one, "reports/train.json").get("periods", {})
         data = " > ".join(", ".join(periods.get(part, [])) for part in ("train", "evaluation"))
-        told = [f"{release.who}: {release.why}", release.erased, *(_overrides(record, release)[-1:])]
-        when, alias = f"{release.when:%Y-%m-%d %H:%M}", _aliases(record, release)
-        rows.append(
-            [
-                release.version,
-                release.fingerprint[:8],
-                alias,
-                release.verdict,
-                data,
-                when,
-                "; ".join(filter(None, told)),
-            ]
-        )
+        overrides = [str(entry.override) for entry in record.assignments if entry.release == one and entry.override]
+        told = "; ".join(filter(None, [f"{one.who}: {one.why}", one.erased, *overrides[-1:]]))
+        when = f"{one.when:%Y-%m-%d %H:%M}"
+        rows.append([one.version, one.fingerprint[:8], _aliases(record, one), one.verdict, data, when, told])
     return table([record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows)
-
-
-def _overrides(record: Record, release: Release) -> list[str]:
-    return [str(entry.override) for entry in record.assignments if entry.release == release and entry.override]
 
 
 def _release(root: Path, record: Record, release: Release) -> tuple[str, Verdict]:
     report = Report("record", vouched(root, release))
     rows = [list(row) for row in _told(root, record, release)]
-    for check in report.checks:
-        if check.verdict is not Verdict.OK:
-            rows.append(
-                [check.name, f"{check.verdict}: {check.value or ''} is not {check.limit or ''} {check.evidence}"]
-            )
+    for check in worst_first(report.checks):
+        value = f": {check.value} is not {check.limit}" if check.verdict is Verdict.FAIL else ""
+        rows += [[check.name, f"{check.verdict}{value}  {check.evidence}"]] if check.verdict is not Verdict.OK else []
     return table([release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"], rows), report.verdict
 
 
 def _told(root: Path, record: Record, release: Release) -> Iterator[tuple[str, str]]:
-    lock, gate, metrics = (
-        show(root, release.commit, "dvc.lock"),
-        *(_json(root, release, f"reports/{n}.json") for n in ("gate", "metrics")),
-    )
-    outs = {
-        out["path"]: str(out.get("md5")) for s in yaml.safe_load(lock)["stages"].values() for out in s.get("outs", [])
-    }
-    facts = gate.get("facts", {})
+    lock, (_, path) = show(root, release.commit, "dvc.lock"), artifact(root)
+    gate, metrics = (_json(root, release, f"reports/{name}.json") for name in ("gate", "metrics"))
+    stages = ((yaml.safe_load(lock) or {}).get("stages") or {}).values()
+    outs = {out["path"]: f"{out.get('md5')} in DVC" for stage in stages for out in stage.get("outs", [])}
     if release.erased:
         yield "erased", release.erased
-    yield (
-        "model",
-        f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outs.get('models/candidate')} in DVC",
-    )
-    yield (
-        "commit",
-        git(root, "show", "--no-patch", "--format=%h of %ad by %an: %s", "--date=format:%Y-%m-%d", release.commit),
-    )
-    yield (
-        "data",
-        f"trained on {facts.get('trained on')}; evaluated on {facts.get('evaluated on')}",
-    )
-    yield from ((path, f"{oid} in DVC") for path, oid in outs.items() if path.startswith("data/"))
-    before = next((one for one in reversed(record.releases) if one.order < release.order), None)
-    now, then = _parameters(lock), _parameters(show(root, before.commit, "dvc.lock")) if before else {}
-    changed = [f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted(now | then) if now.get(k) != then.get(k)]
-    if before:
-        yield "parameters", f"since {before.version}: {', '.join(changed) or 'the same'}"
-    else:
-        yield "parameters", ", ".join(f"{k} {v}" for k, v in sorted(now.items()) if k.startswith(("model.", "train.")))
+    yield "model", f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outs.get(path)}"
+    made = ("show", "--no-patch", "--date=short", "--format=%h of %ad by %an: %s", release.commit)
+    yield "commit", git(root, *made)
+    facts = gate.get("facts", {})
+    yield "data", f"trained on {facts.get('trained on')}; evaluated on {facts.get('evaluated on')}"
+    yield from ((name, oid) for name, oid in outs.items() if name.startswith("data/"))
+    yield "parameters", _changed(root, record, release, lock)
     libraries = show(root, release.commit, "uv.lock")
     yield "uv.lock", hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit"
     yield "gate", f"{gate.get('verdict')}: {gate.get('title')}"
     for model, values in metrics.get("values", {}).items():
         yield f"  {model}", ", ".join(f"{name} {number(entry['value'])}" for name, entry in values.items())
     yield "numbers", f"{release.measured[:8] or 'no hash'} vouches for them"
-    yield "released", f"{release.when:%Y-%m-%d %H:%M} UTC by {release.who}: {release.why}"
+    yield "released", f"by {release.who}: {release.why}"
     for entry in (entry for entry in record.assignments if entry.release == release):
         more = f"; {release.verdict} {entry.override}" if entry.override else ""
-        yield entry.tag, f"{entry.when:%Y-%m-%d %H:%M} UTC by {entry.who}, after {entry.from_}: {entry.why}{more}"
+        after = f", after {entry.from_}" if entry.from_ else ""
+        yield entry.tag, f"{entry.when:%Y-%m-%d %H:%M} UTC by {entry.who}{after}: {entry.why}{more}"
     yield "alias now", _aliases(record, release) or "none"
     yield "served here", _served(root, release)
+
+
+def _changed(root: Path, record: Record, release: Release, lock: str) -> str:
+    """Parameters that are not those of the release before; all that training reads, for the first."""
+    now, before = _parameters(lock), [one for one in record.releases if one.order < release.order][-1:]
+    if not before:
+        return ", ".join(f"{name} {now[name]}" for name in sorted(now) if name.startswith(("model.", "train.")))
+    then = _parameters(show(root, before[0].commit, "dvc.lock"))
+    changed = [f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted(now | then) if now.get(k) != then.get(k)]
+    return f"since {before[0].version}: {', '.join(changed) or 'the same'}"
 
 
 def _parameters(lock: str) -> dict[str, Any]:
@@ -187,15 +165,17 @@ def _parameters(lock: str) -> dict[str, Any]:
     return merged
 
 
-def _saw(root: Path, record: Record, release: Release, period: str) -> str:
-    """As what a release saw a period: `trained`, `evaluated`, `opponent of v1.1.0`."""
-    parts = _json(root, release, "reports/train.json").get("periods", {})
-    told = [word for word, name in (("trained", "train"), ("evaluated", "evaluation")) if period in parts.get(name, [])]
-    for other in record.releases:
-        facts = _json(root, other, "reports/gate.json").get("facts", {})
-        if facts.get("opponent") == release.fingerprint and period in facts.get("evaluated on", "").split(", "):
-            told.append(f"opponent of {other.version}")
-    return ", ".join(told)
+def _saw(root: Path, record: Record, period: str) -> Iterator[tuple[Release, str]]:
+    """Which releases saw a period, and as what: `trained`, `evaluated`, `opponent of v1.1.0`."""
+    told: dict[str, list[str]] = {release.fingerprint: [] for release in record.releases}
+    for release in record.releases:
+        facts = _json(root, release, "reports/gate.json").get("facts", {})
+        for word in ("trained", "evaluated"):
+            if period in str(facts.get(f"{word} on")).split(", "):
+                told[release.fingerprint].append(word)
+        if "evaluated" in told[release.fingerprint] and facts.get("opponent") in told:
+            told[facts["opponent"]].append(f"opponent of {release.version}")
+    yield from ((release, ", ".join(told[release.fingerprint])) for release in record.releases)
 
 
 def _version(root: Path, release: Release, period: str) -> str:
@@ -211,6 +191,8 @@ def _query(root: Path, sql: str, value: str) -> Iterator[sqlite3.Row]:
                 database.row_factory = sqlite3.Row
                 yield from database.execute(sql, [value]).fetchall()
         except sqlite3.DatabaseError as error:
+            if "no such table" in str(error):  # nothing was answered yet
+                continue
             raise ProjectError(f"{path.name} of the prediction log cannot be read: {error}", "Move it away.") from error
 
 
