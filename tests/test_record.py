@@ -31,7 +31,7 @@ root = find_root()
 
 def answer():
     told = ask(url, [example(root)])
-    return told["release"], told["predictions"]
+    return told["release"], told["predictions"][0]["probability"]
 
 def mlops(*words):
     subprocess.run(command(("mlops", *words)), cwd=root, env=environment(root), check=True)

@@ -122,7 +122,7 @@ def retrain(folder: Path, gain: float, *, close: str | None = None) -> None:
     if close:
         cycle.close(folder, close)
     (folder / "params.yaml").write_text(f"model: {{gain: {gain}}}\ngate: {{}}\n")
-    run(folder, "dvc", "repro", "--quiet")
+    repro(folder)
     commit(folder)
 
 
@@ -559,6 +559,7 @@ def test_scratch_leaves_no_trace(reigning: Path, monkeypatch: pytest.MonkeyPatch
     assert hashed(reigning.parent) == before
 
 
+@pytest.mark.usefixtures("no_mlflow")
 def test_an_override_needs_a_name_a_day_and_a_reason_and_is_shown(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     today = datetime.now(UTC).date()
     given = overriding("Grace", str(today + timedelta(30)), "the  season starts")

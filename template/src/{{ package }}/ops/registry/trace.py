@@ -35,7 +35,7 @@ def trace(root: Path, what: str | None = None) -> tuple[str, Verdict]:
     if saw := [(release, told) for release, told in _saw(root, record, what) if told]:
         rows = [[release.tag, told, _version(root, release, what), _aliases(record, release)] for release, told in saw]
         return table([f"period {what}", "seen as", "data", "alias"], rows), Verdict.OK
-    if made := _prediction(root, what):
+    if made := prediction(root, what):
         at, name = datetime.fromtimestamp(made["at"], UTC), made["release"]
         told = f"prediction {what}, made {at:%Y-%m-%d %H:%M:%S} UTC by {name}"
         if not (release := record.of(made["fingerprint"])):
@@ -196,7 +196,8 @@ def _query(root: Path, sql: str, value: str) -> Iterator[sqlite3.Row]:
             raise ProjectError(f"{path.name} of the prediction log cannot be read: {error}", "Move it away.") from error
 
 
-def _prediction(root: Path, name: str) -> sqlite3.Row | None:
+def prediction(root: Path, name: str) -> sqlite3.Row | None:
+    """Who answered and when, if this machine logged a prediction of that id."""
     sql = "SELECT at, release, fingerprint FROM predictions WHERE prediction_id = ?"
     return next(_query(root, sql, name), None)
 
