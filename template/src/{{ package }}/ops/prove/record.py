@@ -19,7 +19,7 @@ from ..registry.record import Release, fingerprint, measured
 from ..registry.reproduce import equal
 from ..registry.trace import vouched
 from ..verdict import Check, Report, Verdict
-from .faults import Bench, fault
+from .faults import Bench, fault, healthy
 
 GATE, METRICS, LOCK = "reports/gate.json", "reports/metrics.json", "dvc.lock"
 WHO = ("-c", "user.name=prove", "-c", "user.email=prove@localhost", "-c", "commit.gpgSign=false")
@@ -98,3 +98,12 @@ def ended_override(_: Bench) -> Report:
     """Nobody answers any more for a model that the gate did not pass."""
     until = datetime.now(UTC).date() - timedelta(1)
     return Report("monitor", overridden({"by": "somebody", "until": str(until), "reason": "the season"}))
+
+
+@healthy("record", seeds=1)
+def healthy_record(bench: Bench, seed: int) -> Report:
+    """Nothing is forged, the seed is fixed, the override has a month to go."""
+    until = datetime.now(UTC).date() + timedelta(30)
+    shown = overridden({"by": "somebody", "until": str(until), "reason": "the season"})
+    again = equal(_fitted(bench, seed), _fitted(bench, seed))
+    return Report("record", [*_record(lambda _: None).checks, again, *shown])

@@ -97,9 +97,10 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     if (got := digest(released, IGNORED)) != release.digest:
         yield Check("reproduce.model", Verdict.FAIL, got[:8], release.digest[:8], evidence="the remote holds another")
         return
+    for path in list(_needed(work, lock)):
+        storage.pull(work, path)
     programs, told = surroundings(root, work, base, release)
     yield told
-    storage.pull(work, list(_needed(work, lock)))
     if said := _run(work, programs, "train"):
         yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
         return

@@ -32,7 +32,8 @@ def _opened(root: Path, failing: str = "DVC does not work here") -> Iterator[Any
 
 
 def _sentence(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") + "." if str(error).strip() else f"{type(error).__name__}."
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".") + "."
 
 
 def outdated(root: Path) -> list[str]:
@@ -88,10 +89,10 @@ def lend(root: Path, clone: Path, cache: Path) -> None:
         local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = name, str(cache), settings
 
 
-def pull(root: Path, paths: list[str]) -> None:
-    """Bring outputs from the default remote. Raises: ProjectError naming what is not there any more."""
-    with _opened(root, f"The DVC remote does not have {', '.join(paths)} whole any more") as repo:
-        repo.pull(targets=[str(root / path) for path in paths])
+def pull(root: Path, path: str) -> None:
+    """Bring an output from the default remote. Raises: ProjectError if it is not there whole any more."""
+    with _opened(root, f"The DVC remote does not have {path} whole any more") as repo:
+        repo.pull(targets=[str(root / path)])
 
 
 @contextmanager
