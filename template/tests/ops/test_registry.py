@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 
 PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "dvc.yaml").exists())
 OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
-MODULES = ("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch")
+MODULES = (
+    *("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch"),
+    *("now", "override", "trace"),
+)
 registry: dict[str, Any] = {name: importlib.import_module(f"{OPS}.registry.{name}") for name in MODULES}
 record, storage, follow, window, mirror, cycle = (
     registry[name] for name in MODULES if name in ("record", "storage", "follow", "window", "mirror", "cycle")
@@ -24,6 +28,7 @@ project: Any = importlib.import_module(f"{OPS}.project")
 git, promote, rollback = registry["git"].git, registry["promote"].promote, registry["promote"].rollback
 status, scratch = registry["status"].status, registry["scratch"].scratch
 look_up = registry["follow"].look_up
+now, overriding = registry["now"], registry["override"].overriding
 ProjectError, digest, read_json = project.ProjectError, project.digest, project.read_json
 
 NAME = "tiny"
@@ -117,7 +122,7 @@ def retrain(folder: Path, gain: float, *, close: str | None = None) -> None:
     if close:
         cycle.close(folder, close)
     (folder / "params.yaml").write_text(f"model: {{gain: {gain}}}\ngate: {{}}\n")
-    run(folder, "dvc", "repro", "--quiet")
+    repro(folder)
     commit(folder)
 
 
@@ -552,3 +557,53 @@ def test_scratch_leaves_no_trace(reigning: Path, monkeypatch: pytest.MonkeyPatch
     assert not copy.exists()
     assert dict(os.environ) == settings
     assert hashed(reigning.parent) == before
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_an_override_needs_a_name_a_day_and_a_reason_and_is_shown(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = datetime.now(UTC).date()
+    given = overriding("Grace", str(today + timedelta(30)), "the  season starts")
+    for wrong in (
+        ("", given.until, "x"),
+        ("Grace", "soon", "x"),
+        ("Grace", str(today), "x"),
+        ("Grace", given.until, " "),
+    ):
+        with pytest.raises(ProjectError) as caught:
+            overriding(*wrong)
+        assert caught.value.code == 2
+    assert "nothing to override" in says(promote, ada, override=given)
+    retrain(ada, -0.2)
+    assert "fail overridden until" in promote(ada, reason="season", override=given)
+    assert read_json(ada / "var/champion.json")["override"]["reason"] == "the season starts"
+    assert f"fail overridden until {given.until}, by Grace: the season starts" in status(ada)
+    monkeypatch.setattr(registry["override"].Override, "days_over", property(lambda self: 2))
+    assert "override ended" in status(ada).partition("because")[2]
+    cycle.close(ada, "3")
+    assert f"v1.0.0 (override ended {given.until}" in (ada / "cycle.yaml").read_text()
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_rollback_now_needs_no_git_and_is_recorded_later(reigning: Path) -> None:
+    retrain(reigning, 0.2, close="2")
+    promote(reigning)
+    for part in (".git", ".dvc"):
+        (reigning / part).rename(reigning.parent / f"away{part}")
+    assert "needs a reason" in says(now.now, reigning, "")
+    now.now(reigning, "complaints")
+    switched = read_json(reigning / "var/champion.json")
+    assert switched["release"] == "v1.0.0"
+    assert "already" in says(now.now, reigning, "once more")
+    for part in (".git", ".dvc"):
+        (reigning.parent / f"away{part}").rename(reigning / part)
+    git(reigning, "remote", "set-url", "origin", "../nowhere.git")
+    assert "stays at v1.0.0" in follow.follow(reigning)
+    assert "rolled" in status(reigning)
+    assert "cannot be reached" in says(rollback, reigning, reason="x")
+    assert read_json(reigning / "var/champion.json") == switched
+    git(reigning, "remote", "set-url", "origin", "../origin.git")
+    assert "Recorded" in follow.follow(reigning)
+    held = record.champion(reigning, "champion")
+    assert held and (held.to, held.number) == ("v1.0.0", 3) and "complaints" in held.why
+    assert "rolled" not in status(reigning).partition("because")[2]
+    assert "pending" not in read_json(reigning / "var/champion.json")

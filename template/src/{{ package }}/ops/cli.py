@@ -37,13 +37,21 @@ def _status(_: Arguments) -> int:
 
 
 def _promote(arguments: Arguments) -> int:
+    from .registry.override import overriding
     from .registry.promote import promote
 
-    say(promote(find_root(), arguments.to, arguments.reason))
+    given = (arguments.by, arguments.until, arguments.reason)
+    override = overriding(*given) if arguments.override or arguments.by or arguments.until else None
+    say(promote(find_root(), arguments.to, arguments.reason, override))
     return 0
 
 
 def _rollback(arguments: Arguments) -> int:
+    if arguments.now:
+        from .registry.now import now
+
+        say(now(find_root(), arguments.reason))
+        return 0
     from .registry.promote import rollback
 
     say(rollback(find_root(), arguments.alias, arguments.reason))
@@ -57,6 +65,23 @@ def _monitor(arguments: Arguments) -> int:
     report = monitor(find_root(), arguments.since)
     say(terminal(report))
     print("page: var/monitor/latest.html")
+    return report.exit_code
+
+
+def _trace(arguments: Arguments) -> int:
+    from .registry.trace import trace
+
+    text, verdict = trace(find_root(), arguments.what)
+    say(text)  # of a prediction: what explains it follows here
+    return EXIT_CODES[verdict]
+
+
+def _reproduce(arguments: Arguments) -> int:
+    from .registry.reproduce import reproduce
+    from .report import terminal
+
+    report = reproduce(find_root(), arguments.release)
+    say(terminal(report, most=len(report.checks)))
     return report.exit_code
 
 
@@ -143,12 +168,22 @@ DAILY = {
     "promote": Verb(
         "release models/candidate and give it the next alias, if everything that this demands holds",
         _promote,
-        (("--to", {"metavar": "ALIAS", "help": "the alias (the next one of promote.path)"}), REASON),
+        (
+            ("--to", {"metavar": "ALIAS", "help": "the alias (the next one of promote.path)"}),
+            ("--override", {"action": "store_true", "help": "despite the gate's verdict; with the next three"}),
+            ("--by", {"default": "", "metavar": "NAME", "help": "who answers for it"}),
+            ("--until", {"default": "", "metavar": "DATE", "help": "the last day, at most 90 ahead: 2027-01-31"}),
+            REASON,
+        ),
     ),
     "rollback": Verb(
         "assign the release before to the alias again",
         _rollback,
-        (("--alias", {"metavar": "ALIAS", "help": "the alias (the last one of promote.path)"}), REASON),
+        (
+            ("--alias", {"metavar": "ALIAS", "help": "the alias (the last one of promote.path)"}),
+            ("--now", {"action": "store_true", "help": "this machine's service at once, even with git away"}),
+            REASON,
+        ),
     ),
     "monitor": Verb(
         "compare what was served, and what came true, with the reference",
@@ -165,8 +200,18 @@ DAILY = {
         _prove,
         (("--fast", {"action": "store_true", "help": "without the service and without a full repro"}),),
     ),
+    "trace": Verb(
+        "what made a release or a prediction, and what it served; which models saw a period",
+        _trace,
+        (("what", {"nargs": "?", "help": "release, prediction or period (a table of all releases)"}),),
+    ),
 }
 OTHER = {
+    "reproduce": Verb(
+        "make a release again in a clean clone, and compare data, predictions and numbers",
+        _reproduce,
+        (("release", {"help": "v1.2.0, or the beginning of a fingerprint"}),),
+    ),
     "close": Verb(
         "open the next cycle: the last closed period and the champion to beat",
         _close,

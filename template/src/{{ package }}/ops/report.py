@@ -66,22 +66,22 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: order.index(check.verdict))
 
 
-def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
-    """Lines of the terminal's table; more than four checks of one family that stop nothing are one line."""
+def _told(checks: Iterable[Check], most: int) -> Iterator[list[str]]:
+    """Lines of the terminal's table; more than `most` checks of one family that stop nothing are one line."""
     for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, _family(check))):
         members = list(group)
         optional = not any(check.required for check in members)
-        if len(members) > MOST_SHOWN and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
+        if len(members) > most and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
             note = "" if verdict is Verdict.OK else " (not required)"
             yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks{note}"]
         else:
             yield from ([MARKS[verdict], *_cells(check)] for check in members)
 
 
-def terminal(report: Report) -> str:
+def terminal(report: Report, most: int = MOST_SHOWN) -> str:
     """The report for a terminal, worst first."""
     lines = [report.title, ""]
-    told = list(_told(worst_first(report.checks)))
+    told = list(_told(worst_first(report.checks), most))
     lines.append(table(["verdict", *HEADINGS], told) if told else "no checks ran")
     failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
     if moved := [name.partition("drift.")[2] or name for name in failed]:

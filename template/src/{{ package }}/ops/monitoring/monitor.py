@@ -14,6 +14,7 @@ from ..contract import Contract, Lookup
 from ..pipeline.metrics import named
 from ..pipeline.periods import closed
 from ..project import ProjectError, cycle, params, read_json, write_json, write_text, yours
+from ..registry.override import Override
 from ..report import page
 from ..scoring import REFERENCE, Scorer, load
 from ..verdict import Check, Report, Verdict, at_most
@@ -135,6 +136,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         {look.name: _table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
     )
     report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
+    report.checks += overridden(champion.get("override"))
     report.title = f"monitor  {champion['release']} ({champion['fingerprint'][:8]})"
     report.facts = {"period": periods[-1], "predictions": len(logged), "by other models": len(every) - len(logged)}
     if len(logged):
@@ -150,6 +152,12 @@ def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check
     others = int((later["fingerprint"] != fingerprint).sum())
     evidence = f"answered by another model than {fingerprint[:8]}" if others else ""
     return at_most("serving.follow", others, 0, len(later), required=False, evidence=evidence)
+
+
+def overridden(given: Mapping[str, str] | None) -> list[Check]:
+    """`monitor.override`: nobody answers for a model that the gate did not pass beyond the day they named."""
+    override = Override(**given) if given else None
+    return [at_most("monitor.override", override.days_over, 0, 0, least=0, evidence=str(override))] if override else []
 
 
 def _table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":

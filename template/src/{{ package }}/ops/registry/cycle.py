@@ -59,7 +59,8 @@ def close(root: Path, period: str | None = None) -> str:
 def written(root: Path, until: str, known: list[str]) -> str:
     """cycle.yaml with this period and the present champion, comments kept."""
     held = champion(root, params(root)["promote"]["path"][-1])
-    opponent = (held.release.fingerprint, held.to) if held else (None, None)
+    named = f"{held.to} ({held.override})" if held and held.override else held and held.to
+    opponent = (held.release.fingerprint if held else None, named)
     values = (until, *opponent, _age(root, held, until, known))
     text = (root / "cycle.yaml").read_text(encoding="utf-8")
     for name, value in zip(("until", "champion", "release", "age"), values, strict=True):

@@ -8,9 +8,10 @@ from pathlib import Path
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
 from ..scoring import IGNORED, described
 from . import storage
+from .now import CHAMPION, caught_up, pending
 from .record import Assignment, Record, Release, artifact, freshen, read, show
 
-CHAMPION, STORE = Path("var/champion.json"), Path("var/online.db")
+STORE = Path("var/online.db")
 
 
 def fetch(root: Path, release: Release) -> Path:
@@ -47,13 +48,22 @@ def pointer(root: Path, held: Assignment) -> dict[str, object]:
     release, since = held.release, held.when.isoformat()
     report = json.loads(show(root, release.commit, "reports/gate.json") or "null")
     model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
-    return {"alias": held.alias, **model, "since": since, "report": report}
+    return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
+
+
+def _before(root: Path, record: Record, held: Assignment) -> dict[str, object]:
+    """What `rollback --now` would switch to, its model brought to this machine; empty if there is none to be had."""
+    for release in record.standing(held.alias)[-2::-1]:
+        with suppress(ProjectError):
+            usable(root, release)
+            return {"before": pointer(root, record.last(held.alias, release))}
+    return {}
 
 
 def behind(root: Path, record: Record) -> Assignment | None:
     """What this machine's service should follow but does not; None if it does, or there is nothing to follow."""
     held = record.holder(params(root)["serve"]["alias"])
-    if held is None:
+    if held is None or pending(root):
         return None
     known = {}
     with suppress(ProjectError):  # what is missing or damaged is written again
@@ -66,15 +76,18 @@ def behind(root: Path, record: Record) -> Assignment | None:
 def serve(root: Path, record: Record) -> str:
     """Let this machine's service follow the record: the model first, then `var/champion.json`.
 
+    What `rollback --now` did here stays until it is recorded.
     Raises: ProjectError if nobody has the alias yet, or the model cannot be had.
     """
+    if note := pending(root):
+        return f"The service stays at {note['to']}: {note['told']}"
     alias = params(root)["serve"]["alias"]
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
     usable(root, held.release)
     if behind(root, record):
-        write_json(root / CHAMPION, pointer(root, held))
+        write_json(root / CHAMPION, pointer(root, held) | _before(root, record, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
 
 
@@ -111,8 +124,9 @@ def follow(root: Path) -> str:
     With the git remote away it follows what is known here, and says so. Raises: ProjectError as `serve` does.
     """
     away = freshen(root)
+    caught = caught_up(root)
     record = read(root)
-    told = serve(root, record)
+    told = caught + serve(root, record)
     forget(root, record)
     look_up(root)
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,15 +12,18 @@ from ..scoring import IGNORED
 from ..verdict import Report, Verdict
 from . import follow, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
-from .record import Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
+from .now import caught_up, pending
+from .override import Override
+from .record import Record, Release, artifact, fingerprint, locked, measured, next_version, read, settle, write
 from .window import alone
 
 REPRO = "Run: uv run dvc repro, and commit"
 
 
-def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
+def promote(root: Path, alias: str | None = None, reason: str = "", override: Override | None = None) -> str:
     """Release models/candidate and give it an alias: the next one of `promote.path` unless one is named.
 
+    An override stands in for the verdict ok, and for nothing else; for a model that has the alias it is a new one.
     Raises: ProjectError with the command that is missing, unless all that made the model is committed (and pushed,
     where there is an upstream), dvc.lock agrees with the tree, the verdict, computed again, is ok for just this model,
     its opponent is still champion, and the aliases before were passed.
@@ -34,26 +38,30 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
         )
     if stages := storage.outdated(root):
         raise ProjectError(f"dvc.lock does not agree with the tree: {', '.join(stages)} must run.", REPRO)
+    caught = caught_up(root)
     record, path = read(root), params(root)["promote"]["path"]
     release = record.of(fingerprint(locked(root)))
     chosen = alias or next_alias(record, release, path)
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
-    if release and (held := record.holder(chosen)) and held.release == release:
+    held = record.holder(chosen)
+    if release and held and held.release == release and not override:
         storage.push(root, artifact(root)[1])
-        return _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
+        return caught + _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
     if release and alias is None and had(record, release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
         raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
     _in_order(record, release, chosen, path)
-    report = _believed(root)
+    report = _believed(root, override)
     _against(root, record, release, report, path[-1])
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
     follow.usable(root, release)
     with alone(root, "record"):
-        write(root, record, release, chosen, reason)
-    return _publish(root, f"{release.tag} is {chosen} now.")
+        more = {"verdict": str(report.verdict), "override": asdict(override)} if override else {}
+        write(root, record, release, chosen, reason, **more)
+    told = f"{release.tag} is {chosen} now{f', {report.verdict} {override}' if override else ''}."
+    return caught + _publish(root, told)
 
 
 def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
@@ -69,6 +77,11 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
     identity(root)
     settle(root)
+    note, caught = pending(root), caught_up(root).strip()
+    if note.get("alias") == alias:
+        if pending(root):
+            raise ProjectError(caught)
+        return _publish(root, caught)
     record = read(root)
     stack = record.standing(alias)
     if len(stack) < 2:
@@ -77,7 +90,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
     follow.usable(root, before)
     with alone(root, "record"):
-        write(root, record, before, alias, reason)
+        write(root, record, before, alias, reason, **record.last(alias, before).again)
     return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
@@ -110,12 +123,14 @@ def _in_order(record: Record, release: Release | None, alias: str, path: Sequenc
             raise ProjectError(told, f"Run: uv run mlops promote --to {before[0]}")
 
 
-def _believed(root: Path) -> Report:
-    """The gate's report, computed again and found to be about just this model."""
+def _believed(root: Path, override: Override | None) -> Report:
+    """The gate's report, computed again and found to be about just this model; ok, or else overridden."""
     report, stored = gate.decide(root), read_json(root / "reports" / "gate.json")
     if json.loads(json.dumps(report.to_dict(), default=str)) != stored:
         raise ProjectError("reports/gate.json is not what the gate says about these measurements.", REPRO)
-    if report.verdict is not Verdict.OK:
+    if override and report.verdict is Verdict.OK:
+        raise ProjectError("The gate says ok: there is nothing to override.", "Run: uv run mlops promote")
+    if report.verdict is not Verdict.OK and not override:
         names = ", ".join(check.name for check in report.checks if check.verdict is report.verdict)
         raise ProjectError(f"The gate says {report.verdict}: {names}.", "Read reports/gate.html", code=report.exit_code)
     _, path = artifact(root)
@@ -140,7 +155,8 @@ def _against(root: Path, record: Record, release: Release | None, report: Report
 def _new(root: Path, record: Record, report: Report, reason: str) -> Release:
     version = next_version(root, record.releases[-1] if record.releases else None)
     names = (record.name, version, fingerprint(locked(root)), report.facts["model"], head(root))
-    return Release(*names, str(report.verdict), reason, identity(root)[0], datetime.now(UTC))
+    lock = measured(locked(root))
+    return Release(*names, str(report.verdict), reason, identity(root)[0], datetime.now(UTC), measured=lock)
 
 
 def _publish(root: Path, told: str) -> str:

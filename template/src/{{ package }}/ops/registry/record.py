@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 
 from ..project import ProjectError, read_yaml
 from .git import GitError, git, identity, remote
+from .override import Override
 
 CODE = {".py", ".yaml", ".toml", ".lock"}
 FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
@@ -28,6 +29,7 @@ FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:uni
 class Release:
     """A model that was released: `fingerprint` is its identity, `digest` vouches for its bytes.
 
+    `measured` vouches for all numbers and limits that the gate judged; empty in a release from before there was one.
     `erased` is a sentence if its data and its model are gone for good: nobody can serve or reproduce it any more.
     """
 
@@ -41,6 +43,7 @@ class Release:
     who: str
     when: datetime
     erased: str = ""
+    measured: str = ""
 
     @property
     def tag(self) -> str:
@@ -55,7 +58,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An alias went from one version to another; the highest number counts."""
+    """An alias went from one version to another; the highest number counts. `override` is why despite the gate."""
 
     alias: str
     release: Release
@@ -65,6 +68,12 @@ class Assignment:
     who: str
     when: datetime
     why: str
+    override: Override | None = None
+
+    @property
+    def again(self) -> dict[str, Any]:
+        """What `write` needs for the release to have the alias again, as it had it here."""
+        return {"override": asdict(self.override)} if self.override else {}
 
     @property
     def tag(self) -> str:
@@ -83,6 +92,10 @@ class Record:
     def holder(self, alias: str) -> Assignment | None:
         """Who has the alias now."""
         return next((entry for entry in reversed(self.assignments) if entry.alias == alias), None)
+
+    def last(self, alias: str, release: Release) -> Assignment:
+        """When a release got an alias that it has or had."""
+        return next(entry for entry in reversed(self.assignments) if (entry.alias, entry.release) == (alias, release))
 
     def of(self, fingerprint: str) -> Release | None:
         """The release of a model."""
@@ -113,7 +126,10 @@ def show(root: Path, commit: str, path: str) -> str:
 
 
 def read(root: Path) -> Record:
-    """The record as this repository knows it; `settle` brings what others wrote."""
+    """The record as this repository knows it; `settle` brings what others wrote.
+
+    Raises: ProjectError if the last assignment of an alias names a release whose tag was deleted or moved.
+    """
     name, _ = artifact(root)
     pattern = re.compile(
         rf"{re.escape(name)}(?:@(?P<version>v\d+\.\d+\.\d+)(?P<gone>!?)|#(?P<alias>[\w-]+)#(?P<number>\d+))"
@@ -127,20 +143,25 @@ def read(root: Path) -> Record:
         note, when = _note(subject), datetime.fromtimestamp(int(seconds), UTC)
         if found["gone"]:
             told = f"{name}@{found['version']} was erased on {when:%Y-%m-%d} by {who}: {note['why']}"
-            releases[commit] = replace(releases[commit], erased=told)
+            releases |= {commit: replace(releases[commit], erased=told)} if commit in releases else {}
         elif found["version"]:
             if "fingerprint" not in note:
                 note |= _by_hand(root, commit)
             made = (note["fingerprint"], note["digest"], commit, note["verdict"], note["why"], who, when)
-            releases[commit] = Release(name, found["version"], *made)
-        else:
-            assigned.append((int(found["number"]), found["alias"], commit, who, when, note["why"]))
+            releases[commit] = Release(name, found["version"], *made, measured=note["measured"])
+        elif found["alias"]:
+            given = Override(**note["override"]) if note.get("override") else None
+            assigned.append((int(found["number"]), found["alias"], commit, note["to"], who, when, note["why"], given))
     last: dict[str, str] = {}
-    assignments = []
-    for number, alias, commit, who, when, why in sorted(assigned):
+    assignments, lost = [], {}
+    for number, alias, commit, to, *more in sorted(assigned, key=lambda entry: entry[0]):
+        lost[alias] = "" if commit in releases else f"{name}#{alias}#{number} names {to or commit[:8]}"
         if release := releases.get(commit):
-            assignments.append(Assignment(alias, release, number, last.get(alias), release.version, who, when, why))
+            assignments.append(Assignment(alias, release, number, last.get(alias), release.version, *more))
             last[alias] = release.version
+    if told := next(filter(None, lost.values()), ""):
+        remedy = "Bring it back: git fetch --tags, or git push --tags from a clone that has it"
+        raise ProjectError(f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy)
     return Record(name, tuple(sorted(releases.values(), key=lambda release: release.order)), tuple(assignments))
 
 
@@ -149,8 +170,12 @@ def _patterns(name: str) -> tuple[str, str]:
 
 
 def _note(subject: str) -> dict[str, Any]:
-    note = json.loads(subject) if subject.startswith("{") and subject.endswith("}") else {"why": subject}
-    return {"digest": "", "verdict": "", "why": "", **note}
+    try:
+        note = json.loads(subject)
+    except ValueError:
+        note = None
+    known = note if isinstance(note, dict) else {"why": subject}
+    return {"digest": "", "verdict": "", "why": "", "measured": "", "to": "", **known}
 
 
 def _by_hand(root: Path, commit: str) -> dict[str, Any]:
@@ -170,9 +195,22 @@ def fingerprint(lock_text: str) -> str:
 
     Raises: ProjectError if train has never run.
     """
-    entry = ((yaml.safe_load(lock_text) or {}).get("stages") or {}).get("train")
+    return hashed(lock_text, "train")
+
+
+def measured(lock_text: str) -> str:
+    """What was measured and judged: the hash of the entry of `gate` in dvc.lock, so of every number and limit."""
+    return hashed(lock_text, "gate")
+
+
+def hashed(lock_text: str, stage: str) -> str:
+    """The hash of a stage's entry in dvc.lock, with its inputs, parameters and outputs.
+
+    Raises: ProjectError if it has never run.
+    """
+    entry = ((yaml.safe_load(lock_text) or {}).get("stages") or {}).get(stage)
     if not entry:
-        raise ProjectError("dvc.lock has no model yet.", "Run: uv run dvc repro")
+        raise ProjectError(f"dvc.lock has no entry of {stage} yet.", "Run: uv run dvc repro")
     return hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -264,9 +302,10 @@ def _slower(record: Record, lost: list[str]) -> ProjectError:
     return ProjectError(told[0] if told else others, remedy)
 
 
-def write(root: Path, record: Record, release: Release, alias: str, why: str) -> None:
+def write(root: Path, record: Record, release: Release, alias: str, why: str, **more: Any) -> Assignment:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
 
+    `more` is kept with the assignment: the verdict of the day, an override, who switched a machine before.
     Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
     """
     from gto import api
@@ -275,8 +314,9 @@ def write(root: Path, record: Record, release: Release, alias: str, why: str) ->
     _after(record)
     who = dict(zip(("author", "author_email"), identity(root), strict=True))
     note = {"fingerprint": release.fingerprint, "digest": release.digest, "verdict": release.verdict, "why": why}
+    note |= {"measured": release.measured} if release.measured else {}
     held = record.holder(alias)
-    moved = {**note, "from": held.to if held else None, "to": release.version}
+    moved = {**note, "from": held.to if held else None, "to": release.version, **more}
     before = _tags(root, release.name).items()
     written: set[tuple[str, str]] = set()
     try:
@@ -291,6 +331,8 @@ def write(root: Path, record: Record, release: Release, alias: str, why: str) ->
     except ProjectError:
         _forget(root, (ref for ref, _ in _tags(root, release.name).items() & written))
         raise
+    (made,) = read(root).assignments[-1:]
+    return made
 
 
 def erase(root: Path, releases: Iterable[Release], why: str) -> None:

@@ -45,7 +45,7 @@ def scratch(root: Path) -> Iterator[Path]:
         (clone / ".dvc" / "config.local").write_text(
             f'{local}[\'remote "scratch"\']\n    url = "{base / "remote"}"\n', encoding="utf-8"
         )
-        with _environment(clone):
+        with environment(clone):
             yield clone
 
 
@@ -57,7 +57,8 @@ def _link(source: str, target: str) -> None:
 
 
 @contextmanager
-def _environment(clone: Path) -> Iterator[None]:
+def environment(clone: Path) -> Iterator[None]:
+    """While it lasts, the settings of this process and its children are those of a clone."""
     before = dict(os.environ)
     paths = {"PYTHONPATH": clone / "src", "PATH": Path(sys.executable).parent}
     joined = {name: os.pathsep.join([str(first), *filter(None, [before.get(name)])]) for name, first in paths.items()}

@@ -12,6 +12,7 @@ from . import storage
 from .erase import overdue
 from .follow import behind
 from .git import COMMIT, changes, few, head, unpushed
+from .now import pending
 from .promote import had, next_alias
 from .record import Record, fingerprint, locked, read
 
@@ -43,6 +44,7 @@ def _held(record: Record, alias: str) -> str:
     if not (held := record.holder(alias)):
         return "nobody yet"
     why = f": {held.why}" if held.why else ""
+    why += f"; {held.release.verdict} {held.override}" if held.override else ""
     return f"{held.to} ({held.release.fingerprint[:8]}) since {held.when:%Y-%m-%d %H:%M} UTC, by {held.who}{why}"
 
 
@@ -63,6 +65,10 @@ def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, st
         closed = now["champion"] == held.release.fingerprint and now["age"] >= params(root)["gate"]["max_age_periods"]
         command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
         yield command, f"{held.to} is {held.alias} and was trained on rows erased since"
+    for held in (entry for entry in holders if entry.override and entry.override.days_over > 0):
+        yield "uv run mlops rollback --reason TEXT", f"or promote another: {held.to} is {held.alias}, {held.override}"
+    if note := pending(root):
+        yield "uv run mlops follow", f"it tells the record: {note['told']}"
     if until is None:
         yield "uv run mlops close", "no period is closed yet"
     elif stages:

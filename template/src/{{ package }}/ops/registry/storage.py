@@ -32,7 +32,8 @@ def _opened(root: Path, failing: str = "DVC does not work here") -> Iterator[Any
 
 
 def _sentence(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") + "." if str(error).strip() else f"{type(error).__name__}."
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".") + "."
 
 
 def outdated(root: Path) -> list[str]:
@@ -72,6 +73,26 @@ def get(root: Path, commit: str, path: str, target: Path) -> None:
     with _opened(root, f"{path} of {commit[:8]} is neither here nor in the DVC remote") as repo:
         name = repo.config["core"].get("remote")
         DVCFileSystem(str(root), rev=commit, remote=name).get(path, str(target), recursive=True)
+
+
+def lend(root: Path, clone: Path, cache: Path) -> None:
+    """Give a clone the default remote of `root`, where it lies today, and a cache of its own; what arrives is verified.
+
+    Raises: ProjectError if there is no remote.
+    """
+    with _opened(root) as repo:
+        name = repo.config["core"].get("remote")
+        settings = {**repo.config["remote"][name], "verify": True} if name else {}
+    if not name:
+        raise ProjectError("There is no DVC remote that keeps the data.", "Run: uv run dvc remote add -d NAME URL")
+    with _opened(clone) as repo, repo.config.edit("local") as local:
+        local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = name, str(cache), settings
+
+
+def pull(root: Path, path: str) -> None:
+    """Bring an output from the default remote. Raises: ProjectError if it is not there whole any more."""
+    with _opened(root, f"The DVC remote does not have {path} whole any more") as repo:
+        repo.pull(targets=[str(root / path)])
 
 
 @contextmanager

@@ -158,18 +158,19 @@ def described(lock_text: str, measured: Mapping[str, Any], report: Mapping[str, 
     given = ((yaml.safe_load(lock_text) or {})["stages"]["train"]).get("params", {})
     chosen: dict[str, Any] = {}
     for file in sorted(given, key=lambda file: file == "params.yaml"):  # what the team set wins over the defaults
-        chosen |= _flat(given[file])
+        chosen |= flat(given[file])
     facts = report.get("facts", {})
     tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
-    metrics = {name.removesuffix(".value"): value for name, value in _flat(measured.get("values", {})).items()}
+    metrics = {name.removesuffix(".value"): value for name, value in flat(measured.get("values", {})).items()}
     for check in (*report.get("checks", []), *report.get("advice", [])):
         if check["name"].startswith(("gate.gain.", "gate.cost.")):  # of each feature
             metrics[check["name"].removeprefix("gate.")] = check["value"]
     return chosen, metrics, {name: value for name, value in tags.items() if value}
 
 
-def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested sections by their dotted names; lists and nothing are left out."""
     if not isinstance(content, Mapping):
         return {} if isinstance(content, list) or content is None else {prefix: content}
-    parts = (_flat(part, f"{prefix}.{key}" if prefix else key) for key, part in content.items())
+    parts = (flat(part, f"{prefix}.{key}" if prefix else key) for key, part in content.items())
     return {name: leaf for part in parts for name, leaf in part.items()}

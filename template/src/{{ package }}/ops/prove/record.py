@@ -1,0 +1,109 @@
+"""Faults in the record: not committed, not as it was judged, not to be made again, or overridden for too long."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..monitoring.monitor import overridden
+from ..project import write_json, write_text
+from ..registry.git import git, head
+from ..registry.promote import committed
+from ..registry.record import Release, fingerprint, measured
+from ..registry.reproduce import equal
+from ..registry.trace import vouched
+from ..verdict import Check, Report, Verdict
+from .faults import Bench, fault, healthy
+
+GATE, METRICS, LOCK = "reports/gate.json", "reports/metrics.json", "dvc.lock"
+WHO = ("-c", "user.name=prove", "-c", "user.email=prove@localhost", "-c", "commit.gpgSign=false")
+
+
+def _commit(root: Path) -> str:
+    git(root, "add", "--all")
+    git(root, *WHO, "commit", "--quiet", "-m", "released")
+    return head(root)
+
+
+def _record(forge: Callable[[Path], None]) -> Report:
+    """A release that was vetoed, and what its record says once somebody has forged its commit."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        root = Path(folder)
+        git(root, "init", "--quiet")
+        write_json(root / METRICS, {"value": 0.1})
+        write_json(root / GATE, Report("gate", [Check("gate.better", Verdict.FAIL)], {"model": "d"}).to_dict())
+        outs = [{"path": path, "md5": hashlib.md5((root / path).read_bytes()).hexdigest()} for path in (METRICS, GATE)]
+        lock = json.dumps({"stages": {"train": {"cmd": "train"}, "gate": {"cmd": "gate", "outs": outs}}})
+        write_text(root / LOCK, lock)
+        forge(root)
+        made = (fingerprint(lock), "d", _commit(root), "fail", "", "a", datetime.now(UTC))
+        return Report("record", vouched(root, Release("model", "v1.0.0", *made, measured=measured(lock))))
+
+
+@fault("a number is edited in what was measured", caught_by="record.files", row="Infra 1", spared="record.verdict")
+def forged_number(_: Bench) -> Report:
+    """reports/metrics.json says 0.9 where 0.1 was measured."""
+    return _record(lambda root: write_json(root / METRICS, {"value": 0.9}))
+
+
+@fault("a verdict is edited from fail to ok", caught_by="record.verdict", row="Infra 4", spared="record.measured")
+def forged_verdict(_: Bench) -> Report:
+    """reports/gate.json says ok where the gate said fail."""
+    good = Report("gate", [Check("gate.better", Verdict.OK)], {"model": "d"})
+    return _record(lambda root: write_json(root / GATE, good.to_dict()))
+
+
+@fault("a limit is edited in dvc.lock", caught_by="record.measured", row="Infra 4", spared="record.files")
+def forged_lock(_: Bench) -> Report:
+    """The gate's entry is not the one that was judged."""
+    gate, other = '"cmd": "gate"', '"cmd": "other"'
+    return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(gate, other)))
+
+
+@fault("a tree with changes is promoted", caught_by="Not committed", row="Infra 1")
+def dirty_tree(_: Bench) -> Report:
+    """Somebody edits a file between training and promotion."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        git(Path(folder), "init", "--quiet")
+        write_text(Path(folder, "model.py"), "depth = 3\n")
+        _commit(Path(folder))
+        write_text(Path(folder, "model.py"), "depth = 4\n")
+        committed(Path(folder))
+    return Report("promote", [Check("Not committed", Verdict.OK)])
+
+
+@fault("the seed is the clock", caught_by="reproduce.predictions", row="Infra 1")
+def clock_as_seed(bench: Bench) -> Report:
+    """The same rows are fitted twice, by a model that draws its seed from the time."""
+    return Report("reproduce", [equal(*(_fitted(bench, time.time_ns() % 2**31 + fit) for fit in range(2)))])
+
+
+def _fitted(bench: Bench, seed: int) -> Any:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    rows = bench.rows.head(500)
+    target = bench.contract.target(rows).astype(float)
+    matrix = np.random.default_rng(0).normal(size=(len(rows), 3))
+    return ExtraTreesRegressor(5, max_depth=4, random_state=seed).fit(matrix, target).predict(matrix)
+
+
+@fault("an override has ended", caught_by="monitor.override", row="Infra 7")
+def ended_override(_: Bench) -> Report:
+    """Nobody answers any more for a model that the gate did not pass."""
+    until = datetime.now(UTC).date() - timedelta(1)
+    return Report("monitor", overridden({"by": "somebody", "until": str(until), "reason": "the season"}))
+
+
+@healthy("record", seeds=1)
+def healthy_record(bench: Bench, seed: int) -> Report:
+    """Nothing is forged, the seed is fixed, the override has a month to go."""
+    until = datetime.now(UTC).date() + timedelta(30)
+    shown = overridden({"by": "somebody", "until": str(until), "reason": "the season"})
+    again = equal(_fitted(bench, seed), _fitted(bench, seed))
+    return Report("record", [*_record(lambda _: None).checks, again, *shown])

@@ -1,0 +1,82 @@
+"""`rollback --now`: this machine's service goes back at once, with git and remote away; the record learns later."""
+
+import getpass
+import os
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..project import ProjectError, digest, read_json, write_json
+from ..scoring import IGNORED
+from .git import git
+from .record import read, settle, write
+from .window import alone
+
+CHAMPION = Path("var/champion.json")
+
+
+def now(root: Path, reason: str) -> str:
+    """Let this machine's service use the release that it would be rolled back to; reads and writes `var/` alone.
+
+    One write switches and notes that the record lacks it. Raises: ProjectError without a reason, or without a release
+    before whose model lies here whole.
+    """
+    if not reason.strip():
+        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
+    served = read_json(root / CHAMPION, "Nothing is served here. Run: uv run mlops follow")
+    if note := served.get("pending"):
+        raise ProjectError(f"This machine is at {note['to']} already: {note['told']}", "Run: uv run mlops status")
+    before = served.get("before")
+    if not before:
+        raise ProjectError(f"This machine knows no release before {served['release']}.", "See: uv run mlops status")
+    folder = root / "var/models" / before["fingerprint"]
+    if not folder.exists() or digest(folder, IGNORED) != before["digest"]:
+        raise ProjectError(f"The model of {before['release']} is not here, or not whole.", "Run: uv run mlops rollback")
+    when, who = datetime.now(UTC), _who(root)
+    told = f"{who} rolled {socket.gethostname()} back from {served['release']} at {when:%Y-%m-%d %H:%M} UTC: {reason}"
+    note = {"alias": served["alias"], "from": served["release"], "to": before["release"], "since": served["since"]}
+    note |= {"by": who, "at": when.isoformat(), "why": reason, "told": told}
+    write_json(root / CHAMPION, before | {"since": when.isoformat(), "pending": note})
+    return f"This machine serves {before['release']} now.\nThe record does not know it yet. Run: uv run mlops follow"
+
+
+def _who(root: Path) -> str:
+    with suppress(ProjectError):
+        if name := os.environ.get("GIT_COMMITTER_NAME") or git(root, "config", "user.name", check=False):
+            return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "somebody"
+
+
+def pending(root: Path) -> dict[str, Any]:
+    """What `rollback --now` did here and the record lacks; empty if there is nothing."""
+    with suppress(ProjectError):
+        return dict(read_json(root / CHAMPION).get("pending") or {})
+    return {}
+
+
+def caught_up(root: Path) -> str:
+    """Write what `rollback --now` did here into the record, unless that went on meanwhile; returns a line about it.
+
+    Where it cannot be written nothing changes: the service stays where it is, and the line says why.
+    """
+    note = pending(root)
+    if not note:
+        return ""
+    try:
+        settle(root)
+        held = (record := read(root)).holder(note["alias"])
+        if held and (held.to, held.when.isoformat()) == (note["from"], note["since"]):
+            release = next(one for one in record.releases if one.version == note["to"])
+            more = record.last(note["alias"], release).again | {"switched": {"by": note["by"], "at": note["at"]}}
+            with alone(root, "record"):
+                held = write(root, record, release, note["alias"], note["told"], **more)
+    except ProjectError as error:
+        return f"{note['told']} The record does not know it yet. {error}\n"
+    write_json(root / CHAMPION, {k: v for k, v in read_json(root / CHAMPION).items() if k != "pending"})
+    holds = held.to if held else "nobody"
+    return f"{'Recorded' if holds == note['to'] else note['alias'] + ' is ' + holds + ' by now'}: {note['told']}\n"

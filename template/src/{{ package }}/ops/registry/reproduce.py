@@ -1,0 +1,234 @@
+"""`mlops reproduce`: a release made again in a clean clone, from git and the DVC remote alone, and compared."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..pipeline.train import CANDIDATE
+from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml
+from ..scoring import IGNORED
+from ..verdict import Check, Report, Verdict, at_most
+from . import storage
+from .git import git
+from .record import Record, Release, artifact, freshen, read, show
+from .scratch import environment
+from .trace import found, vouched
+
+STAGES = ("train", "evaluate", "gate")
+TIMED = {"conduct"}  # measurements that differ from run to run
+SCORES = f"""
+import sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from {PACKAGE}.ops.project import yours
+from {PACKAGE}.ops.scoring import load
+team, rows = yours(), pd.read_parquet("data/evaluation.parquet")
+for folder, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    scorer = load(Path(folder), team.contract, team.features)
+    np.save(target, scorer.score(scorer.matrix(team.contract.arrays(rows))))
+"""
+
+
+def reproduce(root: Path, name: str) -> Report:
+    """Rebuild a release and compare data, predictions, numbers and model with what was released.
+
+    What cannot be had any more is `insufficient` and says what is missing.
+    Raises: ProjectError if there is no such release.
+    """
+    away, started = freshen(root), time.monotonic()
+    record = read(root)
+    if not (release := found(record, name)):
+        told = f"There is no release {name!r}."
+        raise ProjectError(told, nearest(name, [one.version for one in record.releases]) if record.releases else "")
+    report = Report(f"reproduce  {release.tag} ({release.fingerprint[:8]})", vouched(root, release))
+    if release.erased:
+        report.checks.append(_missing("reproduce.data", release.erased))
+        return report
+    try:
+        with clean(root, record) as (work, base):
+            git(work, "checkout", "--quiet", "--detach", release.commit)
+            report.checks += _rebuilt(root, work, base, record, release)
+    except ProjectError as error:
+        report.checks.append(_missing("reproduce.data", str(error)))
+    report.facts["seconds"] = round(time.monotonic() - started, 1)
+    report.title += f", {report.facts['seconds']} s{away}"
+    return report
+
+
+def _missing(name: str, told: str) -> Check:
+    return Check(name, Verdict.INSUFFICIENT, evidence=" ".join(told.split()))
+
+
+@contextmanager
+def clean(root: Path, record: Record) -> Iterator[tuple[Path, Path]]:
+    """A clone that has the tags of the record, an empty cache and today's DVC remote; and the folder around it.
+
+    Git alone fills it: the repository here, which `settle` has just made equal to the remote's.
+    """
+    top, prefix = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "--show-prefix")
+    with tempfile.TemporaryDirectory(prefix="mlops-", ignore_cleanup_errors=True) as folder:
+        base = Path(folder).resolve()
+        git(base, "init", "--quiet", root.name)
+        tags = [f"+refs/tags/{record.name}{mark}*:refs/tags/{record.name}{mark}*" for mark in "@#"]
+        git(base / root.name, "fetch", "--quiet", "--no-tags", "--depth", "1", Path(top).as_uri(), *tags)
+        work = base / root.name / prefix
+        with environment(work):
+            yield work, base
+
+
+def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Release) -> Iterator[Check]:
+    """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
+    storage.lend(root, work, base / "cache")
+    lock, released = (work / "dvc.lock").read_text(encoding="utf-8"), base / "released"
+    storage.get(work, release.commit, artifact(work)[1], released)
+    if (got := digest(released, IGNORED)) != release.digest:
+        yield Check("reproduce.model", Verdict.FAIL, got[:8], release.digest[:8], evidence="the remote holds another")
+        return
+    for path in list(_needed(work, lock)):
+        storage.pull(work, path)
+    programs, told = surroundings(root, work, base, release)
+    yield told
+    if said := _run(work, programs, "train"):
+        yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
+        return
+    again = yaml.safe_load((work / "dvc.lock").read_text(encoding="utf-8"))["stages"]["train"]
+    yield _data(yaml.safe_load(lock)["stages"]["train"], again)
+    yield _predictions(work, programs, base, released)
+    made = digest(work / CANDIDATE, IGNORED)
+    same = Verdict.OK if made == release.digest else Verdict.INSUFFICIENT
+    yield Check("reproduce.model", same, made[:8], release.digest[:8], required=False, evidence="bytes of the model")
+    try:
+        _opponent(work, record)
+    except ProjectError as error:
+        yield _missing("reproduce.metrics", str(error))
+        return
+    if said := _run(work, programs, "evaluate", "gate"):
+        yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
+        return
+    yield _metrics(
+        json.loads(show(work, release.commit, "reports/metrics.json")), read_json(work / "reports/metrics.json")
+    )
+    verdict = str(Report.from_dict(read_json(work / "reports/gate.json")).verdict)
+    same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
+    yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
+
+
+def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[Path, Check]:
+    """The programs to rebuild with: this interpreter's where version and uv.lock are those of then, else made by uv."""
+    here, name = Path(sys.executable).parent, "reproduce.environment"
+    then = str(read_yaml(base / "released" / "python_env.yaml")["python"])
+    present = root / "uv.lock"
+    lock, current = (
+        show(work, release.commit, "uv.lock"),
+        present.read_text(encoding="utf-8") if present.exists() else "",
+    )
+    python = platform.python_version()
+    if python == then and lock.strip() == current.strip():
+        told = "" if lock else "; the release has no uv.lock"
+        return here, Check(name, Verdict.OK, python, then, evidence=f"this interpreter{told}")
+    if not lock:
+        return here, Check(name, Verdict.INSUFFICIENT, python, then, required=False, evidence="this one; no uv.lock")
+    settings = os.environ | {"UV_PROJECT_ENVIRONMENT": str(base / "env")}
+    words = [
+        shutil.which("uv") or "uv",
+        "sync",
+        "--frozen",
+        "--quiet",
+        "--no-install-project",
+        "--no-compile-bytecode",
+        "--python",
+        then,
+    ]
+    try:
+        done = subprocess.run(words, cwd=work, env=settings, capture_output=True, text=True)
+        said = (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""
+    except FileNotFoundError:
+        said = "uv is not installed"
+    if said:
+        told = f"this interpreter, for uv sync cannot make that of then: {said}"
+        return here, Check(name, Verdict.INSUFFICIENT, python, then, evidence=told)
+    programs = base / "env" / here.name
+    return programs, Check(name, Verdict.OK, then, then, evidence="made again by uv sync --frozen")
+
+
+def _needed(work: Path, lock: str) -> Iterator[str]:
+    """What the stages read and neither they nor git have."""
+    stages = [yaml.safe_load(lock)["stages"][name] for name in STAGES]
+    made = {out["path"] for stage in stages for out in stage["outs"]}
+    deps = dict.fromkeys(dep["path"] for stage in stages for dep in stage["deps"])
+    yield from (path for path in deps if path not in made and not (work / path).exists())
+
+
+def _run(work: Path, programs: Path, *stages: str) -> str:
+    """Run stages as DVC does, with the programs of then; returns why they stopped, or nothing."""
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    words = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "--no-commit", *stages]
+    done = subprocess.run(words, cwd=work, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    lines = [line for line in done.stderr.strip().splitlines() if line.startswith(("error:", "ERROR:"))]
+    return f"{' and '.join(stages)} stopped: {' '.join(lines[:2]) or done.stderr[-200:]}" if done.returncode else ""
+
+
+def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
+    """`reproduce.data`: what training read, and the rows to evaluate on, are those of then."""
+    sides = [{part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]} for entry in (then, again)]
+    compared = [path for path in sides[0] if not path.startswith(("models/", "reports/"))]
+    other = [path for path in compared if sides[1].get(path) != sides[0][path]]
+    return at_most("reproduce.data", len(other), 0, len(compared), evidence=", ".join(other) or "hashes equal")
+
+
+def _predictions(work: Path, programs: Path, base: Path, released: Path) -> Check:
+    files = [base / "then.npy", base / "again.npy"]
+    words = [str(part) for pair in zip((released, work / CANDIDATE), files, strict=True) for part in pair]
+    python = str(programs / Path(sys.executable).name)
+    done = subprocess.run([python, "-c", SCORES, *words], cwd=work, capture_output=True, text=True)
+    if done.returncode:
+        return Check("reproduce.predictions", Verdict.FAIL, evidence=done.stderr.strip().rpartition("\n")[2])
+    return equal(*map(np.load, files))
+
+
+def equal(then: np.ndarray, again: np.ndarray) -> Check:
+    """`reproduce.predictions`: no score differs, not in its last bit."""
+    if then.shape != again.shape:
+        return Check("reproduce.predictions", Verdict.FAIL, str(again.shape), str(then.shape))
+    differ = (then != again) & ~(np.isnan(then) & np.isnan(again))
+    largest = float(np.nanmax(np.abs(then - again), initial=0.0))
+    told = f"rows that differ; largest difference {largest:.3g}"
+    return at_most("reproduce.predictions", int(differ.sum()), 0, len(then), evidence=told)
+
+
+def _metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
+    """`reproduce.metrics`: every number is that of then, but for times."""
+    sides = [_leaves({key: part for key, part in side.items() if key not in TIMED}) for side in (then, again)]
+    other = [name for name in sides[0] | sides[1] if sides[0].get(name) != sides[1].get(name)]
+    few = ", ".join(f"{name}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3])
+    return at_most("reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal")
+
+
+def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(content, dict | list):
+        return {prefix: content}
+    parts = content.items() if isinstance(content, dict) else enumerate(content)
+    return {name: leaf for key, part in parts for name, leaf in _leaves(part, f"{prefix}.{key}").items()}
+
+
+def _opponent(work: Path, record: Record) -> None:
+    """Put the opponent of the cycle where evaluate reads it. Raises: ProjectError if it cannot be had."""
+    if not (opponent := read_yaml(work / "cycle.yaml")["champion"]):
+        return
+    release = record.of(opponent)
+    if release is None or release.erased:
+        raise ProjectError(release.erased if release else f"The opponent {opponent[:8]} is not in the record.")
+    storage.get(work, release.commit, artifact(work)[1], work / "var/models" / opponent)

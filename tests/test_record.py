@@ -1,0 +1,176 @@
+"""The memory of a project: races, kills and forgeries; old releases made again; promotions, rollbacks, overrides."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .projects import DEFAULT, ROOT, Project, commit, git
+
+MODEL = Path("src/late_flights/model.py")
+FEWER = '''
+
+_flights = read
+
+
+def read(period: str) -> pd.DataFrame:
+    """Some of the flights."""
+    return _flights(period).sample(6_000, random_state=0).reset_index(drop=True)
+'''
+DRILL = """
+import subprocess
+from late_flights.ops.project import find_root
+from late_flights.ops.up import ask, command, environment, example, free_port, served
+root = find_root()
+
+def answer():
+    told = ask(url, [example(root)])
+    return told["release"], told["predictions"][0]["probability"]
+
+def mlops(*words):
+    subprocess.run(command(("mlops", *words)), cwd=root, env=environment(root), check=True)
+
+with served(root, free_port()) as url:
+    new = answer()
+    for part in (".git", ".dvc"):
+        (root / part).rename(root / "var" / part)
+    mlops("rollback", "--now", "--reason", "complaints")
+    old = answer()
+    for part in (".git", ".dvc"):
+        (root / "var" / part).rename(root / part)
+    mlops("follow")
+    assert answer() == old != new, (old, new)
+    mlops("promote", "--to", "champion", "--reason", "the cause was elsewhere")
+    assert answer() == new
+    mlops("rollback", "--reason", "complaints again")
+    assert answer() == old
+print("drilled", new[0], old[0])
+"""
+
+
+def test_races_kills_and_forgeries(project: Callable[..., Project]) -> None:
+    made = project(sample="none")
+    shutil.copy(ROOT / "tests/inside/record.py", made.folder / "tests/ops/test_more_of_the_record.py")
+    printed = made.run("python", "-m", "pytest", "-q", "-s", "-n0", "tests/ops/test_more_of_the_record.py")
+    print(printed)
+    assert "20 races" in printed
+
+
+@pytest.fixture(scope="module")
+def released(make: Callable[[str], Project]) -> Project:
+    """A project with a bare origin and v1.0.0."""
+    made = make(DEFAULT)
+    source = made.folder / "src/late_flights/data.py"
+    source.write_text(source.read_text() + FEWER)
+    commit(made.folder, "Fewer")
+    git(made.folder, "init", "--quiet", "--bare", "--initial-branch", "main", "../origin.git")
+    git(made.folder, "remote", "add", "origin", "../origin.git")
+    made.run("mlops", "up", "--no-serve")
+    return made
+
+
+def shallow(of: Project, folder: Path) -> Project:
+    """A depth-1 clone of main, in which a squash merge has hidden all commits; it knows where the DVC remote is."""
+    squashed = git(of.folder, "commit-tree", "-m", "Squash", "HEAD^{tree}").strip()
+    git(of.folder, "push", "--quiet", "--force", "origin", f"{squashed}:refs/heads/main")
+    origin = (of.folder.parent / "origin.git").as_uri()
+    git(of.folder, "clone", "--quiet", "--depth", "1", origin, str(folder))
+    other = Project(folder, of.programs)
+    other.run("dvc", "remote", "modify", "--local", "local", "url", str(of.folder / "var/remote"))
+    return other
+
+
+def verdicts(printed: str) -> dict[str, str]:
+    """The verdict of each check in a printed report."""
+    lines = [line.split() for line in printed.splitlines()]
+    return {line[1]: line[0] for line in lines if len(line) > 1 and line[1].startswith(("reproduce.", "record."))}
+
+
+def retrained(project: Project, message: str) -> None:
+    """Another candidate against the present champion."""
+    project.run("mlops", "close", "2013-04")
+    project.run("dvc", "repro")
+    commit(project.folder, message)
+
+
+def overridden(project: Project) -> str:
+    """Promote it whatever the gate says; returns what was said."""
+    until = str(date.today() + timedelta(30))
+    return project.run("mlops", "promote", "--override", "--by", "Grace", "--until", until, "--reason", "season")
+
+
+def test_a_release_is_made_again_after_a_squash_in_a_shallow_clone_without_mlflow(
+    released: Project, tmp_path: Path
+) -> None:
+    (released.folder / "mlflow.db").unlink(missing_ok=True)
+    other = shallow(released, tmp_path / "late-flights")
+    printed = other.run("mlops", "reproduce", "v1.0.0")
+    print(printed)
+    found = verdicts(printed)
+    assert {name for name, verdict in found.items() if verdict != "ok"} == set()
+    wanted = ("data", "environment", "metrics", "model", "predictions", "verdict")
+    assert {f"reproduce.{name}" for name in wanted} <= set(found)
+    assert "largest difference 0" in printed
+    assert git(other.folder, "status", "--porcelain") == ""
+    assert "v1.0.0" in other.run("mlops", "trace")
+    assert "trained" in other.run("mlops", "trace", "2013-01")
+    assert "evaluated" in other.run("mlops", "trace", "2013-04")
+
+
+def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: Project) -> None:
+    folder = released.folder
+    model = (folder / MODEL).read_text()
+    clock = model.replace("random_state=seed", "random_state=time.time_ns() % 2**31, max_features=0.5")
+    (folder / MODEL).write_text(clock.replace("from collections", "import time\nfrom collections", 1))
+    retrained(released, "Clock")
+    assert "overridden until" in overridden(released)
+    assert "overridden until" in released.run("mlops", "status")
+    assert "monitor.override" in released.run("mlops", "monitor", code=4)
+    printed = released.run("mlops", "reproduce", "v1.1.0", code=3)
+    assert verdicts(printed)["reproduce.predictions"] == "FAIL", printed
+    assert verdicts(printed)["reproduce.data"] == "ok", printed
+
+    (folder / MODEL).write_text(model)
+    params = yaml.safe_load((folder / "params.yaml").read_text()) | {"model": {"max_iter": 60}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    retrained(released, "Fewer trees")
+    measured = json.loads((folder / "reports/metrics.json").read_text())
+    for metric in measured["differences"]["champion"].values():
+        metric |= {"value": 0.2, "interval": [0.1, 0.3]}
+    for part in measured["slices"]:
+        part["difference"] = {name: {"value": 0.2, "interval": [0.1, 0.3]} for name in part["difference"]}
+    (folder / "reports/metrics.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+    released.run("python", "-m", "late_flights.ops.pipeline.gate")
+    released.run("dvc", "commit", "--force", "evaluate", "gate", "track")
+    commit(folder, "Forged")
+    released.run("mlops", "promote")
+    released.run("mlops", "trace", "v1.2.0")
+    printed = released.run("mlops", "reproduce", "v1.2.0", code=3)
+    found = verdicts(printed)
+    assert (found["reproduce.metrics"], found["reproduce.predictions"]) == ("FAIL", "ok"), printed
+    assert "max_iter 100 -> 60" in released.run("mlops", "trace", "v1.2.0")
+
+
+def test_promoted_and_rolled_back_the_answers_are_those_of_before(released: Project) -> None:
+    assert "drilled v1.2.0 v1.1.0" in released.run("python", "-c", DRILL)
+    (log, *_) = (released.folder / "var/predictions").glob("*.db")
+    with closing(sqlite3.connect(log)) as database:
+        (known,) = database.execute("SELECT prediction_id FROM predictions WHERE release = 'v1.1.0'").fetchmany(1)
+    told = released.run("mlops", "trace", *known)
+    assert f"prediction {known[0]}, made" in told and "late-flights@v1.1.0" in told
+    assert "3 rows, " in told or "4 rows, " in told
+
+
+def test_what_the_remote_lost_is_named(released: Project) -> None:
+    lock = yaml.safe_load((released.folder / "dvc.lock").read_text())["stages"]["train"]
+    oid = next(dep["md5"] for dep in lock["deps"] if dep["path"] == "data/checked")
+    (released.folder / "var/remote/files/md5" / oid[:2] / oid[2:]).unlink()
+    printed = released.run("mlops", "reproduce", "v1.0.0", code=4)
+    assert "data/checked" in printed
+    assert "Traceback" not in printed
