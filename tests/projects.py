@@ -116,38 +116,6 @@ def environment(pyproject: Path) -> Path:
     return programs
 
 
-def extended(programs: Path, *wanted: str) -> Path:
-    """The shared environment with more packages, all others as they are. Returns its folder of programs."""
-    home = programs.parents[1]
-    mark, pins = home / f"extended-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:12]}", home / "pins.txt"
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not mark.exists():
-            export = [
-                "export",
-                "--quiet",
-                "--all-groups",
-                "--no-emit-project",
-                "--no-hashes",
-                "--output-file",
-                str(pins),
-            ]
-            install = [
-                "pip",
-                "install",
-                "--quiet",
-                "--no-compile-bytecode",
-                "--python",
-                str(programs / "python"),
-                "--constraints",
-                str(pins),
-            ]
-            for words in (export, [*install, *wanted]):
-                subprocess.run([UV, *words], cwd=home, check=True, env=clean())
-            mark.touch()
-    return programs
-
-
 def clean() -> dict[str, str]:
     """The variables of this process without those of the tests' own environment."""
     unwanted = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}

@@ -3,14 +3,14 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-from .projects import DEFAULT, Project, clean, commit, extended, git
+from .projects import Project, clean, commit, copy, environment, git
 
 PACKAGES = ("boto3", "dvc-s3>=3.2,<4", "moto[server]>=5,<6", "pgserver>=0.1.4", "psycopg2-binary>=2.9")
 SMALL = """
@@ -70,9 +70,19 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(programs: Path) -> Iterator[Servers]:
+def equipped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that has the servers, too."""
+    pyproject = copy(template, tmp_path_factory.mktemp("equipped") / "late-flights") / "pyproject.toml"
+    team = "".join(f'    "{package}",\n' for package in PACKAGES)
+    text = pyproject.read_text().replace("\nteam = [\n", f"\nteam = [\n{team}", 1)
+    pyproject.write_text(text.replace("compile-bytecode = true", "compile-bytecode = false"))  # most is never imported
+    return environment(pyproject)
+
+
+@pytest.fixture(scope="module")
+def servers(equipped: Path) -> Iterator[Servers]:
     """All servers, on free ports; they end with standard input, also when this process is killed."""
-    started = Servers(extended(programs, *PACKAGES))
+    started = Servers(equipped)
     before = dict(os.environ)
     os.environ |= started.settings
     yield started
@@ -84,9 +94,9 @@ def servers(programs: Path) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="module")
-def first(servers: Servers, make: Callable[[str], Project]) -> Project:
+def first(servers: Servers, equipped: Path, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after its first day, whose git remote is a bare repository and whose DVC remote is a bucket."""
-    project = make(DEFAULT)
+    project = Project(copy(template, tmp_path_factory.mktemp("server") / "late-flights"), equipped)
     (project.folder / "params.yaml").write_text(SMALL)
     project.run("dvc", "remote", "add", "--default", "bucket", "s3://dvc/late-flights")
     commit(project.folder, "Small, on servers")
