@@ -14,8 +14,9 @@ from .projects import Project, clean, commit, copy, environment, git
 
 PACKAGES = ("boto3", "dvc-s3>=3.2,<4", "moto[server]>=5,<6", "pgserver>=0.1.4", "psycopg2-binary>=2.9")
 SMALL = """
-train: {max_rows: 6000}
-model: {max_iter: 40}
+validate: {}
+train: {}
+model: {max_iter: 80}
 evaluate: {resamples: 40, ablation_rows: 0, tune_trials: 1, tune_rows: 1000}
 gate: {max_age_periods: 0, margin: 0.5, slice_margin: 1.0}
 """  # not worse by half is good enough
@@ -115,7 +116,7 @@ def machine(first: Project, name: str) -> Project:
 
 def trained(project: Project, iterations: int) -> subprocess.Popen[str]:
     """A training with other parameters, begun."""
-    (project.folder / "params.yaml").write_text(SMALL.replace("max_iter: 40", f"max_iter: {iterations}"))
+    (project.folder / "params.yaml").write_text(SMALL.replace("max_iter: 80", f"max_iter: {iterations}"))
     return project.start("dvc", "repro", "--pull")
 
 
@@ -155,9 +156,9 @@ def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(se
     for project in (ada, bob):
         project.run("mlops", "close", "2013-04")
         project.run("mlops", "follow")
-    done(trained(ada, 50), trained(bob, 60))
+    done(trained(ada, 90), trained(bob, 70))
     kept(ada, "ada")
-    meanwhile = trained(bob, 70)
+    meanwhile = trained(bob, 60)
     assert "v1.1.0 is champion now" in ada.run("mlops", "promote", "--reason", "while bob trains")
     done(meanwhile)
     kept(bob, "bob")
