@@ -16,6 +16,7 @@ TOOLS = {
     "ingest": "DVC",
     "validate": "Great Expectations",
     "train": "scikit-learn",
+    "tune": "other parameters",
     "evaluate": "paired intervals",
     "ablate": "worth of each feature",
     "gate": "pure function",
@@ -28,7 +29,7 @@ CAUGHT_IN = {
     **dict.fromkeys(["data", "drift", "poison"], "validate"),
     **{"features": "train", "train": "train", "gate": "gate", "serving": "serve"},
 }
-WIDTH, HEIGHT, BOX, TALL = 960, 300, 150, 74
+WIDTH, HEIGHT, BOX, TALL = 960, 300, 130, 74
 
 
 def faults() -> Counter[str]:
@@ -49,8 +50,8 @@ def steps() -> list[str]:
 
 def draw(names: list[str], caught: Counter[str]) -> str:
     """The picture: one row there, one row back."""
-    upper, lower = names[:5], names[5:]
-    spots = {name: (20 + i * (WIDTH - 40 - BOX) / 4, 30) for i, name in enumerate(upper)}
+    upper, lower = names[:6], names[6:]
+    spots = {name: (20 + i * (WIDTH - 40 - BOX) / 5, 30) for i, name in enumerate(upper)}
     right = WIDTH - 20 - BOX
     spots |= {name: (right - i * (WIDTH - 40 - BOX) / (len(lower) - 1), 190) for i, name in enumerate(lower)}
     shapes = [_arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)]

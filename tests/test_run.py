@@ -1,6 +1,7 @@
 """Generated projects really run: the pipeline, the record, the service over HTTP, the monitor, the proofs, the loop."""
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,19 @@ def test_two_experiments_are_two_runs(trained: Project, tmp_path: Path) -> None:
     for iterations in ("50", "60"):
         project.run("dvc", "exp", "run", "-S", f"model.max_iter={iterations}")
     with sqlite3.connect(project.folder / "mlflow.db") as database:
-        assert database.execute("SELECT count(*) FROM runs").fetchone()[0] == 2
+        assert database.execute("SELECT count(*) FROM tags WHERE key = 'fingerprint'").fetchone()[0] == 2
+        assert database.execute("SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId'").fetchone()[0] >= 16
+
+
+def test_the_ideas_of_the_runbook_are_ranked_in_one_table(trained: Project) -> None:
+    section = (trained.folder / "docs/runbook.md").read_text().partition("## Try other parameters")[2]
+    commands = [shlex.split(line) for line in section.split("```")[1].strip().splitlines()]
+    assert [words[:4] for words in commands] == [["uv", "run", "dvc", "exp"]] * 3
+    table = [trained.run(*words[2:]) for words in commands][-1]
+    ranked = [float(line.split("]")[1].split()[0]) for line in table.splitlines() if "──" in line and "]" in line]
+    assert len(ranked) == 2 and ranked == sorted(ranked, reverse=True)
+    assert git(trained.folder, "status", "--porcelain") == ""
+    trained.run("dvc", "exp", "remove", "-A")
 
 
 def test_a_clone_with_the_remote_has_the_record_and_mirrors_it(trained: Project, tmp_path: Path) -> None:
@@ -104,7 +117,8 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
 def test_the_lock_names_no_machine(trained: Project) -> None:
     lock = (trained.folder / "dvc.lock").read_text()
     assert str(trained.folder.parent) not in lock
-    assert set(yaml.safe_load(lock)["stages"]) == {"ingest", "validate", "train", "evaluate", "ablate", "gate", "track"}
+    stages = ["ingest", "validate", "train", "tune", "evaluate", "ablate", "gate", "track"]
+    assert sorted(yaml.safe_load(lock)["stages"]) == sorted(stages)
 
 
 def test_the_picture_of_the_loop_is_fresh(trained: Project) -> None:

@@ -96,6 +96,13 @@ def test_a_path_once_shipped_is_there_or_retired(template: Path, release: str) -
 
 
 @each_release
+def test_stages_read_no_section_of_parameters_that_an_old_project_lacks(template: Path, release: str) -> None:
+    stages = git(template, "show", f"{NOW}:template/dvc.yaml.jinja")
+    tracked = {name for found in re.findall(r"- params\.yaml: \[(.+)\]", stages) for name in found.split(", ")}
+    assert tracked and tracked <= set(yaml.safe_load(git(template, "show", f"{release}:template/params.yaml")))
+
+
+@each_release
 def test_a_seed_stays_a_seed(template: Path, release: str) -> None:
     assert set(yaml.safe_load(git(template, "show", f"{release}:copier.yml"))["_skip_if_exists"]) <= set(SEEDS)
 

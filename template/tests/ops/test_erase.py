@@ -110,6 +110,7 @@ project.write_json(root / "reports/metrics.json", {
 project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
     {"name": "data.rows", "verdict": "ok"}]})
 ablated = {"rows": 900, "measured": "2025-01-01", "unit": 1, "features": {}}
+project.write_json(root / "reports/tuning.json", {"trials": []})
 project.write_json(root / f"reports/features/{until}.json", ablated | {"period": until, "before": []})
 gate.main()
 """,

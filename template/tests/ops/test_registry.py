@@ -48,6 +48,7 @@ stages:
       - reports/metrics.json: {cache: false}
       - reports/validate.json: {cache: false}
       - reports/features: {cache: false}
+      - reports/tuning.json: {cache: false}
       - reports/gate.json: {cache: false}
 artifacts:
   tiny: {path: models/candidate, type: model}
@@ -76,6 +77,7 @@ project.write_json(root / "reports/metrics.json", {
 })
 project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
     {"name": "data.rows", "verdict": "ok"}]})
+project.write_json(root / "reports/tuning.json", {"trials": []})
 project.write_json(root / "reports/features/2.json", {
     "rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}})
 gate.main()

@@ -83,7 +83,7 @@ def up(root: Path, *, serve: bool = True) -> int:
     if not (root / ".git").exists():
         step(root, "the record lives in git", "git", "init", "--quiet", "--initial-branch", "main")
     commit(root, "Start from copier-mlops")
-    step(root, "ingest, validate, train, evaluate, ablate, gate, track (dvc.yaml)", "dvc", "repro")
+    step(root, "ingest, validate, train, tune, evaluate, ablate, gate, track (dvc.yaml)", "dvc", "repro")
     commit(root, "First training")
     from .registry import record
 

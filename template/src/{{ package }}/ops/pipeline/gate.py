@@ -25,6 +25,7 @@ from .worth import judge
 
 MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
 FEATURES = Path("reports/features")
+TUNING = Path("reports/tuning.json")
 
 
 def gate(
@@ -34,12 +35,14 @@ def gate(
     age: int = 0,
     release: str | None = None,
     ablations: Sequence[Mapping[str, Any]] = (),
+    tuning: Mapping[str, Any] | None = None,
 ) -> Report:
     """The verdict on a candidate.
 
     `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of the parameters,
     `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name,
-    `ablations` what ablate wrote, oldest period first. Raises: ProjectError for an unknown metric, waiver or veto.
+    `ablations` what ablate wrote, oldest period first, `tuning` what tune wrote. Raises: ProjectError for an unknown
+    metric, waiver or veto.
     """
     metric = _metric(measured, limits["metric"])
     rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
@@ -68,6 +71,8 @@ def gate(
     today = ablations[-1]["measured"] if ablations else str(date.today())
     for kind, check in parts.groups(measured, limits, today):
         (checks if kind in ("waiver", *limits["group_vetoes"]) else advice).append(check)
+    if tuning:
+        (checks if limits["tune_vetoes"] else advice).append(tuned(tuning, limits))
     if "champion" in measured["differences"]:
         advice.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     facts = {
@@ -133,6 +138,19 @@ def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[st
     return _compare("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
 
 
+def tuned(tuning: Mapping[str, Any], limits: Mapping[str, Any]) -> Check:
+    """Whether the team's values of what may be tuned are within tolerance of the best that tune found."""
+    if not tuning["trials"]:
+        told = "nothing was tried: no SEARCH in model.py, or no trials"
+        return Check("gate.tuned", Verdict.INSUFFICIENT, required=False, evidence=told)
+    own, best = (tuning["trials"][place]["values"] for place in (0, tuning["best"]))
+    told = ", ".join(f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name])
+    told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
+    margin, least = limits["tune_tolerance"] * tuning["unit"], limits["slice_min_rows"]
+    settings = {"least": least, "required": False, "evidence": told}
+    return _compare("gate.tuned", tuning["difference"], -margin, tuning["rows"], **settings)
+
+
 def decide(root: Path) -> Report:
     """The verdict on models/candidate, computed afresh from the measurements in reports/ and the parameters.
 
@@ -142,7 +160,8 @@ def decide(root: Path) -> Report:
     data = Report.from_dict(read_json(root / "reports" / "validate.json"))
     now = cycle(root)
     limits = params(root)["gate"]
-    report = gate(measured, data, limits, now["age"], now["release"], _ablations(root, measured, limits))
+    tuning = read_json(root / TUNING)
+    report = gate(measured, data, limits, now["age"], now["release"], _ablations(root, measured, limits), tuning)
     if own := custom("gate"):
         try:
             report.checks += own.checks(measured)

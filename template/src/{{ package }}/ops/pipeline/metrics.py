@@ -159,6 +159,11 @@ def estimates(measures: Mapping[str, Measure], rows: int, resamples: int, seed: 
     return {name: Estimate(float(all_[0]), all_[1:]) for name, all_ in joined.items()}
 
 
+def value(measure: Measure, rows: int) -> float:
+    """A measure of the sample as it is."""
+    return float(measure(np.ones((1, rows), np.float32))[0])
+
+
 def on(places: np.ndarray, measure: Measure) -> Measure:
     """A measure that was made for a part of the rows, applied to weights of all rows."""
     return lambda chunk: measure(chunk[:, places])

@@ -2,19 +2,22 @@
 
 import copy
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ..contract import Contract
 from ..features import plan
 from ..pipeline.evaluate import measure, slices
-from ..pipeline.gate import gate
+from ..pipeline.gate import gate, tuned
 from ..pipeline.groups import proxies, treatment
 from ..pipeline.train import apart, train
+from ..pipeline.tune import tune
+from ..project import Yours
 from ..scoring import Scorer, load, save
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy, scrambled
@@ -241,6 +244,41 @@ def _inverted(scores: np.ndarray) -> np.ndarray:
     order = np.argsort(scores)
     worse[order] = scores[order][::-1]
     return worse
+
+
+def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
+    """`gate.tuned` on the team's model with one more parameter, which decides whether it learns anything."""
+    from sklearn.base import clone
+
+    trivial = fitted(bench)[1]["trivial"].estimator
+
+    def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> Any:
+        settings = {name: value for name, value in params.items() if name != "blind"}
+        return clone(trivial) if params["blind"] else bench.team.model.build(settings, categorical, seed)
+
+    model = SimpleNamespace(build=build, SEARCH={"blind": [False, True]})
+    team = SimpleNamespace(contract=bench.contract, features=bench.team.features, model=model)
+    settings = {**bench.settings, "model": bench.settings["model"] | {"blind": blind}}
+    settings["evaluate"] = settings["evaluate"] | {"tune_trials": 2, "resamples": 200}
+    rows = bench.rows.sample(6_000, random_state=seed).reset_index(drop=True)
+    found = tune(cast(Yours, team), rows.iloc[::2], rows.iloc[1::2], settings)
+    return Report("tuned", [tuned(found, bench.settings["gate"])])
+
+
+@healthy("parameters near the best", seeds=1)
+def near(bench: Bench, seed: int) -> Report:
+    """The other value makes the model blind, so the team's must not be called worse."""
+    return _tuned(bench, seed, blind=False)
+
+
+@fault("a parameter is far from the best", caught_by="gate.tuned", row="Model 3")
+def untuned(bench: Bench) -> Report:
+    """Somebody regularises the model until it says the same of every row."""
+    rows, (scorer, simple) = bench.halves[1].head(2_000), fitted(bench)
+    report = judged(bench, rows, scored(bench, rows, scorer), None, {"trivial": simple["trivial"]})
+    if report["gate.baseline.trivial"].verdict is not Verdict.OK:
+        raise NotApplicable("the model is not surely better than a constant")
+    return _tuned(bench, 0, blind=True)
 
 
 @fault("a period is delivered again under the next name", caught_by="train.leak", row="Model 1")

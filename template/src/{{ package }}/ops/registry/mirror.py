@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..pipeline.gate import TUNING
 from .follow import fetch
 from .record import Record, Release, freshen, read, show
-from .window import Store, alone, described, home, open_store, reachable, upsert_run
+from .window import Store, alone, described, home, log_trials, open_store, reachable, upsert_run
 
 
 def mirror(root: Path) -> str:
@@ -63,6 +64,7 @@ def _version(root: Path, store: Store, release: Release, version: Any, needed: b
     run = upsert_run(
         store, release.fingerprint, params, metrics, tags, {"model": fetch(root, release)} if needed or here else {}
     )
+    log_trials(store, run, json.loads(show(root, release.commit, TUNING.as_posix()) or "{}"))
     if version is not None and version.run_id == run:
         return version
     if version is not None:

@@ -1,11 +1,11 @@
-"""track: the last stage. One MLflow run for each model: its parameters, numbers, pictures, report and verdict."""
+"""track: the last stage. One MLflow run for each model: parameters, numbers, pictures, verdict; trials below it."""
 
-from ..pipeline.gate import FEATURES
+from ..pipeline.gate import FEATURES, TUNING
 from ..pipeline.train import CANDIDATE
 from ..project import command_line, find_root, read_json, write_json, yours
 from ..scoring import described as described_model
 from .record import fingerprint, locked
-from .window import described, home, open_store, upsert_run
+from .window import described, home, log_trials, open_store, upsert_run
 
 
 def main() -> int:
@@ -21,9 +21,9 @@ def main() -> int:
     files = {path.name: path for path in (reports / "gate.html", reports / "gate.json", reports / "metrics.json")}
     files["features.svg"] = root / FEATURES.with_suffix(".svg")
     pictures = {"pictures": reports / "pictures"}
-    run = upsert_run(
-        open_store(root), identity, params, metrics, tags, {"model": root / CANDIDATE, **files, **pictures}
-    )
+    store = open_store(root)
+    run = upsert_run(store, identity, params, metrics, tags, {"model": root / CANDIDATE, **files, **pictures})
+    log_trials(store, run, read_json(root / TUNING))
     write_json(root / "var" / "tracked.json", {"fingerprint": identity})
     print(f"track: run {run} in {home(root).name}'s MLflow; look: uv run mlflow ui")
     return 0

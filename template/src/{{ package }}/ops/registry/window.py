@@ -1,5 +1,6 @@
 """MLflow as a window: where its store is, how it is opened, and one run for each model."""
 
+import json
 import logging
 import os
 import sqlite3
@@ -151,6 +152,27 @@ def upsert_run(
         send(identifier, str(path), name)
     store.set_terminated(identifier)
     return str(identifier)
+
+
+def log_trials(store: Store, parent: str, tuning: Mapping[str, Any]) -> None:
+    """What tune tried, as child runs of a model's run: each once, and none that is not in the report any more."""
+    from mlflow.entities import Metric, Param
+
+    children = f"tags.`mlflow.parentRunId` = '{parent}'"
+    known = {run.data.tags.get("trial"): run for run in store.search_runs([store.experiment], children)}
+    for trial in tuning.get("trials", []):
+        mark = json.dumps([trial["values"], trial["value"]], sort_keys=True, default=str)
+        if known.pop(mark, None):
+            continue
+        tags = {"mlflow.parentRunId": parent, "trial": mark}
+        name = ", ".join(f"{name}={value}" for name, value in trial["values"].items())
+        child = store.create_run(store.experiment, run_name=name[:BATCH], tags=tags).info.run_id
+        numbers = {tuning["metric"]: trial["value"], "seconds": trial["seconds"]}
+        points = [Metric(key, value, int(time.time() * 1000), 0) for key, value in numbers.items() if value is not None]
+        store.log_batch(child, points, [Param(key, str(value)) for key, value in trial["values"].items()])
+        store.set_terminated(child)
+    for run in known.values():
+        store.delete_run(run.info.run_id)
 
 
 def described(lock_text: str, measured: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

@@ -1,0 +1,106 @@
+"""tune: what the team's own values of `SEARCH` in model.py lose to the best of some others, on training rows alone."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract import Contract
+from ..features import plan
+from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
+from ..report import number
+from ..scoring import fit
+from . import metrics
+from . import periods as on_disk
+from .gate import MAIN, TUNING, unit
+from .train import split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAST = 0.25  # of the training rows, the newest where they have a time, measures what the others taught
+
+
+def drawn(team: Yours, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """At most `evaluate.tune_trials` different values of what model.py calls SEARCH; none where it calls nothing so.
+
+    Raises: ProjectError if SEARCH is not names with lists of values.
+    """
+    from sklearn.model_selection import ParameterSampler
+
+    space, most = getattr(team.model, "SEARCH", {}), settings["evaluate"]["tune_trials"]
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a small space has fewer
+            return list(ParameterSampler(space, most, random_state=settings["train"]["seed"])) if space and most else []
+    except (TypeError, ValueError) as error:
+        remedy = 'Write it like: SEARCH = {"learning_rate": [0.05, 0.1]}'
+        raise ProjectError(f"model.py: SEARCH is no search space: {' '.join(str(error).split())}", remedy) from None
+
+
+def tune(team: Yours, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The main metric of each trial, fitted on `rows` and measured on `unseen`, as plain data; the first is the team's.
+
+    `difference` is the team's minus the best one's, positive is better. The best is picked on one half of `unseen` and
+    compared on the other, else the luckiest of equals would seem better than it is.
+    Raises: ProjectError if the model refuses a value.
+    """
+    from threadpoolctl import threadpool_limits
+
+    contract, features, searched = team.contract, plan(team.features, team.contract), drawn(team, settings)
+    arrays, target = contract.arrays(rows), contract.target(rows)
+    shown, truth = contract.arrays(unseen), contract.target(unseen)
+    metric, picks = MAIN[contract.task], np.arange(len(truth)) % 2 == 0
+    make, sign = metrics.named(contract.task)[metric], metrics.sign(metric)
+    found: dict[str, Any] = {"metric": metric, "rows": int((~picks).sum()), "fitted": len(target), "trials": []}
+    if not searched or (contract.task != "regression" and len(np.unique(target)) < 2):
+        return found
+    scores, chosen = [], None
+    for tried in [{}, *searched]:
+        if tried == chosen:
+            continue
+        start, given = time.process_time(), {**settings, "model": settings["model"] | tried}
+        with threadpool_limits(1):  # on so few rows, threads cost four times what they save
+            scorer = fit(arrays, target, features, team.model, contract, given)
+            scores.append(np.nan_to_num(scorer.score(scorer.matrix(shown)), posinf=0, neginf=0))
+        if chosen is None:
+            own = getattr(scorer.estimator, "get_params", dict)() | settings["model"]
+            tried = chosen = {name: own.get(name, "as it is") for name in searched[0]}
+        value = metrics.Estimate(metrics.value(make(truth, scores[-1]), len(truth)), np.empty(0)).plain()["value"]
+        found["trials"].append({"values": tried, "value": value, "seconds": round(time.process_time() - start, 2)})
+    picked = [sign * metrics.value(make(truth[picks], score[picks]), int(picks.sum())) for score in scores]
+    best = int(np.argmax(np.nan_to_num(picked, nan=-np.inf)))
+    measures = {name: make(truth[~picks], scores[place][~picks]) for name, place in (("own", 0), ("best", best))}
+    rest = metrics.estimates(measures, found["rows"], settings["evaluate"]["resamples"], settings["evaluate"]["seed"])
+    difference, size = rest["own"].minus(rest["best"], metric).plain(), unit(contract.task, rest["best"].value)
+    return {**found, "best": best, "difference": difference, "unit": size, "value": found["trials"][0]["value"]}
+
+
+def parts(contract: Contract, rows: "pd.DataFrame", most: int) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Training rows to fit on and later ones to measure on, at most `most` each; by key where there is no time."""
+    last = on_disk.key_share(rows, contract).to_numpy() < LAST
+    if contract.time:
+        last = (rows[contract.time] > rows[contract.time].quantile(1 - LAST, interpolation="lower")).to_numpy()
+    return on_disk.thin(rows[~last], most), on_disk.thin(rows[last], most)
+
+
+def main() -> int:
+    """Run the stage: a report, and nothing that train would read."""
+    root, team = find_root(), yours()
+    settings = params(root)
+    found: dict[str, Any] = {"trials": []}
+    if drawn(team, settings):
+        known = on_disk.closed(team.data, cycle(root)["until"])
+        rows = split(root, team.contract, known, settings["train"])["train"]
+        fitted, unseen = parts(team.contract, rows, settings["evaluate"]["tune_rows"])
+        found = tune(team, fitted, unseen, settings)
+    write_json(root / TUNING, found)
+    values = [number(found["trials"][place]["value"]) for place in (0, found["best"])] if found["trials"] else []
+    told = f"{found['metric']} {values[0]}, of the best {values[1]}" if values else "nothing to try"
+    print(f"tune: {len(found['trials'])} trials; {told}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))

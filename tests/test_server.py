@@ -1,0 +1,179 @@
+"""A real server: MLflow over HTTP on PostgreSQL, its artifacts and the DVC remote on an S3 API. The same record."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from .projects import Project, clean, commit, copy, environment, git
+
+PACKAGES = ("boto3", "dvc-s3>=3.2,<4", "moto[server]>=5,<6", "pgserver>=0.1.4", "psycopg2-binary>=2.9")
+SMALL = """
+validate: {}
+train: {}
+model: {max_iter: 80}
+evaluate: {resamples: 40, ablation_rows: 0, tune_trials: 1, tune_rows: 1000}
+gate: {max_age_periods: 0, margin: 0.5, slice_margin: 1.0}
+"""  # not worse by half is good enough
+
+
+class Servers:
+    """The servers of tests/servers.py; `settings` is what a project needs to find them."""
+
+    def __init__(self, programs: Path) -> None:
+        script = Path(__file__).with_name("servers.py")
+        words = [str(programs / "python"), str(script)]
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean()
+        )
+        self.settings = self._read()
+
+    def _read(self) -> dict[str, str]:
+        assert self.process.stdout
+        found: dict[str, str] = json.loads(self.process.stdout.readline() or "{}")
+        assert found, "the servers did not start"
+        return found
+
+    def renew(self) -> None:
+        """Replace MLflow's database by an empty one."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self._read()
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """MLflow's REST API: no client of ours."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self.settings['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/{path}"
+        with urlopen(Request(url, data, {"Content-Type": "application/json"}), timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def champion(self) -> str:
+        """The release that MLflow shows as champion."""
+        found = self.ask("registered-models/alias?name=late-flights&alias=champion")["model_version"]
+        return next(str(tag["value"]) for tag in found["tags"] if tag["key"] == "release")
+
+    def runs(self) -> list[dict[str, str]]:
+        """The tags of all runs."""
+        (experiment,) = [
+            e["experiment_id"]
+            for e in self.ask("experiments/search", {"max_results": 100})["experiments"]
+            if e["name"] == "late-flights"
+        ]
+        found = self.ask("runs/search", {"experiment_ids": [experiment], "max_results": 1000})["runs"]
+        return [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
+
+
+@pytest.fixture(scope="module")
+def equipped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that has the servers, too."""
+    pyproject = copy(template, tmp_path_factory.mktemp("equipped") / "late-flights") / "pyproject.toml"
+    team = "".join(f'    "{package}",\n' for package in PACKAGES)
+    text = pyproject.read_text().replace("\nteam = [\n", f"\nteam = [\n{team}", 1)
+    pyproject.write_text(text.replace("compile-bytecode = true", "compile-bytecode = false"))  # most is never imported
+    return environment(pyproject)
+
+
+@pytest.fixture(scope="module")
+def servers(equipped: Path) -> Iterator[Servers]:
+    """All servers, on free ports; they end with standard input, also when this process is killed."""
+    started = Servers(equipped)
+    before = dict(os.environ)
+    os.environ |= started.settings
+    yield started
+    os.environ.clear()
+    os.environ |= before
+    assert started.process.stdin
+    started.process.stdin.close()
+    started.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def first(servers: Servers, equipped: Path, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after its first day, whose git remote is a bare repository and whose DVC remote is a bucket."""
+    project = Project(copy(template, tmp_path_factory.mktemp("server") / "late-flights"), equipped)
+    (project.folder / "params.yaml").write_text(SMALL)
+    project.run("dvc", "remote", "add", "--default", "bucket", "s3://dvc/late-flights")
+    commit(project.folder, "Small, on servers")
+    git(project.folder.parent, "clone", "--quiet", "--bare", str(project.folder), "origin.git")
+    git(project.folder, "remote", "add", "origin", str(project.folder.parent / "origin.git"))
+    project.run("mlops", "up", "--no-serve")
+    git(project.folder, "push", "--quiet", "--set-upstream", "origin", "main")
+    return project
+
+
+def machine(first: Project, name: str) -> Project:
+    """A fresh clone: nothing but git, and the addresses in the environment."""
+    git(first.folder.parent, "clone", "--quiet", "origin.git", name)
+    return Project(first.folder.parent / name, first.programs)
+
+
+def trained(project: Project, iterations: int) -> subprocess.Popen[str]:
+    """A training with other parameters, begun."""
+    (project.folder / "params.yaml").write_text(SMALL.replace("max_iter: 80", f"max_iter: {iterations}"))
+    return project.start("dvc", "repro", "--pull")
+
+
+def done(*started: subprocess.Popen[str]) -> None:
+    """All of them end well."""
+    for process in started:
+        printed, complaints = process.communicate()
+        assert process.returncode == 0, printed + complaints
+
+
+def kept(project: Project, branch: str) -> None:
+    """Committed and pushed to a branch of its own."""
+    git(project.folder, "switch", "--quiet", "--create", branch)
+    commit(project.folder, branch)
+    git(project.folder, "push", "--quiet", "--set-upstream", "origin", branch)
+
+
+def test_the_first_day_is_on_the_servers(servers: Servers, first: Project) -> None:
+    assert servers.champion() == "v1.0.0"
+    assert not (first.folder / "mlflow.db").exists() and not any((first.folder / "var").glob("remote/*"))
+    (model,) = [tags for tags in servers.runs() if "fingerprint" in tags]
+    assert model["release"] == "v1.0.0" and model["verdict"] == "ok"
+    assert [tags for tags in servers.runs() if "mlflow.parentRunId" in tags]
+    code = "import mlflow; print(mlflow.sklearn.load_model('models:/late-flights@champion').n_features_in_)"
+    assert int(first.run("python", "-c", code).split()[0]) > 5
+
+
+def test_a_fresh_clone_follows_what_the_bucket_keeps(servers: Servers, first: Project) -> None:
+    other = machine(first, "served")
+    assert "v1.0.0" in other.run("mlops", "follow")
+    told, here = (json.loads((p.folder / "var/champion.json").read_text()) for p in (first, other))
+    assert told == here
+
+
+def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(servers: Servers, first: Project) -> None:
+    ada, bob = machine(first, "ada"), machine(first, "bob")
+    for project in (ada, bob):
+        project.run("mlops", "close", "2013-04")
+        project.run("mlops", "follow")
+    done(trained(ada, 90), trained(bob, 70))
+    kept(ada, "ada")
+    meanwhile = trained(bob, 60)
+    assert "v1.1.0 is champion now" in ada.run("mlops", "promote", "--reason", "while bob trains")
+    done(meanwhile)
+    kept(bob, "bob")
+    assert "out of date" in bob.run("mlops", "promote", "--reason", "too late", code=1)
+    assert servers.champion() == "v1.1.0" and "v1.1.0" in bob.run("mlops", "status")
+    assert len({tags["fingerprint"] for tags in servers.runs() if "fingerprint" in tags}) == 4
+    assert len([tags for tags in servers.runs() if "fingerprint" in tags]) == 4
+    ada.run("mlops", "rollback", "--reason", "complaints")
+    assert servers.champion() == "v1.0.0"
+
+
+def test_a_store_that_was_lost_is_filled_again(servers: Servers, first: Project) -> None:
+    servers.renew()
+    assert "2 versions added, 1 aliases set" in first.run("mlops", "mirror")
+    assert servers.champion() == "v1.0.0"
+    assert "nothing was to be done" in first.run("mlops", "mirror")
+    code = "import mlflow; print(mlflow.sklearn.load_model('models:/late-flights@champion').n_features_in_)"
+    assert int(first.run("python", "-c", code).split()[0]) > 5
