@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import signing
 from ..contract import Contract, Lookup
 from ..pipeline.metrics import named
 from ..pipeline.periods import closed
 from ..project import ProjectError, cycle, params, read_json, write_json, write_text, yours
 from ..report import page
-from ..scoring import REFERENCE, Scorer, load
+from ..scoring import REFERENCE, Scorer
 from ..verdict import Check, Report, Verdict, at_most
 from . import drift, skew
 from .quality import coverage, estimate, joined, judge
@@ -117,7 +118,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         raise ProjectError("No model is in service here.", "Run: uv run mlops promote, or uv run mlops follow", code=4)
     champion = read_json(pointer, "Run: uv run mlops follow")
     folder = root / "var/models" / champion["fingerprint"]
-    scorer = load(folder, team.contract, team.features, champion["digest"])
+    scorer = signing.champion(root, champion, team.contract, team.features)
     every = log.read(root, time.time() - DAYS * 86_400 if since is None else since)
     logged = every[every["fingerprint"] == champion["fingerprint"]]
     facts = (champion.get("report") or {}).get("facts", {})

@@ -5,10 +5,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from .. import signing
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
 from ..scoring import IGNORED, described
 from . import storage
-from .record import Assignment, Record, Release, artifact, freshen, read, show
+from .record import Assignment, Record, Release, artifact, freshen, read, show, signature
 
 CHAMPION, STORE = Path("var/champion.json"), Path("var/online.db")
 
@@ -42,6 +43,17 @@ def usable(root: Path, release: Release) -> Path:
     return folder
 
 
+def vouched(root: Path, folder: Path, held: Assignment) -> Path:
+    """A fetched model with the assignment's signature beside it.
+
+    Raises: ProjectError unless a key vouches for it that the team trusts; the signature that lay there stays.
+    """
+    with whole(signing.signature(folder)) as temporary:
+        temporary.write_text(signature(root, held), encoding="utf-8")
+        signing.signed(root, folder, temporary)
+    return folder
+
+
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
     """What `var/champion.json` has to say; `report` is the gate's report on the release."""
     release, since = held.release, held.when.isoformat()
@@ -72,7 +84,7 @@ def serve(root: Path, record: Record) -> str:
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
-    usable(root, held.release)
+    vouched(root, usable(root, held.release), held)
     if behind(root, record):
         write_json(root / CHAMPION, pointer(root, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
@@ -95,7 +107,9 @@ def forget(root: Path, record: Record) -> None:
     """Delete this machine's copies of models that were erased."""
     for release in record.releases:
         if release.erased:
-            shutil.rmtree(root / "var" / "models" / release.fingerprint, ignore_errors=True)
+            folder = root / "var" / "models" / release.fingerprint
+            shutil.rmtree(folder, ignore_errors=True)
+            signing.signature(folder).unlink(missing_ok=True)
 
 
 def opened(root: Path) -> list[str]:
@@ -118,5 +132,6 @@ def follow(root: Path) -> str:
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
         if release.erased:
             return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
-        fetch(root, release)
+        held = next(entry for entry in reversed(record.assignments) if entry.release == release)
+        vouched(root, fetch(root, release), held)
     return told + away

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .. import signing
 from ..pipeline import gate
 from ..project import ProjectError, cycle, digest, nearest, params, read_json
 from ..scoring import IGNORED
 from ..verdict import Report, Verdict
-from . import follow, mirror, storage
+from . import follow, keys, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
-from .record import Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
+from .record import Assignment, Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
 from .window import alone
 
 REPRO = "Run: uv run dvc repro, and commit"
@@ -26,6 +27,7 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     """
     committed(root)
     identity(root)
+    keys.ready(root)
     settle(root)
     if not storage.lasting(root):
         raise ProjectError(
@@ -39,10 +41,12 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     chosen = alias or next_alias(record, release, path)
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
-    if release and (held := record.holder(chosen)) and held.release == release:
+    held = record.holder(chosen)
+    again = bool(held and held.release == release and _unsigned(root, held))
+    if release and held and held.release == release and not again:
         storage.push(root, artifact(root)[1])
         return _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
-    if release and alias is None and had(record, release, chosen):
+    if release and alias is None and had(record, release, chosen) and not again:
         told = f"{release.tag} was {chosen} before and is not any more."
         raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
     _in_order(record, release, chosen, path)
@@ -50,9 +54,9 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     _against(root, record, release, report, path[-1])
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
-    follow.usable(root, release)
+    signed = keys.sign(root, follow.usable(root, release))
     with alone(root, "record"):
-        write(root, record, release, chosen, reason)
+        write(root, record, release, chosen, reason, signed)
     return _publish(root, f"{release.tag} is {chosen} now.")
 
 
@@ -68,6 +72,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     if not reason.strip():
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
     identity(root)
+    keys.ready(root)
     settle(root)
     record = read(root)
     stack = record.standing(alias)
@@ -75,9 +80,9 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
         raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
     before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
-    follow.usable(root, before)
+    signed = keys.sign(root, follow.usable(root, before))
     with alone(root, "record"):
-        write(root, record, before, alias, reason)
+        write(root, record, before, alias, reason, signed)
     return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
@@ -95,6 +100,15 @@ def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> 
     """The first alias of the path that the release does not have; the last one if it has them all."""
     held = {alias for alias in path if release and (entry := record.holder(alias)) and entry.release == release}
     return next((alias for alias in path if alias not in held), path[-1])
+
+
+def _unsigned(root: Path, held: Assignment) -> bool:
+    """Whether nobody whom the team trusts vouches for an assignment: then it is made again, by whoever acts."""
+    try:
+        follow.vouched(root, follow.fetch(root, held.release), held)
+    except ProjectError:
+        return True
+    return False
 
 
 def had(record: Record, release: Release, alias: str) -> bool:
@@ -146,7 +160,7 @@ def _new(root: Path, record: Record, report: Report, reason: str) -> Release:
 def _publish(root: Path, told: str) -> str:
     """Let this machine's service and MLflow follow what is now recorded."""
     record = read(root)
-    lines = [told]
+    lines = [told] if signing.keys(root) else [told, signing.UNSIGNED]
     served = record.holder(params(root)["serve"]["alias"]) is not None
     if served:
         lines.append(follow.serve(root, record))

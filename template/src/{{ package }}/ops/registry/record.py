@@ -160,6 +160,11 @@ def _by_hand(root: Path, commit: str) -> dict[str, Any]:
     return {**made, "verdict": gate.get("verdict", "")}
 
 
+def signature(root: Path, entry: Assignment) -> str:
+    """What the acting person signed with an assignment: the annotation's body, read for one tag at a time."""
+    return git(root, "for-each-ref", "--format=%(contents:body)", f"refs/tags/{entry.tag}")
+
+
 def champion(root: Path, alias: str) -> Assignment | None:
     """Who has the alias now."""
     return read(root).holder(alias)
@@ -264,8 +269,10 @@ def _slower(record: Record, lost: list[str]) -> ProjectError:
     return ProjectError(told[0] if told else others, remedy)
 
 
-def write(root: Path, record: Record, release: Release, alias: str, why: str) -> None:
+def write(root: Path, record: Record, release: Release, alias: str, why: str, signed: str = "") -> None:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
+
+    `signed` is a signature of the model, kept with the assignment.
 
     Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
     """
@@ -277,12 +284,13 @@ def write(root: Path, record: Record, release: Release, alias: str, why: str) ->
     note = {"fingerprint": release.fingerprint, "digest": release.digest, "verdict": release.verdict, "why": why}
     held = record.holder(alias)
     moved = {**note, "from": held.to if held else None, "to": release.version}
+    told = "\n\n".join(filter(None, [_line(moved), signed]))
     before = _tags(root, release.name).items()
     written: set[tuple[str, str]] = set()
     try:
         if release not in record.releases:
             api.register(str(root), release.name, release.commit, release.version, _line(note), **who)
-        api.assign(str(root), release.name, alias, version=release.version, message=_line(moved), force=True, **who)
+        api.assign(str(root), release.name, alias, version=release.version, message=told, force=True, **who)
         written = _tags(root, release.name).items() - before
         settle(root)
     except GTOException as error:

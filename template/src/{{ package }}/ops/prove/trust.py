@@ -1,0 +1,149 @@
+"""Faults in who vouches for a model and for an answer: the service takes no such champion, the last good one stays."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from .. import signing
+from ..project import digest, write_json, write_text
+from ..registry import keys
+from ..scoring import save
+from ..verdict import Check, Report, Verdict
+from .faults import Bench, fault, healthy
+from .model import fitted
+
+Pointer = dict[str, Any]
+Spoil = Callable[[Path, Pointer], None]
+
+
+@contextmanager
+def trusting() -> Iterator[Path]:
+    """An empty root that trusts one key, which is that of this process as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        root = Path(folder, "project")
+        with patch.dict(os.environ, {keys.SETTING: str(Path(folder, "signing.pem"))}):
+            keys.make(root, "prove")
+            yield root
+
+
+def released(bench: Bench, root: Path, release: str, threshold: float = 0.5) -> Pointer:
+    """Put a signed model where `promote` would put it; returns what `champion.json` would say."""
+    folder = root / "var" / "models" / release
+    save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
+    write_text(signing.signature(folder), keys.sign(root, folder))
+    pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
+    _as_if_judged(folder, pointer)
+    return pointer
+
+
+def _as_if_judged(folder: Path, pointer: Pointer) -> None:
+    pointer["digest"] = digest(folder)
+    passed = Report("gate", [Check("gate.finite", Verdict.OK)], {"model": pointer["digest"]})
+    pointer["report"] = json.loads(json.dumps(passed.to_dict()))
+
+
+class _Heard(logging.Handler):
+    said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = record.getMessage()
+
+
+def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
+    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower makes of it, and counts."""
+    from prometheus_client import REGISTRY
+
+    from ..serving.champion import Follower, logger
+
+    def refused() -> float:
+        return REGISTRY.get_sample_value("mlops_models_refused_total", {"check": check}) or 0.0
+
+    with trusting() as root, patch.object(logger, "handlers", [_Heard()]), patch.object(logger, "propagate", False):
+        pointer, place = released(bench, root, "v1.0.0"), root / "var/champion.json"
+        write_json(place, pointer)
+        follower, before = Follower(root, bench.contract, bench.team.features), refused()
+        first = follower.current()
+        pointer = released(bench, root, "v2.0.0", 0.6)
+        spoil(root / "var" / "models" / "v2.0.0", pointer)
+        write_json(place, pointer)
+        after, told, counted = follower.current(), logger.handlers[0].said, refused() - before  # type: ignore[attr-defined]
+    served = after.release if after else "nothing"
+    right = bool(first) and served == ("v1.0.0" if counted else "v2.0.0")
+    caught, kept = Verdict.FAIL if counted else Verdict.OK, Verdict.OK if right else Verdict.FAIL
+    return Report("service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)])
+
+
+@healthy("signed model", seeds=1)
+def taken(bench: Bench, _: int) -> Report:
+    """A signed, judged model that runs here is taken."""
+    return swapped(bench, "serving.signature", lambda folder, pointer: None)
+
+
+def _fault(name: str, check: str) -> Callable[[Spoil], Spoil]:
+    def register(spoil: Spoil) -> Spoil:
+        planted = fault(name, caught_by=check, row="Infra 4", spared="serving.answers")
+        planted(lambda bench: swapped(bench, check, spoil))
+        return spoil
+
+    return register
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@_fault("a changed model with all that lies beside it", "serving.signature")
+def changed_with_digest(folder: Path, pointer: Pointer) -> None:
+    """Whoever can write here changes the model, its digest and its report; only the key is out of reach."""
+    flip(folder / "model.pkl")
+    _as_if_judged(folder, pointer)
+
+
+@_fault("a model signed by a foreign key", "serving.signature")
+def foreign_key(folder: Path, pointer: Pointer) -> None:
+    """Somebody whom the team does not trust signs."""
+    with trusting() as elsewhere:
+        write_text(signing.signature(folder), keys.sign(elsewhere, folder))
+
+
+@_fault("a model that nobody signed", "serving.signature")
+def unsigned(folder: Path, pointer: Pointer) -> None:
+    """The signature is absent."""
+    signing.signature(folder).unlink()
+
+
+@_fault("a model without a verdict", "serving.verdict")
+def unjudged(folder: Path, pointer: Pointer) -> None:
+    """No gate ever saw it."""
+    pointer["report"] = None
+
+
+@_fault("a forged verdict", "serving.verdict")
+def forged(folder: Path, pointer: Pointer) -> None:
+    """The report says ok above a check that failed."""
+    pointer["report"]["checks"][0]["verdict"] = "fail"
+
+
+@_fault("the verdict on another model", "serving.verdict")
+def borrowed(folder: Path, pointer: Pointer) -> None:
+    """A good report is put beside a model that it is not about."""
+    pointer["report"]["facts"]["model"] = "0" * 64
+
+
+@_fault("a model of another library version", "serving.library")
+def other_library(folder: Path, pointer: Pointer) -> None:
+    """It was trained, judged and signed where scikit-learn is another one."""
+    write_text(folder / "requirements.txt", "scikit-learn==0.1\n")
+    root = folder.parents[2]
+    write_text(signing.signature(folder), keys.sign(root, folder))
+    _as_if_judged(folder, pointer)
