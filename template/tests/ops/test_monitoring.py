@@ -316,6 +316,10 @@ def test_outcomes_are_taken_once_and_only_for_what_was_predicted(
     assert (root / log.OUTCOMES).read_bytes() == before
     stored = log.outcomes(root)
     assert len(stored) == told and set(CONTRACT.target(stored)) <= set(CONTRACT.target(rows))
+    (root / log.OUTCOMES).write_bytes(b"no database" * 100)
+    for use in (log.outcomes, lambda root: log.record(root, stored)):
+        with pytest.raises(project.ProjectError, match=r"outcomes\.db cannot be read or written"):
+            use(root)
 
 
 def _wrong(rows: Rows) -> dict[str, Rows]:

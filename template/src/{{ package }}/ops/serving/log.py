@@ -6,8 +6,8 @@ SQLite in WAL mode, one file per worker, typed columns; numbers are float64: fea
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,17 +114,28 @@ def read(root: Path, since: float | None = None) -> "pd.DataFrame":
     contract = yours().contract
     frames = []
     for path in sorted((root / FOLDER).glob("*.db")):
-        try:
-            with closing(sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)) as database:
-                if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
-                    sql = "SELECT * FROM predictions WHERE at >= ?"
-                    frames.append(pd.read_sql_query(sql, database, params=(since or 0.0,)))
-        except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
-            raise ProjectError(f"{path.name} of the prediction log cannot be read: {error}", "Move it away.") from error
+        with _opened(path, "ro") as database:
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
+                sql = "SELECT * FROM predictions WHERE at >= ?"
+                frames.append(pd.read_sql_query(sql, database, params=(since or 0.0,)))
     filled = [frame for frame in frames if len(frame)]
     if not filled:
         return frames[0] if frames else pd.DataFrame(columns=list(types(contract, [])))
     return _typed(pd.concat(filled, ignore_index=True), contract).sort_values("at", kind="stable", ignore_index=True)
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """A database of the service. Raises: ProjectError if it is damaged."""
+    import pandas as pd
+
+    try:
+        opened = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=10)
+        with closing(opened) as database, database:
+            yield database
+    except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
+        told = f"{path.name} cannot be read or written: {error}."
+        raise ProjectError(told, "If it is damaged, move it away.") from error
 
 
 def record(root: Path, frame: "pd.DataFrame") -> int:
@@ -138,7 +149,7 @@ def record(root: Path, frame: "pd.DataFrame") -> int:
     values = [cells(column, to_array(column, known[column.name])) for column in columns]
     typed = [f'"{column.name}" {sql_type(column)}' for column in columns]
     (root / OUTCOMES).parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(root / OUTCOMES, timeout=10)) as database, database:
+    with _opened(root / OUTCOMES, "rwc") as database:
         create = f"CREATE TABLE IF NOT EXISTS outcomes ({', '.join(typed)}, arrived REAL, PRIMARY KEY ({names(key)}))"
         database.execute(create)
         insert = f"INSERT OR REPLACE INTO outcomes VALUES ({', '.join('?' * len(values))}, ?)"
@@ -156,7 +167,7 @@ def outcomes(root: Path) -> "pd.DataFrame":
     contract = yours().contract
     if not (root / OUTCOMES).exists():
         return pd.DataFrame(columns=[*identity(contract), contract.outcome.name, "arrived"])
-    with closing(sqlite3.connect(f"file:{(root / OUTCOMES).as_posix()}?mode=ro", uri=True, timeout=10)) as database:
+    with _opened(root / OUTCOMES, "ro") as database:
         return _typed(pd.read_sql_query("SELECT * FROM outcomes", database), contract)
 
 
