@@ -1,6 +1,7 @@
 """Generated projects really run: the pipeline, the record, the service over HTTP, the monitor, the proofs, the loop."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,11 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
     )
     answer = json.loads(trained.run("python", "-c", code).splitlines()[-1])
     assert answer["release"] == "v1.0.0" and set(answer["predictions"][0]) == {"id", "probability", "decision"}
+    asked = "from late_flights.ops import project; from late_flights.ops.monitoring.explain import explain; "
+    asked += f"print(explain(project.find_root(), {answer['predictions'][0]['id']!r}))"
+    told = trained.run("python", "-c", asked)
+    assert re.search(r"weather +visibility", told) and re.search(r"distance +\S+ +[-+]0\.\d{4}\n", told)
+    assert all(re.search(rf"ok +explain\.{step} ", told) for step in ("features", "score"))
     assert "insufficient" in trained.run("mlops", "monitor", code=4)
     page = (trained.folder / "var/monitor/latest.html").read_text()
     assert 'src="http' not in page

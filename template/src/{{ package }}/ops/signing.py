@@ -42,15 +42,15 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
         raise ProjectError(f"serving.signature: nobody signed the model {model}.", remedy)
     from model_signing import verifying
 
-    told = f"the model {model} is signed by a key that is not in keys/"
+    told = f"the model {model} is signed by a key that is not in keys/."
     for key in trusted:
         try:
             verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, beside)
         except Exception as error:  # the library raises whatever a damaged file leads to
             if "mismatch" not in str(error):
-                told = f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})"
+                told = f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})."
             elif not str(error).startswith("Key"):
-                told = f"{key.name} signed another model than {model}"
+                told = f"{key.name} signed another model than {model}."
         else:
             return folder
     raise ProjectError(f"serving.signature: {told}", "Whom to trust is decided in keys/*.pub, which is committed.")

@@ -76,14 +76,14 @@ def watch(
             f"The prediction log has no column {absent[0]!r}.", "Restart the service: its code is another."
         )
     recent, known = logged.tail(NEWEST).reset_index(drop=True), joined(contract, logged, outcomes).tail(NEWEST)
-    arrays, scores = contract.arrays(recent), _scores(contract, recent)
+    arrays, scores = contract.arrays(recent), logged_scores(contract, recent)
     again = scorer.matrix(arrays)
     report.checks += [
         skew.invariants(contract, scorer, arrays, scores, recent["decision"]),
         *skew.features(scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores),
         *skew.looked_up(contract, recent, arrays, tables or {}),
         coverage(known, rows),
-        judge(contract, known, _scores(contract, known), gate, limits),
+        judge(contract, known, logged_scores(contract, known), gate, limits),
         *([estimate(scores, gate, limits)] if contract.task == "binary" else []),
     ]
     if rows >= least:
@@ -96,7 +96,8 @@ def watch(
     return report
 
 
-def _scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
+def logged_scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
+    """(n,) or (n, c) scores as they were served."""
     if contract.task != "multiclass":
         return logged["score"].to_numpy(dtype=float, na_value=np.nan)
     return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(-1, len(contract.classes))
@@ -133,7 +134,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         params(root)["monitor"],
         gate or {facts.get("metric", ""): facts.get("value")},
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
-        {look.name: _table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
+        {look.name: lookup_table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
     )
     report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
     report.title = f"monitor  {champion['release']} ({champion['fingerprint'][:8]})"
@@ -153,7 +154,7 @@ def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check
     return at_most("serving.follow", others, 0, len(later), required=False, evidence=evidence)
 
 
-def _table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
+def lookup_table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
     """The checked rows of a look-up that the predictions may have found: the newest periods, back to their time."""
     import pandas as pd
 

@@ -8,16 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import numpy as np
+
 from .. import signing
+from ..monitoring.explain import explained
+from ..monitoring.skew import same
 from ..project import digest, write_json, write_text
 from ..registry import keys
 from ..scoring import save
 from ..verdict import Check, Report, Verdict
-from .faults import Bench, fault, healthy
+from .faults import Bench, NotApplicable, fault, healthy
 from .model import fitted
+from .monitoring import logged, read_number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Pointer = dict[str, Any]
 Spoil = Callable[[Path, Pointer], None]
@@ -84,6 +92,55 @@ def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
 def taken(bench: Bench, _: int) -> Report:
     """A signed, judged model that runs here is taken."""
     return swapped(bench, "serving.signature", lambda folder, pointer: None)
+
+
+@fault("the service computes in cents what training computes in euros", caught_by="explain.features", row="Mon 3")
+def cents(bench: Bench) -> Report:
+    """The log says what the request said; a feature was computed from a hundred times as much."""
+    (column, _), rows = read_number(bench), bench.halves[1].head(200)
+    seen = bench.contract.arrays(rows)
+    log = logged(bench, rows, seen | {column: seen[column] * 100})
+    moved = ~same(fitted(bench)[0].matrix(seen), log.filter(like="feature__").to_numpy()).all(axis=1)
+    if not moved.any():
+        raise NotApplicable(f"no feature shows the unit of {column}")
+    return _explained(bench, log.iloc[np.flatnonzero(moved)[:1]].reset_index(drop=True))
+
+
+@fault("a score that the model never gave", caught_by="explain.score", row="Mon 3", spared="explain.features")
+def other_score(bench: Bench) -> Report:
+    """The answer was changed on its way to the log."""
+    rows = logged(bench, bench.halves[1].head(200)).drop_duplicates("score").reset_index(drop=True)
+    if len(rows) < 2:
+        raise NotApplicable("all rows have the same score")
+    return _explained(bench, rows.head(1).assign(score=rows["score"][1]))
+
+
+@fault("the service looked up something else", caught_by="explain.lookup", row="Mon 3", spared="explain.features")
+def other_value(bench: Bench) -> Report:
+    """The online store has other values than the tables that training joins."""
+    import pandas as pd
+
+    looked_up = [bench.contract.from_source(look.name) for look in bench.contract.lookups]
+    names = [name for columns in looked_up for name, column in columns.items() if column.is_number]
+    rows = bench.halves[1].dropna(subset=names).head(1).reset_index(drop=True)
+    if not names or rows.empty:
+        raise NotApplicable("no number is looked up")
+    tables = {}
+    for look, columns in zip(bench.contract.lookups, looked_up, strict=True):
+        now = rows[[*look.keys, *columns]].assign(**{look.time: rows[look.at]})
+        before = now.assign(**{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")})
+        tables[look.name] = pd.concat([before, now.assign(**{n: now[n] + 1 for n in names if n in now})])
+    return _explained(bench, logged(bench, rows), tables)
+
+
+@healthy("explained prediction")
+def sound(bench: Bench, seed: int) -> Report:
+    """What was served is what training computes."""
+    return _explained(bench, logged(bench, bench.resample(seed, 1)))
+
+
+def _explained(bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFrame] | None" = None) -> Report:
+    return explained(bench.contract, fitted(bench)[0], bench.halves[0], row, tables or {})
 
 
 def _fault(name: str, check: str) -> Callable[[Spoil], Spoil]:

@@ -54,6 +54,12 @@ def vouched(root: Path, folder: Path, held: Assignment) -> Path:
     return folder
 
 
+def bring(root: Path, record: Record, release: Release) -> Path:
+    """`fetch` and `vouched`, for a release that has or had an alias."""
+    held = next(entry for entry in reversed(record.assignments) if entry.release == release)
+    return vouched(root, fetch(root, release), held)
+
+
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
     """What `var/champion.json` has to say; `report` is the gate's report on the release."""
     release, since = held.release, held.when.isoformat()
@@ -132,6 +138,5 @@ def follow(root: Path) -> str:
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
         if release.erased:
             return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
-        held = next(entry for entry in reversed(record.assignments) if entry.release == release)
-        vouched(root, fetch(root, release), held)
+        bring(root, record, release)
     return told + away
