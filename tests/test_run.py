@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from .projects import DEFAULT, ROOT, Project, git
 
@@ -105,6 +107,15 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
     assert "insufficient" in trained.run("mlops", "monitor", code=4)
     page = (trained.folder / "var/monitor/latest.html").read_text()
     assert 'src="http' not in page
+
+
+def test_the_card_is_complete_and_the_bill_of_materials_is_cyclonedx(trained: Project) -> None:
+    card, bill = ((trained.folder / "reports" / name).read_text() for name in ("card.md", "bom.json"))
+    assert "**Empty.**" not in card and "To be written" not in card
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+    digest = json.loads((trained.folder / "reports/train.json").read_text())["model"]
+    assert digest in card and json.loads(bill)["metadata"]["component"]["hashes"][0]["content"] == digest
+    assert {"scikit-learn", "numpy"} <= {part["name"] for part in json.loads(bill)["components"]}
 
 
 def test_the_lock_names_no_machine(trained: Project) -> None:

@@ -70,6 +70,9 @@ project.write_json(root / "reports/metrics.json", {
     "model": project.digest(root / "models/candidate"), "periods": {"train": ["1"], "evaluation": ["2"]},
     "values": {m: found for m in ("candidate", *names)}, "differences": {m: found for m in names},
 })
+tables = {"rows": {"rows": 900, "sha256": "0"}}
+project.write_json(root / "reports/train.json", {"rows": {"fitted": 900}, "features": ["x"]})
+project.write_json(root / "reports/manifest.json", {"1": tables, "2": tables})
 project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
     {"name": "data.rows", "verdict": "ok"}]})
 project.write_json(root / "reports/features/2.json", {

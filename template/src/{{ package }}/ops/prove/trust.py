@@ -16,12 +16,14 @@ import numpy as np
 from .. import signing
 from ..monitoring.explain import explained
 from ..monitoring.skew import same
+from ..pipeline.card import complete, sections
+from ..pipeline.evaluate import measure
 from ..project import digest, write_json, write_text
 from ..registry import keys
 from ..scoring import save
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy
-from .model import fitted
+from .model import fitted, scored
 from .monitoring import logged, read_number
 
 if TYPE_CHECKING:
@@ -131,6 +133,31 @@ def other_value(bench: Bench) -> Report:
         before = now.assign(**{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")})
         tables[look.name] = pd.concat([before, now.assign(**{n: now[n] + 1 for n in names if n in now})])
     return _explained(bench, logged(bench, rows), tables)
+
+
+def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
+    """The card's own check on a real measurement; the manifest says what the data of each period are."""
+    rows = bench.halves[1].head(1_000)
+    measured = measure(bench.contract, rows, {"candidate": scored(bench, rows, fitted(bench)[0])}, resamples=20, seed=0)
+    measured |= {"model": "0" * 64, "opponent": None, "periods": {"train": ["1"], "evaluation": ["2"]}}
+    trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
+    report = Report("gate", [Check("gate.finite", Verdict.OK)], {"value": 0.0})
+    return Report("gate", [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))])
+
+
+TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}
+
+
+@fault("the model card has an empty section", caught_by="gate.card", row="Infra 1")
+def empty_section(bench: Bench) -> Report:
+    """Nobody can say which data the model was evaluated on."""
+    return _carded(bench, {"1": TABLES})
+
+
+@healthy("model card", seeds=1)
+def full_card(bench: Bench, _: int) -> Report:
+    """What ought to be measured is measured."""
+    return _carded(bench, {"1": TABLES, "2": TABLES})
 
 
 @healthy("explained prediction")
