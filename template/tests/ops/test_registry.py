@@ -426,11 +426,12 @@ def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, mo
     monkeypatch.setenv(keys.SETTING, str(private))
     assert signing.UNSIGNED in promote(reigning)
     assert not private.exists()
-    assert keys.make(reigning) == (reigning / "keys/ada.pub", True)
+    assert "keys/ada.pub is your public key: commit it" in keys.vouch(reigning)
     assert (private.stat().st_mode & 0o777, keys.make(reigning)[1]) == (0o600, False)
     commit(reigning, "my key")
     assert "nobody signed" in says(follow.follow, reigning)
-    assert "is champion now" in promote(reigning)
+    assert "signed by you" in keys.vouch(reigning)
+    assert "signed by you" not in keys.vouch(reigning)
     assert "is champion since" in promote(reigning)
     bob = clone(reigning, "bob")
     assert "v1.0.0" in follow.follow(bob)
@@ -439,11 +440,11 @@ def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, mo
     assert "Not committed: keys" in says(promote, bob)
     known, served = record.read(bob), (reigning / "var/champion.json").read_text()
     signed = keys.sign(bob, follow.fetch(bob, known.releases[0]))
-    record.write(bob, known, known.releases[0], "champion", "he trusts himself", signed)
+    record.write(bob, known, known.releases[0], "champion", "he trusts himself", signed=signed)
     assert "a key that is not in keys/" in says(follow.follow, reigning)
     assert (reigning / "var/champion.json").read_text() == served
     monkeypatch.setenv(keys.SETTING, private.read_text())
-    assert "is champion now" in promote(reigning)
+    assert "signed by you" in keys.vouch(reigning)
     assert "v1.0.0" in follow.follow(reigning)
 
 

@@ -15,7 +15,8 @@ from .scoring import Scorer, load, verified
 from .verdict import Report, Verdict
 
 KEYS = Path("keys")
-UNSIGNED = f"Unsigned models are accepted: keys/ holds no key. Begin: uv run python -m {PACKAGE}.ops.registry.keys"
+BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.keys, then uv run mlops follow"
+UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
 COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
 
 
@@ -38,8 +39,7 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
         return folder
     beside, model = beside or signature(folder), folder.name[:8]
     if not beside.exists() or not beside.stat().st_size:
-        remedy = "Sign it, with models/candidate being it: uv run mlops promote; or fetch it: uv run mlops follow"
-        raise ProjectError(f"serving.signature: nobody signed the model {model}.", remedy)
+        raise ProjectError(f"serving.signature: nobody signed the model {model}.", BEGIN)
     from model_signing import verifying
 
     told = f"the model {model} is signed by a key that is not in keys/."
@@ -53,7 +53,7 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
                 told = f"{key.name} signed another model than {model}."
         else:
             return folder
-    raise ProjectError(f"serving.signature: {told}", "Whom to trust is decided in keys/*.pub, which is committed.")
+    raise ProjectError(f"serving.signature: {told}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}")
 
 
 def champion(root: Path, pointer: Mapping[str, Any], contract: Contract, features: ModuleType) -> Scorer:

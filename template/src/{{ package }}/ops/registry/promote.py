@@ -12,7 +12,7 @@ from ..scoring import IGNORED
 from ..verdict import Report, Verdict
 from . import follow, keys, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
-from .record import Assignment, Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
+from .record import Record, Release, artifact, fingerprint, locked, next_version, read, settle, write
 from .window import alone
 
 REPRO = "Run: uv run dvc repro, and commit"
@@ -41,12 +41,10 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     chosen = alias or next_alias(record, release, path)
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
-    held = record.holder(chosen)
-    again = bool(held and held.release == release and _unsigned(root, held))
-    if release and held and held.release == release and not again:
+    if release and (held := record.holder(chosen)) and held.release == release:
         storage.push(root, artifact(root)[1])
         return _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
-    if release and alias is None and had(record, release, chosen) and not again:
+    if release and alias is None and had(record, release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
         raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
     _in_order(record, release, chosen, path)
@@ -56,7 +54,7 @@ def promote(root: Path, alias: str | None = None, reason: str = "") -> str:
     storage.push(root, artifact(root)[1])
     signed = keys.sign(root, follow.usable(root, release))
     with alone(root, "record"):
-        write(root, record, release, chosen, reason, signed)
+        write(root, record, release, chosen, reason, signed=signed)
     return _publish(root, f"{release.tag} is {chosen} now.")
 
 
@@ -82,7 +80,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
     signed = keys.sign(root, follow.usable(root, before))
     with alone(root, "record"):
-        write(root, record, before, alias, reason, signed)
+        write(root, record, before, alias, reason, signed=signed)
     return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
@@ -100,15 +98,6 @@ def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> 
     """The first alias of the path that the release does not have; the last one if it has them all."""
     held = {alias for alias in path if release and (entry := record.holder(alias)) and entry.release == release}
     return next((alias for alias in path if alias not in held), path[-1])
-
-
-def _unsigned(root: Path, held: Assignment) -> bool:
-    """Whether nobody whom the team trusts vouches for an assignment: then it is made again, by whoever acts."""
-    try:
-        follow.vouched(root, follow.fetch(root, held.release), held)
-    except ProjectError:
-        return True
-    return False
 
 
 def had(record: Record, release: Release, alias: str) -> bool:
