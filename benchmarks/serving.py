@@ -54,7 +54,7 @@ def prepare(project: Path, root: Path) -> None:
     from sklearn.preprocessing import OrdinalEncoder
 
     name = package(project)
-    state, scoring, lookups = load(name, "project"), load(name, "scoring"), load(name, "lookups")
+    state, scoring, lookups, verdict = (load(name, part) for part in ("project", "scoring", "lookups", "verdict"))
     for file in ("cycle.yaml", "dvc.yaml", "params.yaml"):
         shutil.copy(project / file, root / file)
     team, period = state.yours(), state.yours().data.periods()[0]
@@ -67,8 +67,10 @@ def prepare(project: Path, root: Path) -> None:
     scorer = scoring.fit(arrays, target, plan, team.model, contract, state.params(root))
     fingerprint = hashlib.sha256(b"benchmark").hexdigest()
     scoring.save(scorer, root / "var/models" / fingerprint, contract)
-    record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": None}
-    state.write_json(root / "var/champion.json", record | {"digest": state.digest(root / "var/models" / fingerprint)})
+    digest = state.digest(root / "var/models" / fingerprint)
+    passed = verdict.Report("gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}).to_dict()
+    record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": passed}
+    state.write_json(root / "var/champion.json", record | {"digest": digest})
     load(name, "serving.online").build(root / "var/online.db", contract, {k: [v] for k, v in tables.items()})
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=float("nan"))
     columns = ColumnTransformer([("words", encoder, list(plan.categorical))], remainder="passthrough")

@@ -1,6 +1,7 @@
 """Fixtures: the template as a release, a copy for each row of answers, and projects to run things in."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from .projects import NOBODY, ROWS, Project, copy, environment, publish
 
 os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+os.environ["MLOPS_SIGNING_KEY"] = f"{tempfile.mkdtemp(prefix='mlops-')}/signing.pem"  # nobody's own key
 
 
 @pytest.fixture(scope="session")

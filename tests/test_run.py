@@ -1,6 +1,7 @@
 """Generated projects really run: the pipeline, the record, the service over HTTP, the monitor, the proofs, the loop."""
 
 import json
+import re
 import shlex
 import sqlite3
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from .projects import DEFAULT, ROOT, Project, git
 
@@ -109,9 +112,23 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
     )
     answer = json.loads(trained.run("python", "-c", code).splitlines()[-1])
     assert answer["release"] == "v1.0.0" and set(answer["predictions"][0]) == {"id", "probability", "decision"}
+    asked = "from late_flights.ops import project; from late_flights.ops.monitoring.explain import explain; "
+    asked += f"print(explain(project.find_root(), {answer['predictions'][0]['id']!r}))"
+    told = trained.run("python", "-c", asked)
+    assert re.search(r"weather +visibility", told) and re.search(r"distance +\S+ +[-+]0\.\d{4}\n", told)
+    assert all(re.search(rf"ok +explain\.{step} ", told) for step in ("features", "score"))
     assert "insufficient" in trained.run("mlops", "monitor", code=4)
     page = (trained.folder / "var/monitor/latest.html").read_text()
     assert 'src="http' not in page
+
+
+def test_the_card_is_complete_and_the_bill_of_materials_is_cyclonedx(trained: Project) -> None:
+    card, bill = ((trained.folder / "reports" / name).read_text() for name in ("card.md", "bom.json"))
+    assert "**Empty.**" not in card and "To be written" not in card
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+    digest = json.loads((trained.folder / "reports/train.json").read_text())["model"]
+    assert digest in card and json.loads(bill)["metadata"]["component"]["hashes"][0]["content"] == digest
+    assert {"scikit-learn", "numpy"} <= {part["name"] for part in json.loads(bill)["components"]}
 
 
 def test_the_lock_names_no_machine(trained: Project) -> None:

@@ -55,13 +55,20 @@ def sample(ops: Ops, contract: Any) -> Sample:
     return Sample(joined, tables, scorer)
 
 
+def judged(ops: Ops, digest: str) -> Any:
+    """What a gate says that lets a model pass."""
+    verdict = ops("verdict")
+    return verdict.Report("gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}).to_dict()
+
+
 def record_champion(ops: Ops, contract: Any, root: Path, scorer: Any, release: str) -> Path:
     """Put a model into `var/models/` and record it as champion, as `promote` does. Returns the model's folder."""
     project = ops("project")
     folder = root / "var/models" / release.replace(".", "")
     ops("scoring").save(scorer, folder, contract)
     record = {"alias": "champion", "release": release, "fingerprint": folder.name, "digest": project.digest(folder)}
-    project.write_json(root / "var/champion.json", record | {"since": "2025-01-01", "report": None})
+    report = judged(ops, record["digest"])
+    project.write_json(root / "var/champion.json", record | {"since": "2025-01-01", "report": report})
     return folder
 
 

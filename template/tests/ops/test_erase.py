@@ -96,7 +96,8 @@ with project.whole(root / "models/candidate") as folder:
         (folder / name).write_text(text)
     (folder / "model.pkl").write_text(f"{len(rows)} rows of {periods}")
 on_disk.write(on_disk.read(root, "checked", periods[-1]), root / "data/evaluation.parquet")
-project.write_json(root / "reports/train.json", {"periods": {"train": periods[-3:-1], "evaluation": periods[-1:]}})
+facts = {"periods": {"train": periods[-3:-1], "evaluation": periods[-1:]}, "rows": {"fitted": len(rows)}}
+project.write_json(root / "reports/train.json", facts | {"features": ["x"]})
 """,
     "judge.py": """
 opponent = project.cycle(root)["champion"]

@@ -18,7 +18,7 @@ PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder
 OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
 MODULES = (
     *("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch"),
-    *("now", "override", "trace"),
+    *("keys", "now", "override", "trace"),
 )
 registry: dict[str, Any] = {name: importlib.import_module(f"{OPS}.registry.{name}") for name in MODULES}
 record, storage, follow, window, mirror, cycle = (
@@ -27,8 +27,9 @@ record, storage, follow, window, mirror, cycle = (
 project: Any = importlib.import_module(f"{OPS}.project")
 git, promote, rollback = registry["git"].git, registry["promote"].promote, registry["promote"].rollback
 status, scratch = registry["status"].status, registry["scratch"].scratch
-look_up = registry["follow"].look_up
+look_up, keys = registry["follow"].look_up, registry["keys"]
 now, overriding = registry["now"], registry["override"].overriding
+signing: Any = importlib.import_module(f"{OPS}.signing")
 ProjectError, digest, read_json = project.ProjectError, project.digest, project.read_json
 
 NAME = "tiny"
@@ -75,6 +76,9 @@ project.write_json(root / "reports/metrics.json", {
     "model": project.digest(root / "models/candidate"), "periods": {"train": ["1"], "evaluation": ["2"]},
     "values": {m: found for m in ("candidate", *names)}, "differences": {m: found for m in names},
 })
+tables = {"rows": {"rows": 900, "sha256": "0"}}
+project.write_json(root / "reports/train.json", {"rows": {"fitted": 900}, "features": ["x"]})
+project.write_json(root / "reports/manifest.json", {"1": tables, "2": tables})
 project.write_json(root / "reports/validate.json", {"title": "validate", "facts": {}, "drift": [], "checks": [
     {"name": "data.rows", "verdict": "ok"}]})
 project.write_json(root / "reports/tuning.json", {"trials": []})
@@ -421,6 +425,54 @@ def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
     (reigning.parent / "remote").rename(reigning.parent / "gone")
     assert "neither here nor in the DVC remote" in says(follow.follow, bob)
     assert not (bob / "var/champion.json").exists()
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = reigning.parent / "home/ada.pem"
+    monkeypatch.setenv(keys.SETTING, str(private))
+    assert signing.UNSIGNED in promote(reigning)
+    assert not private.exists()
+    assert "keys/ada.pub is your public key: commit it" in keys.vouch(reigning)
+    assert (private.stat().st_mode & 0o777, keys.make(reigning)[1]) == (0o600, False)
+    commit(reigning, "my key")
+    assert "nobody signed" in says(follow.follow, reigning)
+    assert "signed by you" in keys.vouch(reigning)
+    assert "signed by you" not in keys.vouch(reigning)
+    assert "is champion since" in promote(reigning)
+    bob = clone(reigning, "bob")
+    assert "v1.0.0" in follow.follow(bob)
+    monkeypatch.setenv(keys.SETTING, str(bob.parent / "bob.pem"))
+    assert "keys/bob.pub was made" in says(promote, bob)
+    assert "Not committed: keys" in says(promote, bob)
+    known, served = record.read(bob), (reigning / "var/champion.json").read_text()
+    signed = keys.sign(bob, follow.fetch(bob, known.releases[0]))
+    record.write(bob, known, known.releases[0], "champion", "he trusts himself", signed=signed)
+    assert "a key that is not in keys/" in says(follow.follow, reigning)
+    assert (reigning / "var/champion.json").read_text() == served
+    monkeypatch.setenv(keys.SETTING, private.read_text())
+    assert "signed by you" in keys.vouch(reigning)
+    assert "v1.0.0" in follow.follow(reigning)
+
+
+def test_a_key_is_never_made_where_it_would_be_lost_or_found(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(keys.SETTING, str(reigning / "signing.pem"))
+    assert "must not lie in the repository" in says(keys.make, reigning)
+    monkeypatch.delenv(keys.SETTING)
+    monkeypatch.setenv("CI", "true")
+    assert keys.SETTING in says(keys.make, reigning)
+    assert not signing.keys(reigning)
+
+
+def test_a_play_signs_with_a_key_of_its_own(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(keys.SETTING, str(reigning.parent / "ada.pem"))
+    keys.make(reigning)
+    commit(reigning, "my key")
+    (reigning.parent / "ada.pem").unlink()
+    with scratch(reigning) as copy:
+        keys.ready(copy)
+        assert (len(signing.keys(copy)), git(copy, "status", "--porcelain")) == (2, "")
+    assert not (reigning.parent / "ada.pem").exists()
 
 
 def one_run_for_each_model(reigning: Path) -> None:

@@ -244,6 +244,7 @@ def test_a_changed_byte_is_refused_and_the_last_good_model_stays(
     assert (status, answer["release"]) == (200, release)
     assert server.metric("mlops_follow_errors_total") == errors + 1
     assert server.metric("mlops_behind") == 1
+    assert server.metric('mlops_models_refused_total{check="serving.digest"}') == 1
     assert "serving.digest" in (server.root / "service.log").read_text()
     ops("project").write_text(pointer, good)
     assert server.ask(body(1))[1]["release"] == release

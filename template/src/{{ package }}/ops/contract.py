@@ -27,13 +27,15 @@ NUMBERS = ("int", "float", "bool")
 class About:
     """What people must know of a column: beside its type, or for all columns of a look-up or of the contract.
 
-    `owner` answers for it, `source` is where it is made, `unit` what a number counts. A column whose `privacy` is
-    sensitive, or whose `status` is deprecated, is delivered and checked, but no feature may read it.
+    `owner` answers for it, `source` is where it is made, `licence` says on which terms it may be used, `unit` what a
+    number counts. A column whose `privacy` is sensitive, or whose `status` is deprecated, is delivered and checked,
+    but no feature may read it.
     """
 
     unit: str = ""
     owner: str = ""
     source: str = ""
+    licence: str = ""
     privacy: Literal["", "public", "internal", "personal", "sensitive"] = ""
     status: Literal["", "active", "deprecated"] = ""
 

@@ -140,15 +140,21 @@ def described(folder: Path, contract: Contract) -> dict[str, Any]:
     return found
 
 
+def verified(folder: Path, expected: str) -> Path:
+    """The folder, if its digest is the recorded one. Raises: ProjectError `serving.digest`."""
+    if (found := digest(folder, IGNORED)) != expected:
+        told = f"the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})"
+        raise ProjectError(f"serving.digest: {told}.")
+    return folder
+
+
 def load(folder: Path, contract: Contract, features: ModuleType, expected: str | None = None) -> Scorer:
     """Load a model folder, after its digest was compared with the recorded one (`expected`).
 
     Raises: ProjectError if the folder is absent, was changed, reads what is barred, or needs what features.py has not.
     """
-    if expected is not None and folder.exists() and (found := digest(folder, IGNORED)) != expected:
-        raise ProjectError(
-            f"serving.digest: the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})."
-        )
+    if expected is not None and folder.exists():
+        verified(folder, expected)
     stored = described(folder, contract)
     resolved = plan(features, contract)
     if missing := set(stored["features"]) - {*resolved.names}:

@@ -82,12 +82,16 @@ def up(root: Path, *, serve: bool = True) -> int:
         _free(PORT)
     if not (root / ".git").exists():
         step(root, "the record lives in git", "git", "init", "--quiet", "--initial-branch", "main")
+    from . import signing
+    from .registry import keys, record
+
+    unheld = record.champion(root, params(root)["promote"]["path"][0]) is None
+    if unheld and not signing.keys(root):
+        print(f"\n# your key signs models; others trust its public half: {keys.make(root)[0].relative_to(root)}")
     commit(root, "Start from copier-mlops")
     step(root, "ingest, validate, train, tune, evaluate, ablate, gate, track (dvc.yaml)", "dvc", "repro")
     commit(root, "First training")
-    from .registry import record
-
-    if record.champion(root, params(root)["promote"]["path"][0]) is None:
+    if unheld:
         step(root, "release it, and make it champion", "mlops", "promote", "--reason", "first release")
     if not serve:
         return 0

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import signing
 from ..contract import Contract, Lookup
 from ..pipeline.metrics import named
 from ..pipeline.periods import closed
 from ..project import ProjectError, cycle, params, read_json, write_json, write_text, yours
 from ..registry.override import Override
 from ..report import page
-from ..scoring import REFERENCE, Scorer, load
+from ..scoring import REFERENCE, Scorer
 from ..verdict import Check, Report, Verdict, at_most
 from . import drift, skew
 from .quality import coverage, estimate, joined, judge
@@ -76,14 +77,14 @@ def watch(
             f"The prediction log has no column {absent[0]!r}.", "Restart the service: its code is another."
         )
     recent, known = logged.tail(NEWEST).reset_index(drop=True), joined(contract, logged, outcomes).tail(NEWEST)
-    arrays, scores = contract.arrays(recent), _scores(contract, recent)
+    arrays, scores = contract.arrays(recent), logged_scores(contract, recent)
     again = scorer.matrix(arrays)
     report.checks += [
         skew.invariants(contract, scorer, arrays, scores, recent["decision"]),
         *skew.features(scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores),
         *skew.looked_up(contract, recent, arrays, tables or {}),
         coverage(known, rows),
-        judge(contract, known, _scores(contract, known), gate, limits),
+        judge(contract, known, logged_scores(contract, known), gate, limits),
         *([estimate(scores, gate, limits)] if contract.task == "binary" else []),
     ]
     if rows >= least:
@@ -96,7 +97,8 @@ def watch(
     return report
 
 
-def _scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
+def logged_scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
+    """(n,) or (n, c) scores as they were served."""
     if contract.task != "multiclass":
         return logged["score"].to_numpy(dtype=float, na_value=np.nan)
     return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(-1, len(contract.classes))
@@ -118,7 +120,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         raise ProjectError("No model is in service here.", "Run: uv run mlops promote, or uv run mlops follow", code=4)
     champion = read_json(pointer, "Run: uv run mlops follow")
     folder = root / "var/models" / champion["fingerprint"]
-    scorer = load(folder, team.contract, team.features, champion["digest"])
+    scorer = signing.champion(root, champion, team.contract, team.features)
     every = log.read(root, time.time() - DAYS * 86_400 if since is None else since)
     logged = every[every["fingerprint"] == champion["fingerprint"]]
     facts = (champion.get("report") or {}).get("facts", {})
@@ -133,7 +135,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         params(root)["monitor"],
         gate or {facts.get("metric", ""): facts.get("value")},
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
-        {look.name: _table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
+        {look.name: lookup_table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
     )
     report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
     report.checks += overridden(champion.get("override"))
@@ -160,7 +162,7 @@ def overridden(given: Mapping[str, str] | None) -> list[Check]:
     return [at_most("monitor.override", override.days_over, 0, 0, least=0, evidence=str(override))] if override else []
 
 
-def _table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
+def lookup_table(root: Path, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
     """The checked rows of a look-up that the predictions may have found: the newest periods, back to their time."""
     import pandas as pd
 

@@ -12,6 +12,7 @@ from ..contract import Contract
 from ..project import ProjectError, command_line, cycle, digest, find_root, params, read_json, write_json, yours
 from ..report import number
 from ..scoring import Scorer, load
+from ..signing import signed
 from . import metrics
 from .gate import MAIN
 from .groups import RESAMPLES, frequent, measure_groups, words
@@ -139,7 +140,7 @@ def main() -> int:
         raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
-    models |= champion(root, opponent, lambda folder: load(folder, team.contract, team.features), **asked)
+    models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)
     for folder in sorted((root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
     arrays = team.contract.arrays(rows)

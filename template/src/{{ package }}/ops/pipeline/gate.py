@@ -19,7 +19,7 @@ from ..project import (
 )
 from ..report import page, terminal
 from ..verdict import Check, Report, Verdict, not_below
-from . import parts
+from . import card, parts
 from .parts import unit as unit
 from .worth import judge
 
@@ -167,6 +167,7 @@ def decide(root: Path) -> Report:
             report.checks += own.checks(measured)
         except Exception as error:
             raise ProjectError(f"custom/gate.py: checks() failed: {type(error).__name__}: {error}") from error
+    report.checks.append(card.complete(card.drawn(root, measured, report)))
     return report
 
 
@@ -182,6 +183,7 @@ def main() -> int:
     root = find_root()
     report = decide(root)
     write_json(root / "reports" / "gate.json", report.to_dict())
+    card.write(root, read_json(root / "reports" / "metrics.json"), report)
     pictures = [path for part in ("pictures", ".") for path in sorted((root / "reports" / part).glob("*.svg"))]
     write_text(root / "reports" / "gate.html", page(report, pictures))
     print(terminal(report))

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,35 +11,25 @@ from pathlib import Path
 from ..contract import Column
 from ..monitoring.monitor import followed
 from ..pipeline.ingest import MANIFEST
-from ..project import ProjectError, digest, read_json, write_json
+from ..project import ProjectError, read_json, write_json
 from ..registry.scratch import scratch
-from ..scoring import load, save
+from ..scoring import load
 from ..serving import log
 from ..up import ask, command, environment, free_port, served
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy
-from .model import fitted
 from .rows import payload
+from .trust import flip, released, trusting
 
 ALSO_READ = ("dvc.yaml", "cycle.yaml", "params.yaml")
 
 
-def _released(bench: Bench, root: Path, release: str, threshold: float) -> dict[str, str]:
-    """Put a model where `promote` would put it; returns what `champion.json` would say."""
-    from dataclasses import replace
-
-    folder = root / "var" / "models" / release
-    save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
-    return {"alias": "champion", "release": release, "fingerprint": release, "digest": digest(folder)}
-
-
 @contextmanager
 def _root(bench: Bench) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+    with trusting() as root:
         for name in ALSO_READ:
-            shutil.copy(bench.root / name, folder)
-        root = Path(folder)
-        write_json(root / "var" / "champion.json", _released(bench, root, "v1.0.0", 0.5))
+            shutil.copy(bench.root / name, root)
+        write_json(root / "var" / "champion.json", released(bench, root, "v1.0.0"))
         yield root
 
 
@@ -55,9 +44,9 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
     rows = payload(bench.resample(0, 50), bench.contract)
     with _service(bench) as (root, url):
         before = ask(url, rows)["release"]
-        recorded = _released(bench, root, "v2.0.0", 0.6)
+        recorded = released(bench, root, "v2.0.0", 0.6)
         if damaged:
-            _flip(root / "var" / "models" / "v2.0.0" / "model.pkl")
+            flip(root / "var" / "models" / "v2.0.0" / "model.pkl")
         time.sleep(0.01)
         write_json(root / "var" / "champion.json", recorded)
         started = time.time()
@@ -68,18 +57,12 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
     return Report("service", [check, Check("serving.answers", kept, f"{before}, then {after}", rows=len(rows))])
 
 
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 @fault("one byte of the model file is changed", caught_by="serving.digest", row="Infra 4")
 def changed_byte(bench: Bench) -> Report:
     """Somebody swaps or damages the file beside the service."""
     with _root(bench) as root:
         expected = read_json(root / "var" / "champion.json")["digest"]
-        _flip(root / "var" / "models" / "v1.0.0" / "model.pkl")
+        flip(root / "var" / "models" / "v1.0.0" / "model.pkl")
         load(root / "var" / "models" / "v1.0.0", bench.contract, bench.team.features, expected)
     return Report("load", [Check("serving.digest", Verdict.OK)])
 

@@ -76,7 +76,7 @@ def healthy_service(bench: Bench, seed: int) -> Report:
     return watched(bench, logged(bench, rows), _outcomes(bench, rows))
 
 
-def _read_number(bench: Bench) -> tuple[str, str]:
+def read_number(bench: Bench) -> tuple[str, str]:
     """A request number that a feature reads, and such a feature."""
     plan = fitted(bench)[0].plan
     for name in plan.names:
@@ -89,7 +89,7 @@ def _read_number(bench: Bench) -> tuple[str, str]:
 @fault("a unit changes in the serving path only", caught_by="skew", row="Mon 3", spared="monitor.invariants")
 def serving_unit(bench: Bench) -> Report:
     """The request says miles, the service computes with kilometres."""
-    (column, feature), rows = _read_number(bench), _fresh(bench)
+    (column, feature), rows = read_number(bench), _fresh(bench)
     seen = bench.contract.arrays(rows)
     seen[column] = seen[column] * 1.609
     report = watched(bench, logged(bench, rows, seen))

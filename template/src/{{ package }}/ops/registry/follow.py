@@ -5,11 +5,12 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from .. import signing
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
 from ..scoring import IGNORED, described
 from . import storage
 from .now import CHAMPION, caught_up, pending
-from .record import Assignment, Record, Release, artifact, freshen, read, show
+from .record import Assignment, Record, Release, artifact, freshen, read, show, signature
 
 STORE = Path("var/online.db")
 
@@ -41,6 +42,23 @@ def usable(root: Path, release: Release) -> Path:
     folder = fetch(root, release)
     described(folder, yours().contract)
     return folder
+
+
+def vouched(root: Path, folder: Path, held: Assignment) -> Path:
+    """A fetched model with the assignment's signature beside it.
+
+    Raises: ProjectError unless a key vouches for it that the team trusts; the signature that lay there stays.
+    """
+    with whole(signing.signature(folder)) as temporary:
+        temporary.write_text(signature(root, held), encoding="utf-8")
+        signing.signed(root, folder, temporary)
+    return folder
+
+
+def bring(root: Path, record: Record, release: Release) -> Path:
+    """`fetch` and `vouched`, for a release that has or had an alias."""
+    held = next(entry for entry in reversed(record.assignments) if entry.release == release)
+    return vouched(root, fetch(root, release), held)
 
 
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
@@ -85,7 +103,7 @@ def serve(root: Path, record: Record) -> str:
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
-    usable(root, held.release)
+    vouched(root, usable(root, held.release), held)
     if behind(root, record):
         write_json(root / CHAMPION, pointer(root, held) | _before(root, record, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
@@ -108,7 +126,9 @@ def forget(root: Path, record: Record) -> None:
     """Delete this machine's copies of models that were erased."""
     for release in record.releases:
         if release.erased:
-            shutil.rmtree(root / "var" / "models" / release.fingerprint, ignore_errors=True)
+            folder = root / "var" / "models" / release.fingerprint
+            shutil.rmtree(folder, ignore_errors=True)
+            signing.signature(folder).unlink(missing_ok=True)
 
 
 def opened(root: Path) -> list[str]:
@@ -132,5 +152,5 @@ def follow(root: Path) -> str:
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
         if release.erased:
             return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
-        fetch(root, release)
+        bring(root, record, release)
     return told + away

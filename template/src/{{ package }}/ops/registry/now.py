@@ -11,7 +11,7 @@ from typing import Any
 from ..project import ProjectError, digest, read_json, write_json
 from ..scoring import IGNORED
 from .git import git
-from .record import read, settle, write
+from .record import read, settle, signature, write
 from .window import alone
 
 CHAMPION = Path("var/champion.json")
@@ -72,9 +72,10 @@ def caught_up(root: Path) -> str:
         held = (record := read(root)).holder(note["alias"])
         if held and (held.to, held.when.isoformat()) == (note["from"], note["since"]):
             release = next(one for one in record.releases if one.version == note["to"])
-            more = record.last(note["alias"], release).again | {"switched": {"by": note["by"], "at": note["at"]}}
+            before = record.last(note["alias"], release)
+            more = before.again | {"switched": {"by": note["by"], "at": note["at"]}}
             with alone(root, "record"):
-                held = write(root, record, release, note["alias"], note["told"], **more)
+                held = write(root, record, release, note["alias"], note["told"], signature(root, before), **more)
     except ProjectError as error:
         return f"{note['told']} The record does not know it yet. {error}\n"
     write_json(root / CHAMPION, {k: v for k, v in read_json(root / CHAMPION).items() if k != "pending"})

@@ -6,11 +6,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .. import signing
 from ..pipeline import gate
 from ..project import ProjectError, cycle, digest, nearest, params, read_json
 from ..scoring import IGNORED
 from ..verdict import Report, Verdict
-from . import follow, mirror, storage
+from . import follow, keys, mirror, storage
 from .git import COMMIT, changes, few, head, identity, unpushed
 from .now import caught_up, pending
 from .override import Override
@@ -30,6 +31,7 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     """
     committed(root)
     identity(root)
+    keys.ready(root)
     settle(root)
     if not storage.lasting(root):
         raise ProjectError(
@@ -56,10 +58,10 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     _against(root, record, release, report, path[-1])
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
-    follow.usable(root, release)
+    signed = keys.sign(root, follow.usable(root, release))
     with alone(root, "record"):
         more = {"verdict": str(report.verdict), "override": asdict(override)} if override else {}
-        write(root, record, release, chosen, reason, **more)
+        write(root, record, release, chosen, reason, signed, **more)
     told = f"{release.tag} is {chosen} now{f', {report.verdict} {override}' if override else ''}."
     return caught + _publish(root, told)
 
@@ -76,6 +78,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     if not reason.strip():
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
     identity(root)
+    keys.ready(root)
     settle(root)
     note, caught = pending(root), caught_up(root).strip()
     if note.get("alias") == alias:
@@ -88,9 +91,9 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
         raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
     before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
-    follow.usable(root, before)
+    signed = keys.sign(root, follow.usable(root, before))
     with alone(root, "record"):
-        write(root, record, before, alias, reason, **record.last(alias, before).again)
+        write(root, record, before, alias, reason, signed, **record.last(alias, before).again)
     return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
@@ -162,7 +165,7 @@ def _new(root: Path, record: Record, report: Report, reason: str) -> Release:
 def _publish(root: Path, told: str) -> str:
     """Let this machine's service and MLflow follow what is now recorded."""
     record = read(root)
-    lines = [told]
+    lines = [told] if signing.keys(root) else [told, signing.UNSIGNED]
     served = record.holder(params(root)["serve"]["alias"]) is not None
     if served:
         lines.append(follow.serve(root, record))

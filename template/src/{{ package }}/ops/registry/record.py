@@ -185,6 +185,11 @@ def _by_hand(root: Path, commit: str) -> dict[str, Any]:
     return {**made, "verdict": gate.get("verdict", "")}
 
 
+def signature(root: Path, entry: Assignment) -> str:
+    """What the acting person signed with an assignment: the annotation's body, read for one tag at a time."""
+    return git(root, "for-each-ref", "--format=%(contents:body)", f"refs/tags/{entry.tag}")
+
+
 def champion(root: Path, alias: str) -> Assignment | None:
     """Who has the alias now."""
     return read(root).holder(alias)
@@ -302,10 +307,14 @@ def _slower(record: Record, lost: list[str]) -> ProjectError:
     return ProjectError(told[0] if told else others, remedy)
 
 
-def write(root: Path, record: Record, release: Release, alias: str, why: str, **more: Any) -> Assignment:
+def write(
+    root: Path, record: Record, release: Release, alias: str, why: str, signed: str = "", **more: Any
+) -> Assignment:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
 
-    `more` is kept with the assignment: the verdict of the day, an override, who switched a machine before.
+    `signed` is a signature of the model. It is kept with the assignment, as `more` is: the verdict of the day, an
+    override, who switched a machine before.
+
     Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
     """
     from gto import api
@@ -317,12 +326,13 @@ def write(root: Path, record: Record, release: Release, alias: str, why: str, **
     note |= {"measured": release.measured} if release.measured else {}
     held = record.holder(alias)
     moved = {**note, "from": held.to if held else None, "to": release.version, **more}
+    told = "\n\n".join(filter(None, [_line(moved), signed]))
     before = _tags(root, release.name).items()
     written: set[tuple[str, str]] = set()
     try:
         if release not in record.releases:
             api.register(str(root), release.name, release.commit, release.version, _line(note), **who)
-        api.assign(str(root), release.name, alias, version=release.version, message=_line(moved), force=True, **who)
+        api.assign(str(root), release.name, alias, version=release.version, message=told, force=True, **who)
         written = _tags(root, release.name).items() - before
         settle(root)
     except GTOException as error:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import storage
+from .. import signing
+from . import keys, storage
 from .git import git, head
 
 REDIRECTED = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
@@ -46,6 +47,10 @@ def scratch(root: Path) -> Iterator[Path]:
             f'{local}[\'remote "scratch"\']\n    url = "{base / "remote"}"\n', encoding="utf-8"
         )
         with environment(clone):
+            if signing.keys(clone):  # played with a key of its own, trusted here alone and never committed
+                os.environ[keys.SETTING] = str(base / "signing.pem")
+                with (clone / ".git" / "info" / "exclude").open("a", encoding="utf-8") as file:
+                    file.write(f"/{prefix}{keys.make(clone)[0].relative_to(clone).as_posix()}\n")
             yield clone
 
 

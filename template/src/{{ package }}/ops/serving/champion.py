@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from .. import scoring
+from .. import scoring, signing
 from ..contract import Contract
 from . import metrics
 from .log import types
@@ -57,6 +57,8 @@ class Follower:
                 self._seen = mark
             except Exception as error:
                 metrics.FOLLOW_ERRORS.inc()
+                check = str(error).partition(":")[0]
+                metrics.MODELS_REFUSED.labels(check if check.startswith("serving.") else "other").inc()
                 kept = f"{self.served.release} stays in service" if self.served else "nothing is served"
                 logger.error("The recorded champion is not taken, %s: %s", kept, " ".join(str(error).split()))
             metrics.BEHIND.set(mark != self._seen)
@@ -64,8 +66,7 @@ class Follower:
 
     def _swap(self) -> None:
         record = json.loads(self.pointer.read_text(encoding="utf-8"))
-        folder = self.root / "var/models" / record["fingerprint"]
-        scorer = scoring.load(folder, self.contract, self.features, record["digest"])
+        scorer = signing.champion(self.root, record, self.contract, self.features)
         known = types(self.contract, scorer.plan.names)
         identity = (record["release"], record["fingerprint"], record["digest"])
         self.served = Champion(*identity, scorer, fast(scorer), known)
@@ -73,3 +74,5 @@ class Follower:
         metrics.RELEASE.labels(record["release"], record["fingerprint"]).set(1)
         metrics.SWAPS.inc()
         logger.info("%s is in service.", record["release"])
+        if not signing.keys(self.root):
+            logger.warning(signing.UNSIGNED)

@@ -102,8 +102,8 @@ class PredictionLog:
         return self._database
 
 
-def read(root: Path, since: float | None = None) -> "pd.DataFrame":
-    """All logged predictions by time, from `since` (unix seconds) on; contract columns have the contract's types.
+def read(root: Path, since: float | None = None, one: str = "") -> "pd.DataFrame":
+    """All logged predictions by time, from `since` (unix seconds) on, or the `one` of an id, with the contract's types.
 
     `score` is JSON text (a list in the order of `contract.classes`) for multiclass. Empty if nothing was logged.
     """
@@ -116,8 +116,9 @@ def read(root: Path, since: float | None = None) -> "pd.DataFrame":
     for path in sorted((root / FOLDER).glob("*.db")):
         with _opened(path, "ro") as database:
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
-                sql = "SELECT * FROM predictions WHERE at >= ?"
-                frames.append(pd.read_sql_query(sql, database, params=(since or 0.0,)))
+                wanted, value = (f"{ID} = ?", one) if one else ("at >= ?", since or 0.0)
+                sql = f"SELECT * FROM predictions WHERE {wanted}"
+                frames.append(pd.read_sql_query(sql, database, params=(value,)))
     filled = [frame for frame in frames if len(frame)]
     if not filled:
         return frames[0] if frames else pd.DataFrame(columns=list(types(contract, [])))

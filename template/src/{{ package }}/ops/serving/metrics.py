@@ -19,6 +19,7 @@ LOG_FAILURES = Counter("mlops_log_failures", "Requests refused because the predi
 RELEASE = Gauge("mlops_release_info", "The served release", ["release", "fingerprint"])
 SWAPS = Counter("mlops_swaps", "Releases taken into service")
 FOLLOW_ERRORS = Counter("mlops_follow_errors", "Recorded champions that could not be loaded")
+MODELS_REFUSED = Counter("mlops_models_refused", "Recorded champions that were refused, by check", ["check"])
 BEHIND = Gauge("mlops_behind", "1 while the served release is not the recorded one")
 
 

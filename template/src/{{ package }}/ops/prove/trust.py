@@ -1,0 +1,233 @@
+"""Faults in who vouches for a model and for an answer: the service takes no such champion, the last good one stays."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+
+from .. import signing
+from ..monitoring.explain import explained
+from ..monitoring.skew import same
+from ..pipeline.card import complete, sections
+from ..pipeline.evaluate import measure
+from ..project import digest, write_json, write_text
+from ..registry import keys
+from ..scoring import save
+from ..verdict import Check, Report, Verdict
+from .faults import Bench, NotApplicable, fault, healthy
+from .model import fitted, scored
+from .monitoring import logged, read_number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pointer = dict[str, Any]
+Spoil = Callable[[Path, Pointer], None]
+
+
+@contextmanager
+def trusting() -> Iterator[Path]:
+    """An empty root that trusts one key, which is that of this process as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        root = Path(folder, "project")
+        with patch.dict(os.environ, {keys.SETTING: str(Path(folder, "signing.pem"))}):
+            keys.make(root, "prove")
+            yield root
+
+
+def released(bench: Bench, root: Path, release: str, threshold: float = 0.5) -> Pointer:
+    """Put a signed model where `promote` would put it; returns what `champion.json` would say."""
+    folder = root / "var" / "models" / release
+    save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
+    write_text(signing.signature(folder), keys.sign(root, folder))
+    pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
+    _as_if_judged(folder, pointer)
+    return pointer
+
+
+def _as_if_judged(folder: Path, pointer: Pointer) -> None:
+    pointer["digest"] = digest(folder)
+    passed = Report("gate", [Check("gate.finite", Verdict.OK)], {"model": pointer["digest"]})
+    pointer["report"] = json.loads(json.dumps(passed.to_dict()))
+
+
+class _Heard(logging.Handler):
+    said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = record.getMessage()
+
+
+def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
+    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower makes of it, and counts."""
+    from prometheus_client import REGISTRY
+
+    from ..serving.champion import Follower, logger
+
+    def refused() -> float:
+        return REGISTRY.get_sample_value("mlops_models_refused_total", {"check": check}) or 0.0
+
+    with trusting() as root, patch.object(logger, "handlers", [_Heard()]), patch.object(logger, "propagate", False):
+        pointer, place = released(bench, root, "v1.0.0"), root / "var/champion.json"
+        write_json(place, pointer)
+        follower, before = Follower(root, bench.contract, bench.team.features), refused()
+        first = follower.current()
+        pointer = released(bench, root, "v2.0.0", 0.6)
+        spoil(root / "var" / "models" / "v2.0.0", pointer)
+        write_json(place, pointer)
+        after, told, counted = follower.current(), logger.handlers[0].said, refused() - before  # type: ignore[attr-defined]
+    served = after.release if after else "nothing"
+    right = bool(first) and served == ("v1.0.0" if counted else "v2.0.0")
+    caught, kept = Verdict.FAIL if counted else Verdict.OK, Verdict.OK if right else Verdict.FAIL
+    return Report("service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)])
+
+
+@healthy("signed model", seeds=1)
+def taken(bench: Bench, _: int) -> Report:
+    """A signed, judged model that runs here is taken."""
+    return swapped(bench, "serving.signature", lambda folder, pointer: None)
+
+
+@fault("the service computes in cents what training computes in euros", caught_by="explain.features", row="Mon 3")
+def cents(bench: Bench) -> Report:
+    """The log says what the request said; a feature was computed from a hundred times as much."""
+    (column, _), rows = read_number(bench), bench.halves[1].head(200)
+    seen = bench.contract.arrays(rows)
+    log = logged(bench, rows, seen | {column: seen[column] * 100})
+    moved = ~same(fitted(bench)[0].matrix(seen), log.filter(like="feature__").to_numpy()).all(axis=1)
+    if not moved.any():
+        raise NotApplicable(f"no feature shows the unit of {column}")
+    return _explained(bench, log.iloc[np.flatnonzero(moved)[:1]].reset_index(drop=True))
+
+
+@fault("a score that the model never gave", caught_by="explain.score", row="Mon 3", spared="explain.features")
+def other_score(bench: Bench) -> Report:
+    """The answer was changed on its way to the log."""
+    rows = logged(bench, bench.halves[1].head(200)).drop_duplicates("score").reset_index(drop=True)
+    if len(rows) < 2:
+        raise NotApplicable("all rows have the same score")
+    return _explained(bench, rows.head(1).assign(score=rows["score"][1]))
+
+
+@fault("the service looked up something else", caught_by="explain.lookup", row="Mon 3", spared="explain.features")
+def other_value(bench: Bench) -> Report:
+    """The online store has other values than the tables that training joins."""
+    import pandas as pd
+
+    looked_up = [bench.contract.from_source(look.name) for look in bench.contract.lookups]
+    names = [name for columns in looked_up for name, column in columns.items() if column.is_number]
+    rows = bench.halves[1].dropna(subset=names).head(1).reset_index(drop=True)
+    if not names or rows.empty:
+        raise NotApplicable("no number is looked up")
+    tables = {}
+    for look, columns in zip(bench.contract.lookups, looked_up, strict=True):
+        now = rows[[*look.keys, *columns]].assign(**{look.time: rows[look.at]})
+        before = now.assign(**{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")})
+        tables[look.name] = pd.concat([before, now.assign(**{n: now[n] + 1 for n in names if n in now})])
+    return _explained(bench, logged(bench, rows), tables)
+
+
+def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
+    """The card's own check on a real measurement; the manifest says what the data of each period are."""
+    rows = bench.halves[1].head(1_000)
+    measured = measure(bench.contract, rows, {"candidate": scored(bench, rows, fitted(bench)[0])}, resamples=20, seed=0)
+    measured |= {"model": "0" * 64, "opponent": None, "periods": {"train": ["1"], "evaluation": ["2"]}}
+    trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
+    report = Report("gate", [Check("gate.finite", Verdict.OK)], {"value": 0.0})
+    return Report("gate", [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))])
+
+
+TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}
+
+
+@fault("the model card has an empty section", caught_by="gate.card", row="Infra 1")
+def empty_section(bench: Bench) -> Report:
+    """Nobody can say which data the model was evaluated on."""
+    return _carded(bench, {"1": TABLES})
+
+
+@healthy("model card", seeds=1)
+def full_card(bench: Bench, _: int) -> Report:
+    """What ought to be measured is measured."""
+    return _carded(bench, {"1": TABLES, "2": TABLES})
+
+
+@healthy("explained prediction")
+def sound(bench: Bench, seed: int) -> Report:
+    """What was served is what training computes."""
+    return _explained(bench, logged(bench, bench.resample(seed, 1)))
+
+
+def _explained(bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFrame] | None" = None) -> Report:
+    return explained(bench.contract, fitted(bench)[0], bench.halves[0], row, tables or {})
+
+
+def _fault(name: str, check: str) -> Callable[[Spoil], Spoil]:
+    def register(spoil: Spoil) -> Spoil:
+        planted = fault(name, caught_by=check, row="Infra 4", spared="serving.answers")
+        planted(lambda bench: swapped(bench, check, spoil))
+        return spoil
+
+    return register
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@_fault("a changed model with all that lies beside it", "serving.signature")
+def changed_with_digest(folder: Path, pointer: Pointer) -> None:
+    """Whoever can write here changes the model, its digest and its report; only the key is out of reach."""
+    flip(folder / "model.pkl")
+    _as_if_judged(folder, pointer)
+
+
+@_fault("a model signed by a foreign key", "serving.signature")
+def foreign_key(folder: Path, pointer: Pointer) -> None:
+    """Somebody whom the team does not trust signs."""
+    with trusting() as elsewhere:
+        write_text(signing.signature(folder), keys.sign(elsewhere, folder))
+
+
+@_fault("a model that nobody signed", "serving.signature")
+def unsigned(folder: Path, pointer: Pointer) -> None:
+    """The signature is absent."""
+    signing.signature(folder).unlink()
+
+
+@_fault("a model without a verdict", "serving.verdict")
+def unjudged(folder: Path, pointer: Pointer) -> None:
+    """No gate ever saw it."""
+    pointer["report"] = None
+
+
+@_fault("a forged verdict", "serving.verdict")
+def forged(folder: Path, pointer: Pointer) -> None:
+    """The report says ok above a check that failed."""
+    pointer["report"]["checks"][0]["verdict"] = "fail"
+
+
+@_fault("the verdict on another model", "serving.verdict")
+def borrowed(folder: Path, pointer: Pointer) -> None:
+    """A good report is put beside a model that it is not about."""
+    pointer["report"]["facts"]["model"] = "0" * 64
+
+
+@_fault("a model of another library version", "serving.library")
+def other_library(folder: Path, pointer: Pointer) -> None:
+    """It was trained, judged and signed where scikit-learn is another one."""
+    write_text(folder / "requirements.txt", "scikit-learn==0.1\n")
+    root = folder.parents[2]
+    write_text(signing.signature(folder), keys.sign(root, folder))
+    _as_if_judged(folder, pointer)

@@ -1,0 +1,139 @@
+"""The key of whoever acts: made on first use and kept outside of the repository; its public half goes to `keys/`.
+
+`python -m PACKAGE.ops.registry.keys` makes both and signs what is champion already: from the day that a public key is
+committed, models must be signed.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..project import PACKAGE, ProjectError, command_line, find_root, params, say, whole, write_text
+from ..scoring import IGNORED
+from ..signing import KEYS, keys
+from . import follow
+from .git import changes, identity
+from .record import read, settle, write
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+SETTING = "MLOPS_SIGNING_KEY"  # the private key itself (a secret of CI), or where it lies
+
+
+def place(root: Path) -> Path:
+    """Where the private key lies. Raises: ProjectError if that is inside of the repository."""
+    given = os.environ.get(SETTING)
+    path = Path(given) if given else Path.home() / ".config" / PACKAGE.replace("_", "-") / "signing.pem"
+    if path.resolve().is_relative_to(root.resolve()):
+        raise ProjectError("The private key must not lie in the repository.", f"Name another place: {SETTING}")
+    return path
+
+
+def _given() -> str:
+    """The private key, where the environment holds it itself."""
+    given = os.environ.get(SETTING, "")
+    return given if given.startswith("-----BEGIN") else ""
+
+
+def _private(root: Path) -> "EllipticCurvePrivateKey":
+    """The private key, made if there is none. Raises: ProjectError if it is damaged, or if this is a CI run."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if not _given() and not place(root).exists():
+        if os.environ.get("CI") and not os.environ.get(SETTING):
+            remedy = f"Make a key for it at home, commit its public half, and store it as the secret {SETTING}."
+            raise ProjectError("This run has no key to sign with.", remedy)
+        kinds = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        made = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, *kinds)
+        place(root).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with whole(place(root)) as temporary, open(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(made)
+    content = _given().encode() or place(root).read_bytes()
+    try:
+        found = serialization.load_pem_private_key(content, password=None)
+    except (ValueError, TypeError) as error:
+        raise ProjectError(f"The signing key cannot be read: {error}", f"See {SETTING} in docs/handbook.md") from None
+    if not isinstance(found, ec.EllipticCurvePrivateKey):
+        raise ProjectError("The signing key must be of an elliptic curve.", f"See {SETTING} in docs/handbook.md")
+    return found
+
+
+def make(root: Path, who: str = "") -> tuple[Path, bool]:
+    """The public half of the acting person's key in `keys/`, and whether it was put there just now.
+
+    It is named after `who`, by default after whom git knows.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    kinds = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = _private(root).public_key().public_bytes(*kinds).decode()
+    for path in keys(root):
+        if path.read_text(encoding="utf-8").strip() == public.strip():
+            return path, False
+    slug = re.sub("[^a-z0-9]+", "-", (who or identity(root)[0]).lower()).strip("-") or "key"
+    names = (root / KEYS / f"{slug}{number}.pub" for number in ("", *(f"-{n}" for n in range(2, 1000))))
+    path = next(name for name in names if not name.exists())
+    write_text(path, public)
+    return path, True
+
+
+def ready(root: Path) -> None:
+    """Raises: ProjectError if models are signed here and the acting person's key is not a trusted one yet."""
+    if keys(root):
+        path, new = make(root)
+        if new:
+            told = f"Nobody trusts your signing key yet: {path.relative_to(root)} was made, its public half."
+            raise ProjectError(told, f"Run: git add {KEYS} && git commit -m TEXT, and let somebody review it")
+
+
+def sign(root: Path, folder: Path) -> str:
+    """The acting person's signature of a model folder; empty while the team trusts no key. Raises: as `ready`."""
+    if not keys(root):
+        return ""
+    ready(root)
+    from model_signing import hashing, signing
+
+    how = hashing.Config().set_ignored_paths(paths=IGNORED, ignore_git_paths=False)
+    with tempfile.TemporaryDirectory(prefix="mlops-") as temporary:
+        key, written = place(root) if not _given() else Path(temporary, "key.pem"), Path(temporary, "model.sig")
+        if _given():
+            write_text(key, _given())
+        signing.Config().set_hashing_config(how).use_elliptic_key_signer(private_key=key).sign(folder, written)
+        return written.read_text(encoding="utf-8")
+
+
+def vouch(root: Path) -> str:
+    """Make a key if there is none; once it is committed, sign what holds an alias and nobody trusted has signed.
+
+    Raises: ProjectError as `promote` does; what was signed until then stays.
+    """
+    public = make(root)[0].relative_to(root)
+    if changes(root, str(KEYS)):
+        return f"{public} is your public key: commit it, then run this again, to sign what holds an alias."
+    settle(root)
+    told = [f"{public} is your public key, and committed."]
+    for alias in params(root)["promote"]["path"]:
+        known = read(root)
+        if (held := known.holder(alias)) is None:
+            continue
+        try:
+            follow.vouched(root, follow.fetch(root, held.release), held)
+        except ProjectError:
+            signed = sign(root, follow.usable(root, held.release))
+            write(root, known, held.release, alias, f"signed anew; before: {held.why}", signed, **held.again)
+            told.append(f"{held.release.tag} is {alias} as before, and signed by you. Run: uv run mlops follow")
+    return "\n".join(told)
+
+
+def main() -> int:
+    """`python -m PACKAGE.ops.registry.keys`."""
+    say(vouch(find_root()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))

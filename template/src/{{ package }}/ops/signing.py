@@ -1,0 +1,95 @@
+"""Who vouches for a model: an OpenSSF signature beside its folder, by a key whose public half the team has in `keys/`.
+
+Everything here is asked before a model is unpickled, for a pickle runs whatever its maker wants.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .contract import Contract
+from .project import PACKAGE, ProjectError
+from .scoring import Scorer, load, verified
+from .verdict import Report, Verdict
+
+KEYS = Path("keys")
+BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.keys, then uv run mlops follow"
+UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
+COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
+
+
+def keys(root: Path) -> list[Path]:
+    """The public keys that the team trusts; as long as there is none, nothing need be signed."""
+    return sorted((root / KEYS).glob("*.pub"))
+
+
+def signature(folder: Path) -> Path:
+    """Where a model's signature lies."""
+    return folder.with_name(f"{folder.name}.sig")
+
+
+def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
+    """The folder of a model, once one of the trusted keys vouches for all of its bytes.
+
+    `beside` is the signature if it does not lie at its place yet. Raises: ProjectError `serving.signature`.
+    """
+    if not (trusted := keys(root)):
+        return folder
+    beside, model = beside or signature(folder), folder.name[:8]
+    if not beside.exists() or not beside.stat().st_size:
+        raise ProjectError(f"serving.signature: nobody signed the model {model}.", BEGIN)
+    from model_signing import verifying
+
+    told = f"the model {model} is signed by a key that is not in keys/."
+    for key in trusted:
+        try:
+            verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, beside)
+        except Exception as error:  # the library raises whatever a damaged file leads to
+            if "mismatch" not in str(error):
+                told = f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})."
+            elif not str(error).startswith("Key"):
+                told = f"{key.name} signed another model than {model}."
+        else:
+            return folder
+    raise ProjectError(f"serving.signature: {told}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}")
+
+
+def champion(root: Path, pointer: Mapping[str, Any], contract: Contract, features: ModuleType) -> Scorer:
+    """Load the champion that `var/champion.json` names, if it is the recorded, judged and signed one and runs here.
+
+    Raises: ProjectError `serving.digest`, `serving.verdict`, `serving.signature` or `serving.library`.
+    """
+    folder = root / "var/models" / pointer["fingerprint"]
+    if folder.exists():
+        judged(pointer)
+        installed(signed(root, verified(folder, pointer["digest"])))
+    return load(folder, contract, features)
+
+
+def judged(pointer: Mapping[str, Any]) -> None:
+    """Raises: ProjectError `serving.verdict` unless the gate let just these bytes pass, or somebody overrode it."""
+    release, found = pointer["release"], pointer.get("report")
+    if not isinstance(found, Mapping):
+        raise ProjectError(f"serving.verdict: {release} was never judged.", "Train and promote: uv run dvc repro")
+    report = Report.from_dict(found)
+    if (model := str(report.facts.get("model"))) != pointer["digest"]:
+        told = f"the verdict on {release} is about another model ({model[:8]}, not {pointer['digest'][:8]})"
+        raise ProjectError(f"serving.verdict: {told}.")
+    if report.verdict is not Verdict.OK and not pointer.get("override"):
+        raise ProjectError(f"serving.verdict: the gate says {report.verdict} of {release}, and nobody overrode it.")
+
+
+def installed(folder: Path) -> None:
+    """Raises: ProjectError `serving.library` unless this environment has the versions that wrote the model."""
+    for line in (folder / "requirements.txt").read_text(encoding="utf-8").split():
+        name, _, wanted = line.partition("==")
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "absent"
+        parts = COMPARED.get(name, 2)
+        if found.split(".")[:parts] != wanted.split(".")[:parts]:
+            remedy = f"Install what it was trained with (uv add {line}), or train again: uv run dvc repro --force train"
+            raise ProjectError(f"serving.library: the model needs {name} {wanted}, here it is {found}.", remedy)
