@@ -43,6 +43,7 @@ stages:
       - reports/metrics.json: {cache: false}
       - reports/validate.json: {cache: false}
       - reports/features: {cache: false}
+      - reports/age.json: {cache: false}
       - reports/gate.json: {cache: false}
 artifacts:
   tiny: {path: models/candidate, type: model}
@@ -73,6 +74,7 @@ project.write_json(root / "reports/validate.json", {"title": "validate", "facts"
     {"name": "data.rows", "verdict": "ok"}]})
 project.write_json(root / "reports/features/2.json", {
     "rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}})
+project.write_json(root / "reports/age.json", {"ages": [], "otherwise": 3})
 gate.main()
 """,
     "src/schema.py": "ROW = 1\n",

@@ -9,7 +9,7 @@ import pytest
 
 MARGIN = 0.002
 LIMITS = {
-    "margin": MARGIN, "metric": "auto", "slice_margin": 1, "slice_min_rows": 1, "max_age_periods": 3,
+    "margin": MARGIN, "metric": "auto", "slice_margin": 1, "slice_min_rows": 1, "conduct_vetoes": [],
     "feature_min_rows": 1000, "feature_periods": 3, "feature_microseconds": 100, "microseconds_per_point": 50,
     "feature_vetoes": ["cost"], "waive": [],
 }  # fmt: skip

@@ -12,6 +12,7 @@ from ..project import ProjectError, command_line, cycle, digest, find_root, para
 from ..report import number
 from ..scoring import Scorer, load
 from . import metrics
+from .conduct import conduct
 from .gate import MAIN
 from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
 
@@ -141,6 +142,7 @@ def main() -> int:
     facts = read_json(root / "reports" / "train.json")
     measured |= {
         "holdout": on_holdout(team.contract, pd.read_parquet(root / HOLDOUT), models, settings),
+        "conduct": conduct(team, rows, models, root / CANDIDATE, settings),
         "model": digest(root / CANDIDATE),
         "opponent": opponent,
         "periods": facts["periods"],
