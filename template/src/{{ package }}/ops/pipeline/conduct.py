@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUPS = 10  # of rows by prediction, in which calibration is measured
-NUMBERS_CHANGE = 0.1  # of the mean error: a number that moved by more is another decision
+NUMBERS_CHANGE = 0.25  # of the mean error: a number that moved by more is another decision
 SLICES_NAMED = 3
 CONSTANT = "baseline.trivial"
 MEGABYTE = 1_000_000

@@ -207,7 +207,7 @@ def clocked(bench: Bench) -> Report:
 
     bag = BaggingRegressor if bench.contract.task == "regression" else BaggingClassifier
     team = _building(bench, lambda built: bag(built, n_estimators=1, random_state=time.time_ns() % 2**32))
-    rows, scorer = bench.halves[0].head(ROWS // 2), fitted(bench)[0]
+    rows, scorer = bench.halves[0].head(ROWS // 4), fitted(bench)[0]
     again = {"ages": [], "otherwise": 1, "rows": len(rows), "repeatable": repeatable(team, rows, bench.settings)}
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, curve=again)
 
@@ -219,7 +219,7 @@ def clocked(bench: Bench) -> Report:
     expected=Verdict.OK,
 )
 def stale(bench: Bench) -> Report:
-    """Three periods ago the world was another: the curve says so, and the equal candidate may replace the champion."""
+    """Two periods ago the world was another: the curve says so, and the equal candidate may replace the champion."""
     rows, (scorer, simple) = bench.halves[1].head(ROWS), fitted(bench)
     scores, name, margin = (
         scored(bench, rows, scorer),
@@ -229,7 +229,7 @@ def stale(bench: Bench) -> Report:
     skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})["gate.baseline.trivial"]
     if bench.contract.task == "regression" or (skill.interval or (0.0,))[0] < 2 * margin:
         raise NotApplicable("the model knows so little that it cannot lose it")
-    parts = {age: bench.halves[0].iloc[age::4].head(ROWS // 2) for age in (1, 2, 3)}
-    parts[3] = parts[3].assign(**{name: scrambled(parts[3][name].to_numpy())})
+    parts = {age: bench.halves[0].iloc[age::4].head(ROWS // 2) for age in (1, 2)}
+    parts[2] = parts[2].assign(**{name: scrambled(parts[2][name].to_numpy())})
     measured = {"ages": curve(bench.team, parts, rows, bench.settings), "otherwise": 1, "unit": 1.0}
-    return judged(bench, rows, scores, scores, {}, curve=measured, age=2)
+    return judged(bench, rows, scores, scores, {}, curve=measured, age=1)
