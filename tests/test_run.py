@@ -104,7 +104,8 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
 def test_the_lock_names_no_machine(trained: Project) -> None:
     lock = (trained.folder / "dvc.lock").read_text()
     assert str(trained.folder.parent) not in lock
-    assert set(yaml.safe_load(lock)["stages"]) == {"ingest", "validate", "train", "evaluate", "ablate", "age", "gate", "track"}
+    stages = {"ingest", "validate", "train", "evaluate", "ablate", "age", "gate", "track"}
+    assert set(yaml.safe_load(lock)["stages"]) == stages
 
 
 def test_the_picture_of_the_loop_is_fresh(trained: Project) -> None:
