@@ -291,6 +291,16 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
     assert not git(ada, "tag")
 
 
+def test_a_staleness_curve_edited_by_hand_is_caught(ada: Path) -> None:
+    (ada / "reports/age.json").write_text('{"ages": [], "otherwise": 99}')
+    commit(ada)
+    assert "dvc.lock does not agree" in says(promote, ada)
+    run(ada, "dvc", "commit", "--force", "--quiet")
+    commit(ada)
+    assert "not what the gate says" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
 def test_a_changed_or_absent_model_is_not_promoted(ada: Path) -> None:
     model = ada / "models/candidate/model.txt"
     text = model.read_text()
