@@ -17,7 +17,7 @@ TOOLS = {
     "validate": "Great Expectations",
     "train": "scikit-learn",
     "evaluate": "paired intervals",
-    "ablate": "worth of each feature",
+    "ablate": "worth of features",
     "age": "staleness curve",
     "gate": "pure function",
     "promote": "git tags, MLflow",
