@@ -78,7 +78,8 @@ def main() -> int:
     from .pictures import draw_age
 
     draw_age((root / AGE).with_suffix(".svg"), found)
-    print(f"age: {len(entries)} models of one period each, {', '.join(ages.values())}, on {found['rows']:,} rows")
+    told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
+    print(f"age: {told}")
     return 0
 
 

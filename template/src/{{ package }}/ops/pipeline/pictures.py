@@ -60,7 +60,8 @@ def draw_age(path: Path, found: Mapping[str, Any]) -> None:
         entries = [entry["difference"] for entry in found["ages"]]
         _bars(axes, labels, entries, [COLOURS["candidate"]] * len(labels))
         axes.axvline(0, color="#8b949e", linewidth=1)
-        axes.set_xlabel(f"{found['metric'].replace('_', ' ')} of a model of that period (its age), right is better")
+        told = f"{found['metric'].replace('_', ' ')} of a model of that period (its age), right is better"
+        axes.set_xlabel(told if labels else "staleness: no earlier period could be measured")
 
     with whole(path) as target:
         _save(target, paint, (8, 1 + 0.25 * len(labels)))
