@@ -18,7 +18,8 @@ TOOLS = {
     "train": "scikit-learn",
     "tune": "other parameters",
     "evaluate": "paired intervals",
-    "ablate": "worth of each feature",
+    "ablate": "worth of features",
+    "age": "staleness curve",
     "gate": "pure function",
     "promote": "git tags, MLflow",
     "serve": "BentoML",
@@ -35,7 +36,7 @@ WIDTH, HEIGHT, BOX, TALL = 960, 300, 130, 74
 def faults() -> Counter[str]:
     """How many planted faults each step of the loop must stop."""
     package = next(Path("src").glob("*/schema.py")).parent.name
-    for module in ("data", "live", "model", "monitoring", "worth"):
+    for module in ("conduct", "data", "live", "model", "monitoring", "worth"):
         importlib.import_module(f"{package}.ops.prove.{module}")
     planted = importlib.import_module(f"{package}.ops.prove.faults").FAULTS
     return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in planted)
@@ -50,8 +51,9 @@ def steps() -> list[str]:
 
 def draw(names: list[str], caught: Counter[str]) -> str:
     """The picture: one row there, one row back."""
-    upper, lower = names[:6], names[6:]
-    spots = {name: (20 + i * (WIDTH - 40 - BOX) / 5, 30) for i, name in enumerate(upper)}
+    half = (len(names) + 1) // 2
+    upper, lower = names[:half], names[half:]
+    spots = {name: (20 + i * (WIDTH - 40 - BOX) / (half - 1), 30) for i, name in enumerate(upper)}
     right = WIDTH - 20 - BOX
     spots |= {name: (right - i * (WIDTH - 40 - BOX) / (len(lower) - 1), 190) for i, name in enumerate(lower)}
     shapes = [_arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)]

@@ -91,8 +91,14 @@ Watched = Callable[..., Report]
 
 @pytest.fixture(scope="module")
 def watched(scorer: scoring.Scorer, reference: Rows, measured: dict[str, float]) -> Watched:
-    def run(logged: Rows, known: Rows | None = None, age: int = 1, tables: dict[str, Rows] | None = None) -> Report:
-        return watch(CONTRACT, scorer, reference, logged, known, LIMITS, measured, age, tables)
+    def run(
+        logged: Rows,
+        known: Rows | None = None,
+        age: int = 1,
+        tables: dict[str, Rows] | None = None,
+        oldest: int | None = None,
+    ) -> Report:
+        return watch(CONTRACT, scorer, reference, logged, known, LIMITS, measured, age, tables, oldest)
 
     return run
 
@@ -208,8 +214,10 @@ def test_columns_that_move_together_fail(watched: Watched, scorer: scoring.Score
 
 def test_a_champion_of_old_data_is_stale(watched: Watched, scorer: scoring.Scorer, reference: Rows) -> None:
     logged = served(scorer, resample(reference, 0, 50))
-    assert "monitor.staleness" in red(watched(logged, age=LIMITS["max_age_periods"] + 1))
-    assert watched(logged, age=LIMITS["max_age_periods"])["monitor.staleness"].verdict is Verdict.OK
+    assert "monitor.staleness" in red(watched(logged, age=4, oldest=3))
+    assert watched(logged, age=3, oldest=3)["monitor.staleness"].verdict is Verdict.OK
+    unknown = watched(logged, age=40)["monitor.staleness"]
+    assert unknown.verdict is Verdict.INSUFFICIENT and not unknown.required
 
 
 def test_quality_is_judged_as_soon_as_outcomes_are_known(

@@ -49,6 +49,7 @@ stages:
       - reports/metrics.json: {cache: false}
       - reports/validate.json: {cache: false}
       - reports/features: {cache: false}
+      - reports/age.json: {cache: false}
       - reports/tuning.json: {cache: false}
       - reports/gate.json: {cache: false}
 artifacts:
@@ -84,6 +85,7 @@ project.write_json(root / "reports/validate.json", {"title": "validate", "facts"
 project.write_json(root / "reports/tuning.json", {"trials": []})
 project.write_json(root / "reports/features/2.json", {
     "rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}})
+project.write_json(root / "reports/age.json", {"ages": [], "otherwise": 3})
 gate.main()
 """,
     "src/schema.py": "ROW = 1\n",
@@ -294,6 +296,16 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
     for check in told["checks"]:
         check["verdict"] = "ok"
     (ada / "reports/gate.json").write_text(json.dumps(told))
+    run(ada, "dvc", "commit", "--force", "--quiet")
+    commit(ada)
+    assert "not what the gate says" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+def test_a_staleness_curve_edited_by_hand_is_caught(ada: Path) -> None:
+    (ada / "reports/age.json").write_text('{"ages": [], "otherwise": 99}')
+    commit(ada)
+    assert "dvc.lock does not agree" in says(promote, ada)
     run(ada, "dvc", "commit", "--force", "--quiet")
     commit(ada)
     assert "not what the gate says" in says(promote, ada)

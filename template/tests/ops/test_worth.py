@@ -9,8 +9,8 @@ import pytest
 
 MARGIN = 0.002
 LIMITS = {
-    "margin": MARGIN, "feature_margin": MARGIN, "group_vetoes": [],
-    "metric": "auto", "slice_margin": 1, "slice_min_rows": 1, "max_age_periods": 3,
+    "margin": MARGIN, "feature_margin": MARGIN, "group_vetoes": [], "conduct_vetoes": [],
+    "metric": "auto", "slice_margin": 1, "slice_min_rows": 1,
     "feature_min_rows": 1000, "feature_periods": 3, "feature_microseconds": 100, "microseconds_per_point": 50,
     "feature_vetoes": ["cost"], "waive": [],
 }  # fmt: skip

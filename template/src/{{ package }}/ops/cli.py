@@ -69,11 +69,18 @@ def _monitor(arguments: Arguments) -> int:
 
 
 def _trace(arguments: Arguments) -> int:
-    from .registry.trace import trace
+    from .registry.trace import prediction, trace
 
-    text, verdict = trace(find_root(), arguments.what)
-    say(text)  # of a prediction: what explains it follows here
-    return EXIT_CODES[verdict]
+    root, what = find_root(), arguments.what
+    text, verdict = trace(root, what)
+    say(text)
+    if not what or not prediction(root, what):
+        return EXIT_CODES[verdict]
+    from .monitoring.explain import explain
+
+    explained = explain(root, what)
+    say(f"\n{explained}")
+    return EXIT_CODES[verdict] or explained.exit_code
 
 
 def _reproduce(arguments: Arguments) -> int:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .contract import Contract
 
 AT_LEAST_ONE = {("train", "periods"), ("train", "max_rows"), ("evaluate", "resamples"), ("serve", "max_rows")}
+RETIRED = {
+    (section, "max_age_periods"): "derived from the staleness curve (reports/age.json, gate.staleness_margin)"
+    for section in ("gate", "monitor")
+}
 PACKAGE = __package__.partition(".")[0]
 SETTINGS = {
     "BENTOML_DO_NOT_TRACK": "True",
@@ -115,6 +119,8 @@ def params(root: Path) -> dict[str, Any]:
 
 
 def _override(known: dict[str, Any], section: str, name: str, value: Any) -> None:
+    if now := RETIRED.get((section, name)):
+        raise ProjectError(f"params.yaml: {section}.{name} is retired: it is {now}.", "Remove the line.")
     if name not in known:
         raise ProjectError(f"params.yaml: {section}.{name} is not a parameter.", nearest(str(name), known))
     default = known[name]

@@ -53,11 +53,13 @@ def watch(
     quality: Mapping[str, float] | None,
     age: int | None,
     tables: "Mapping[str, pd.DataFrame] | None" = None,
+    oldest: int | None = None,
 ) -> Watched:
     """The verdict on predictions `logged` by one model; frames as `serving/log.py` reads them.
 
     `limits` is the section `monitor` of the parameters, `quality` what the gate measured for this model, by metric,
-    `age` how many periods were closed since its training data, `tables` the checked look-up tables of that time.
+    `age` how many periods were closed since its training data, `oldest` how many its staleness curve allows, `tables`
+    the checked look-up tables of that time.
 
     Columns that drift alone are named in `drift` and fail nothing: each asks for a look, but in a real year some column
     always moves (of the flights' columns half, in every month). What fails is `monitor.drifted_share`: healthy rows
@@ -67,7 +69,9 @@ def watch(
     rows, least, gate = len(logged), limits["min_rows"], quality or {}
     enough = Verdict.OK if rows >= least else Verdict.INSUFFICIENT
     told = "periods closed since its training data"
-    stale = at_most("monitor.staleness", age, limits["max_age_periods"], rows, least=0, evidence=told)
+    stale = Check("monitor.staleness", Verdict.INSUFFICIENT, age, required=False, evidence=f"{told}; no limit is known")
+    if oldest is not None:
+        stale = at_most("monitor.staleness", age, oldest, rows, least=0, evidence=told)
     report = Watched("monitor", [Check("monitor.rows", enough, rows, least, rows=rows), stale])
     if not rows:
         return report
@@ -136,6 +140,7 @@ def monitor(root: Path, since: float | None = None) -> Report:
         gate or {facts.get("metric", ""): facts.get("value")},
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
         {look.name: lookup_table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
+        facts.get("max_age_periods"),
     )
     report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
     report.checks += overridden(champion.get("override"))

@@ -111,15 +111,15 @@ def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -
     many = {column: values for column, values in contract.arrays(rows.head(BATCH)).items() if column in reads}
     vocabulary = alone.vocabulary(many)
     one: Arrays = {column: values[:1] for column, values in many.items()}
-    seconds = _seconds(lambda: alone.matrix(one, vocabulary)), _seconds(lambda: alone.matrix(many, vocabulary))
+    took = seconds(lambda: alone.matrix(one, vocabulary)), seconds(lambda: alone.matrix(many, vocabulary))
     tracemalloc.start()
     alone.matrix(many, vocabulary)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = min(BATCH, len(rows))
     return {
-        "microseconds": _rounded(seconds[0] * 1e6),
-        "batch_microseconds": _rounded(seconds[1] / size * 1e6),
+        "microseconds": _rounded(took[0] * 1e6),
+        "batch_microseconds": _rounded(took[1] / size * 1e6),
         "lookup_microseconds": 0.0,
         "bytes": round(peak / size),
         "reads": sorted(reads),
@@ -132,11 +132,11 @@ def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
     fields = list(contract.from_source(look.name))
     table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
     asked = rows[list(contract.request_columns)]
-    return _seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
+    return seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    """The best of some calls: what else this machine does can only add."""
+def seconds(call: Callable[[], object]) -> float:
+    """Of one call, the best of some: what else this machine does can only add."""
     best, end = math.inf, time.perf_counter() + ENOUGH
     for _ in range(CALLS):
         start = time.perf_counter()

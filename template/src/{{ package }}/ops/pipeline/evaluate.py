@@ -14,6 +14,7 @@ from ..report import number
 from ..scoring import Scorer, load
 from ..signing import signed
 from . import metrics
+from .conduct import conduct
 from .gate import MAIN
 from .groups import RESAMPLES, frequent, measure_groups, words
 from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
@@ -151,6 +152,7 @@ def main() -> int:
     measured |= {
         "groups": measure_groups(team.contract, rows, new, new.matrix(arrays), settings),
         "holdout": on_holdout(team.contract, pd.read_parquet(root / HOLDOUT), models, settings),
+        "conduct": conduct(team, rows, models, root / CANDIDATE, settings),
         "model": digest(root / CANDIDATE),
         "opponent": opponent,
         "periods": facts["periods"],

@@ -19,13 +19,13 @@ from ..project import (
 )
 from ..report import page, terminal
 from ..verdict import Check, Report, Verdict, not_below
-from . import card, parts
+from . import card, fitness, parts
 from .parts import unit as unit
 from .worth import judge
 
 MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
 FEATURES = Path("reports/features")
-TUNING = Path("reports/tuning.json")
+AGE, TUNING = Path("reports/age.json"), Path("reports/tuning.json")
 
 
 def gate(
@@ -36,14 +36,16 @@ def gate(
     release: str | None = None,
     ablations: Sequence[Mapping[str, Any]] = (),
     tuning: Mapping[str, Any] | None = None,
+    curve: Mapping[str, Any] | None = None,
 ) -> Report:
     """The verdict on a candidate.
 
     `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of the parameters,
     `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name,
-    `ablations` what ablate wrote, oldest period first, `tuning` what tune wrote. Raises: ProjectError for an unknown
-    metric, waiver or veto.
+    `ablations` what ablate wrote, oldest period first, `tuning` what tune wrote, `curve` what age wrote.
+    Raises: ProjectError for an unknown metric, waiver or veto.
     """
+    oldest, told_age = fitness.oldest(curve, limits["staleness_margin"]) if curve else (None, "no curve was measured")
     metric = _metric(measured, limits["metric"])
     rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
     checks = [
@@ -60,13 +62,14 @@ def gate(
         difference = measured["differences"]["champion"][metric]
         margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])
         checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
-        checks.append(_better(difference, margin, rows, age, limits["max_age_periods"]))
+        checks.append(_better(difference, margin, rows, age, oldest))
     elif measured["opponent"]:
         told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     checks += parts.slices(measured, metric, limits)
-    worth = judge(ablations, limits) if ablations else []
-    advice = [check for check in worth if check.name.split(".")[1] not in limits["feature_vetoes"]]
+    worth = [*(judge(ablations, limits) if ablations else []), *fitness.judge(measured, curve or {}, limits)]
+    vetoes = [*limits["feature_vetoes"], *limits["conduct_vetoes"]]
+    advice = [check for check in worth if check.name.split(".")[1] not in vetoes]
     checks += [check for check in worth if check not in advice]
     today = ablations[-1]["measured"] if ablations else str(date.today())
     for kind, check in parts.groups(measured, limits, today):
@@ -85,6 +88,8 @@ def gate(
         "evaluated on": ", ".join(measured["periods"]["evaluation"]),
         "trained on": ", ".join(measured["periods"]["train"]),
         "rows": rows,
+        "max_age_periods": oldest,
+        "max_age_because": told_age,
         **{name: entry["value"] for name, entry in measured["values"]["candidate"].items()},
     }
     return Report(_title(facts), checks, facts, data.drift, [*data.advice, *advice])
@@ -117,9 +122,12 @@ def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int) -> Check:
-    """Better by more than a hair: interval above zero, gain above the margin. An old champion need not lose."""
-    value, interval, old = difference["value"], _interval(difference), age >= most
+def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None) -> Check:
+    """Better by more than a hair: interval above zero, gain above the margin. An old champion need not lose.
+
+    Its age counts from the periods that it was evaluated on, so at `most` its data are one period older than allowed.
+    """
+    value, interval, old = difference["value"], _interval(difference), most is not None and age >= most
     verdict = Verdict.INSUFFICIENT
     if interval and ((interval[0] >= 0 and value >= margin) or (old and interval[0] >= -margin)):
         verdict = Verdict.OK
@@ -160,8 +168,8 @@ def decide(root: Path) -> Report:
     data = Report.from_dict(read_json(root / "reports" / "validate.json"))
     now = cycle(root)
     limits = params(root)["gate"]
-    tuning = read_json(root / TUNING)
-    report = gate(measured, data, limits, now["age"], now["release"], _ablations(root, measured, limits), tuning)
+    more = (_ablations(root, measured, limits), read_json(root / TUNING), read_json(root / AGE))
+    report = gate(measured, data, limits, now["age"], now["release"], *more)
     if own := custom("gate"):
         try:
             report.checks += own.checks(measured)

@@ -52,6 +52,21 @@ def draw_features(path: Path, found: Mapping[str, Any]) -> None:
         _save(target, paint, (8, 1 + 0.25 * len(names)))
 
 
+def draw_age(path: Path, found: Mapping[str, Any]) -> None:
+    """What a model of one earlier period loses against the youngest."""
+    labels = [f"{entry['period']} ({entry['age']})" for entry in found["ages"]]
+
+    def paint(axes: "Axes") -> None:
+        entries = [entry["difference"] for entry in found["ages"]]
+        _bars(axes, labels, entries, [COLOURS["candidate"]] * len(labels))
+        axes.axvline(0, color="#8b949e", linewidth=1)
+        told = f"{found['metric'].replace('_', ' ')} of a model of that period (its age), right is better"
+        axes.set_xlabel(told if labels else "staleness: no earlier period could be measured")
+
+    with whole(path) as target:
+        _save(target, paint, (8, 1 + 0.25 * len(labels)))
+
+
 def _save(path: Path, paint: Callable[["Axes"], None], size: tuple[float, float]) -> None:
     import matplotlib
 

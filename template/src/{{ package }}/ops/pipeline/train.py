@@ -24,6 +24,7 @@ from ..project import (
 )
 from ..scoring import REFERENCE, Scorer, fit, save
 from . import periods as on_disk
+from .learnt import learnt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,11 +153,13 @@ def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict
 def train(team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tuple[Scorer, dict[str, Scorer]]:
     """Fit the team's model and the baselines on joined rows.
 
-    Raises: ProjectError for features that may not be used, parameters that `build` refuses, or one class only.
+    Raises: ProjectError for features that may not be used, parameters that `build` refuses, one class only, or a model
+    that learnt nothing (`train.learnt`).
     """
     features = plan(team.features, team.contract)
     arrays, target = team.contract.arrays(rows), team.contract.target(rows)
     scorer = fit(arrays, target, features, team.model, team.contract, settings)
+    learnt(team.contract, scorer, rows)
     matrix = scorer.matrix(arrays)
     simple = {
         name: _fitted(scorer, model, matrix, target) for name, model in baselines(team, features, settings).items()

@@ -16,7 +16,7 @@ LEAST_ROWS = 12_000
 
 def prove(root: Path, *, fast: bool = False) -> int:
     """Print the table of faults and of false alarms; 0 if all were caught and no healthy run alarmed, else 3."""
-    from . import data, live, model, monitoring, record, trust, worth  # noqa: F401  registering is what they do
+    from . import conduct, data, live, model, monitoring, record, trust, worth  # noqa: F401  registering is what they do
     from .faults import FAULTS, HEALTHY, Bench, NotApplicable, outcome
 
     started = time.monotonic()

@@ -53,6 +53,9 @@ def judged(
     simple: dict[str, Scorer],
     held: np.ndarray | None = None,
     groups: dict[str, Any] | None = None,
+    age: int = 0,
+    curve: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Report:
     """The real gate on real measurements of these scores; `held` are the candidate's on the hold-out, here the same."""
     scores = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
@@ -69,7 +72,7 @@ def judged(
     facts |= {"holdout": measured, "groups": groups}
     if held is not None:
         facts["holdout"] = measure(bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0)
-    return gate(measured | facts, HEALTHY_DATA, bench.settings["gate"])
+    return gate(measured | facts | more, HEALTHY_DATA, bench.settings["gate"], age, curve=curve)
 
 
 def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarray:

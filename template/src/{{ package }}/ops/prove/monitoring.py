@@ -46,7 +46,7 @@ def watched(
     """The real monitor on a log."""
     scorer, _ = fitted(bench)
     settings = bench.settings["monitor"] | limits
-    return watch(bench.contract, scorer, bench.halves[0], log, outcomes, settings, _gate(bench), age)
+    return watch(bench.contract, scorer, bench.halves[0], log, outcomes, settings, _gate(bench), age, oldest=3)
 
 
 def _gate(bench: Bench) -> dict[str, float]:

@@ -14,6 +14,8 @@ from .erase import overdue
 from .git import changes
 from .record import Assignment, champion, freshen, show
 
+OVERDUE = 999  # periods: older than any staleness curve allows
+
 
 def periods() -> list[str]:
     """The team's periods, oldest first."""
@@ -84,7 +86,7 @@ def amend(root: Path, period: str) -> str:
 def _age(root: Path, held: Assignment | None, until: str, known: list[str]) -> int:
     """How many periods the champion's data are behind; one that was trained on erased rows counts as too old."""
     then = str(yaml.safe_load(show(root, held.release.commit, "cycle.yaml"))["until"]) if held else until
-    least = params(root)["gate"]["max_age_periods"] if held and overdue(root, held.release) else 0
+    least = OVERDUE if held and overdue(root, held.release) else 0
     return max(least, known.index(until) - known.index(then) if then in known else 0)
 
 

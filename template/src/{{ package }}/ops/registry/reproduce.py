@@ -20,7 +20,7 @@ from ..pipeline.train import CANDIDATE
 from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml
 from ..scoring import IGNORED
 from ..verdict import Check, Report, Verdict, at_most
-from . import storage
+from . import follow, storage
 from .git import git
 from .record import Record, Release, artifact, freshen, read, show
 from .scratch import environment
@@ -231,4 +231,4 @@ def _opponent(work: Path, record: Record) -> None:
     release = record.of(opponent)
     if release is None or release.erased:
         raise ProjectError(release.erased if release else f"The opponent {opponent[:8]} is not in the record.")
-    storage.get(work, release.commit, artifact(work)[1], work / "var/models" / opponent)
+    follow.bring(work, record, release)

@@ -62,7 +62,7 @@ def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, st
     holders = [entry for alias in path if (entry := record.holder(alias))]
     for held in (entry for entry in holders if overdue(root, entry.release)):
         now = cycle(root)
-        closed = now["champion"] == held.release.fingerprint and now["age"] >= params(root)["gate"]["max_age_periods"]
+        closed = now["champion"] == held.release.fingerprint and now["age"] >= cycles.OVERDUE
         command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
         yield command, f"{held.to} is {held.alias} and was trained on rows erased since"
     for held in (entry for entry in holders if entry.override and entry.override.days_over > 0):

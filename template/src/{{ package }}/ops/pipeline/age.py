@@ -1,0 +1,87 @@
+"""age: how fast a model goes stale: fitted on one earlier period at a time, all measured on the newest one."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..features import plan
+from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
+from ..scoring import REFERENCE, Scorer, fit
+from . import metrics
+from . import periods as on_disk
+from .ablate import RESAMPLES
+from .gate import AGE, MAIN, unit
+from .learnt import repeatable
+from .train import CANDIDATE, EVALUATION, answered, joined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more says
+
+
+def curve(
+    team: Yours, parts: "Mapping[int, pd.DataFrame]", evaluation: "pd.DataFrame", settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What models fitted on one period each are worth now, and the paired difference to the youngest.
+
+    `parts` are the periods' rows by age; a period with one class only is left out.
+    """
+    from threadpoolctl import threadpool_limits
+
+    contract, features, model = team.contract, plan(team.features, team.contract), team.model
+    fitted: dict[int, Scorer] = {}
+    with threadpool_limits(1):
+        for age, rows in parts.items():
+            with suppress(ProjectError):
+                arrays, target = contract.arrays(rows), contract.target(rows)
+                fitted[age] = fit(arrays, target, features, model, contract, settings)
+        arrays, truth = contract.arrays(evaluation), contract.target(evaluation)
+        scores = {age: scorer.score(scorer.matrix(arrays)) for age, scorer in fitted.items()}
+    metric = MAIN[contract.task]
+    measures = {str(age): metrics.named(contract.task)[metric](truth, each) for age, each in scores.items()}
+    found = metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+    return [
+        {
+            "age": age,
+            "rows": len(parts[age]),
+            "value": found[str(age)].plain(),
+            "difference": found[str(age)].minus(found[str(min(fitted))], metric).plain(),
+        }
+        for age in fitted
+    ]
+
+
+def main() -> int:
+    """Run the stage."""
+    import pandas as pd
+
+    root, team = find_root(), yours()
+    settings, known = params(root), on_disk.closed(team.data, cycle(root)["until"])
+    most, contract = settings["evaluate"]["curve_rows"], team.contract
+    ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
+    parts = {
+        age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
+        for age, period in ages.items()
+    }
+    evaluation, reference = (pd.read_parquet(root / path) for path in (EVALUATION, CANDIDATE / REFERENCE))
+    entries = curve(team, parts, on_disk.thin(evaluation, most), settings) if parts else []
+    found = {
+        "metric": MAIN[contract.task],
+        "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),
+        "rows": min(len(evaluation), most),
+        "ages": [entry | {"period": ages[entry["age"]]} for entry in entries],
+        "otherwise": settings["train"]["periods"] + 1,  # then no row that it was trained on is in the window
+        "repeatable": repeatable(team, on_disk.thin(reference, most or 1), settings) if most else None,
+    }
+    write_json(root / AGE, found)
+    from .pictures import draw_age
+
+    draw_age((root / AGE).with_suffix(".svg"), found)
+    told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
+    print(f"age: {told}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(command_line(main))
