@@ -57,7 +57,8 @@ print("drilled", new[0], old[0])
 def test_races_kills_and_forgeries(project: Callable[..., Project]) -> None:
     made = project(sample="none")
     shutil.copy(ROOT / "tests/inside/record.py", made.folder / "tests/ops/test_more_of_the_record.py")
-    printed = made.run("python", "-m", "pytest", "-q", "-s", "-n0", "tests/ops/test_more_of_the_record.py")
+    words = ("-q", "-s", "-n0", "--import-mode=prepend", "tests/ops/test_more_of_the_record.py")
+    printed = made.run("python", "-m", "pytest", *words)
     print(printed)
     assert "20 races" in printed
 
