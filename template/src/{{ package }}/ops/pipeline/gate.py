@@ -113,10 +113,10 @@ def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int) -> Check:
-    """Better by more than a hair: interval above zero, gain above the margin. An old champion need not lose."""
+    """Better by more than a hair: gains the margin, and surely half of it. An old champion need not lose."""
     value, interval, old = difference["value"], _interval(difference), age >= most
     verdict = Verdict.INSUFFICIENT
-    if interval and ((interval[0] >= 0 and value >= margin) or (old and interval[0] >= -margin)):
+    if interval and ((interval[0] >= margin / 2 and value >= margin) or (old and interval[0] >= -margin)):
         verdict = Verdict.OK
     elif interval and interval[1] < (-margin if old else margin):
         verdict = Verdict.FAIL
