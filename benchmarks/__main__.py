@@ -184,10 +184,24 @@ def drafts(bench: Bench) -> Iterator[Row]:
     yield Row("tables drafted", None, len(tables.TABLES))
 
 
+def rates(bench: Bench) -> Iterator[Row]:
+    """How often the gate promotes or vetoes a candidate that is as good as the champion; beyond 5 % is an error."""
+    words = (ROOT / "benchmarks/rates.py",)
+    found = json.loads(bench.project("rates").run("python", *map(str, words)).strip().splitlines()[-1])
+    for name, shares in found["found"].items():
+        equal = name.startswith("equally good")
+        for what, (count, pairs, low, high) in shares.items():
+            NOTES.append(f"{name}: {count} of {pairs} {what}, 95 % interval {low:.1%} to {high:.1%}")
+            yield Row(f"{name}: % {what}", 100 * found["stated"] if equal else None, 100 * count / pairs, 1)
+            if equal:
+                yield Row("  beyond the stated rate", 0, float(count / pairs > found["stated"]))
+
+
 NOTES: list[str] = []
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **{"size": size, "copier": copier, "repro": repro, "help": help_},
     **{"pipeline": whole, "serving": serving, "ci": ci, "months": months, "tests": tests, "drafts": drafts},
+    "rates": rates,
 }
 
 
@@ -195,9 +209,9 @@ def main() -> int:
     """Measure and print, row by row."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; tests and drafts: by name only"
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; tests, drafts, rates: by name only"
     )
-    wanted = parser.parse_args().figures or [name for name in FIGURES if name not in ("tests", "drafts")]
+    wanted = parser.parse_args().figures or [name for name in FIGURES if name not in ("tests", "drafts", "rates")]
     if unknown := set(wanted) - set(FIGURES):
         parser.error(f"there is no figure {sorted(unknown)[0]!r}; there are: {', '.join(FIGURES)}")
     os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}

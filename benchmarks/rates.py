@@ -60,7 +60,8 @@ def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple
         "differences": {"champion": {METRIC: new["", ""].minus(old["", ""], METRIC).plain()}},
         "slices": [
             {"column": name[0], "value": name[1], "rows": size, "candidate": {METRIC: new[name].plain()},
-             "champion": {METRIC: old[name].plain()}, "difference": {METRIC: new[name].minus(old[name], METRIC).plain()}}
+             "champion": {METRIC: old[name].plain()},
+             "difference": {METRIC: new[name].minus(old[name], METRIC).plain()}}
             for name, size in sizes.items() if name[0]
         ],
     }  # fmt: skip

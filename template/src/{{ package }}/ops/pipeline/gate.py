@@ -123,13 +123,13 @@ def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None) -> Check:
-    """Better by more than a hair: interval above zero, gain above the margin. An old champion need not lose.
+    """Better by more than a hair: gains the margin, and surely half of it. An old champion need not lose.
 
     Its age counts from the periods that it was evaluated on, so at `most` its data are one period older than allowed.
     """
     value, interval, old = difference["value"], _interval(difference), most is not None and age >= most
     verdict = Verdict.INSUFFICIENT
-    if interval and ((interval[0] >= 0 and value >= margin) or (old and interval[0] >= -margin)):
+    if interval and ((interval[0] >= margin / 2 and value >= margin) or (old and interval[0] >= -margin)):
         verdict = Verdict.OK
     elif interval and interval[1] < (-margin if old else margin):
         verdict = Verdict.FAIL

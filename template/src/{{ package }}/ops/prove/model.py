@@ -216,7 +216,7 @@ def broken_slice(bench: Bench) -> Report:
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
-        if least * 2 <= len(places) < len(rows) / 3
+        if least * 4 <= len(places) < len(rows) / 3
     }
     if not sizes:
         raise NotApplicable("no slice is big enough to judge and small enough to hide")
@@ -242,7 +242,7 @@ def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: flo
 def _inverted(scores: np.ndarray) -> np.ndarray:
     """The ranking upside down: the values stay, their order is reversed."""
     if scores.ndim == 2:
-        return scores[:, ::-1].copy()
+        return np.roll(scores, 1, axis=1)
     worse = np.empty_like(scores)
     order = np.argsort(scores)
     worse[order] = scores[order][::-1]
