@@ -14,6 +14,7 @@ import numpy as np
 from ..pipeline import conduct as behaviour
 from ..pipeline.age import curve
 from ..pipeline.fitness import KINDS
+from ..pipeline.gate import unit
 from ..pipeline.learnt import repeatable
 from ..pipeline.train import train
 from ..project import Yours
@@ -25,7 +26,7 @@ from .model import _improved, fitted, judged, scored
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 2_000  # that are measured
+ROWS = 1_000  # that are measured
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -71,7 +72,7 @@ def _judged(
 def sound(bench: Bench, seed: int) -> Report:
     """A sound model on unseen rows, against itself."""
     scorer = fitted(bench)[0]
-    report = _judged(bench, bench.halves[1].sample(ROWS, random_state=seed).reset_index(drop=True), scorer, scorer)
+    report = _judged(bench, bench.halves[1].sample(2 * ROWS, random_state=seed).reset_index(drop=True), scorer, scorer)
     return replace(report, checks=[c for c in [*report.checks, *report.advice] if c.name.split(".")[1] in KINDS])
 
 
@@ -192,7 +193,7 @@ def _building(bench: Bench, change: Callable[[Any], Any]) -> Yours:
 def overshot(bench: Bench) -> Report:
     """The fit runs away, and ends without an error."""
     built = bench.team.model.build(bench.settings["model"], [], 0)
-    rates = [name for name in built.get_params() if name.rpartition("__")[2] == "learning_rate"]
+    rates = [name for name in getattr(built, "get_params", dict)() if name.rpartition("__")[2] == "learning_rate"]
     if not rates:
         raise NotApplicable("the estimator has no learning rate")
     team = _building(bench, lambda estimator: estimator.set_params(**{rates[0]: 1e6}))
@@ -207,7 +208,7 @@ def clocked(bench: Bench) -> Report:
 
     bag = BaggingRegressor if bench.contract.task == "regression" else BaggingClassifier
     team = _building(bench, lambda built: bag(built, n_estimators=1, random_state=time.time_ns() % 2**32))
-    rows, scorer = bench.halves[0].head(ROWS // 4), fitted(bench)[0]
+    rows, scorer = bench.halves[0].head(ROWS // 2), fitted(bench)[0]
     again = {"ages": [], "otherwise": 1, "rows": len(rows), "repeatable": repeatable(team, rows, bench.settings)}
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, curve=again)
 
@@ -220,16 +221,17 @@ def clocked(bench: Bench) -> Report:
 )
 def stale(bench: Bench) -> Report:
     """Two periods ago the world was another: the curve says so, and the equal candidate may replace the champion."""
-    rows, (scorer, simple) = bench.halves[1].head(ROWS), fitted(bench)
-    scores, name, margin = (
-        scored(bench, rows, scorer),
-        bench.contract.outcome.name,
-        bench.settings["gate"]["staleness_margin"],
-    )
-    skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})["gate.baseline.trivial"]
-    if bench.contract.task == "regression" or (skill.interval or (0.0,))[0] < 2 * margin:
-        raise NotApplicable("the model knows so little that it cannot lose it")
-    parts = {age: bench.halves[0].iloc[age::4].head(ROWS // 2) for age in (1, 2)}
-    parts[2] = parts[2].assign(**{name: scrambled(parts[2][name].to_numpy())})
-    measured = {"ages": curve(bench.team, parts, rows, bench.settings), "otherwise": 1, "unit": 1.0}
+    rows, (scorer, simple) = bench.halves[1].head(2 * ROWS), fitted(bench)
+    scores, name = scored(bench, rows, scorer), bench.contract.outcome.name
+    parts = {age: bench.halves[0].iloc[age::4].head(ROWS) for age in (1, 2)}
+    known = parts[2][name].to_numpy()
+    if bench.contract.task == "regression":
+        known = known + 3 * known.std()
+    else:
+        skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})["gate.baseline.trivial"]
+        if (skill.interval or (0.0,))[0] < 2 * bench.settings["gate"]["staleness_margin"]:
+            raise NotApplicable("the model knows so little that it cannot lose it")
+        known = scrambled(known)
+    ages = curve(bench.team, parts | {2: parts[2].assign(**{name: known})}, rows, bench.settings)
+    measured = {"ages": ages, "otherwise": 1, "unit": unit(bench.contract.task, ages[0]["value"]["value"])}
     return judged(bench, rows, scores, scores, {}, curve=measured, age=1)
