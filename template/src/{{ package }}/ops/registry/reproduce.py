@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from .scratch import environment
 from .trace import found, vouched
 
 STAGES = ("train", "evaluate", "gate")
+SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode", "--python")
 TIMED = {"conduct"}  # measurements that differ from run to run
 SCORES = f"""
 import sys
@@ -118,9 +118,8 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     if said := _run(work, programs, "evaluate", "gate"):
         yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
         return
-    yield _metrics(
-        json.loads(show(work, release.commit, "reports/metrics.json")), read_json(work / "reports/metrics.json")
-    )
+    measured = json.loads(show(work, release.commit, "reports/metrics.json"))
+    yield _metrics(measured, read_json(work / "reports/metrics.json"))
     verdict = str(Report.from_dict(read_json(work / "reports/gate.json")).verdict)
     same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
     yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
@@ -130,11 +129,8 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     """The programs to rebuild with: this interpreter's where version and uv.lock are those of then, else made by uv."""
     here, name = Path(sys.executable).parent, "reproduce.environment"
     then = str(read_yaml(base / "released" / "python_env.yaml")["python"])
-    present = root / "uv.lock"
-    lock, current = (
-        show(work, release.commit, "uv.lock"),
-        present.read_text(encoding="utf-8") if present.exists() else "",
-    )
+    lock, present = show(work, release.commit, "uv.lock"), root / "uv.lock"
+    current = present.read_text(encoding="utf-8") if present.exists() else ""
     python = platform.python_version()
     if python == then and lock.strip() == current.strip():
         told = "" if lock else "; the release has no uv.lock"
@@ -142,18 +138,8 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     if not lock:
         return here, Check(name, Verdict.INSUFFICIENT, python, then, required=False, evidence="this one; no uv.lock")
     settings = os.environ | {"UV_PROJECT_ENVIRONMENT": str(base / "env")}
-    words = [
-        shutil.which("uv") or "uv",
-        "sync",
-        "--frozen",
-        "--quiet",
-        "--no-install-project",
-        "--no-compile-bytecode",
-        "--python",
-        then,
-    ]
     try:
-        done = subprocess.run(words, cwd=work, env=settings, capture_output=True, text=True)
+        done = subprocess.run(["uv", *SYNC, then], cwd=work, env=settings, capture_output=True, text=True)
         said = (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""
     except FileNotFoundError:
         said = "uv is not installed"
