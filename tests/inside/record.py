@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,8 @@ STEPS = [
 
 def killed(monkeypatch: pytest.MonkeyPatch, step: tuple[str, str, str], call: Callable[[], object]) -> None:
     """Run something in a process that dies at a step, at once: no `finally`, no `except`."""
-    import importlib
-
     name, function, when = step
-    module = registry.get(name) or importlib.import_module(name)
+    module = registry.get(name) or import_module(name)
     real = getattr(module, function)
 
     def dies(*arguments: object, **named: object) -> None:
@@ -319,9 +318,16 @@ def test_a_truncated_model_is_not_served(reigning: Path) -> None:
     assert "champion.json is damaged" in says(now.now, reigning, "x")
 
 
-def test_an_erased_release_cannot_be_reproduced_and_says_why(reigning: Path) -> None:
-    from importlib import import_module
+def test_speed_may_differ_and_nothing_else() -> None:
+    metrics = import_module(registry["record"].__name__.replace("record", "reproduce")).metrics
+    then = {"values": {"a": 1.0}, "slices": [{"b": None}], "conduct": {"cost": {"milliseconds": 1}, "excess": 0.1}}
+    assert metrics(then, then | {"conduct": {"cost": {"milliseconds": 2}, "excess": 0.1}}).verdict == "ok"
+    others: list[dict[str, object]] = [{"values": {"a": 1.1}}, {"slices": []}, {"conduct": {"cost": {}, "excess": 0.2}}]
+    for other in others:
+        assert metrics(then, then | other).verdict == "fail"
 
+
+def test_an_erased_release_cannot_be_reproduced_and_says_why(reigning: Path) -> None:
     reproduce = import_module(registry["record"].__name__.replace("record", "reproduce")).reproduce
     record.erase(reigning, record.read(reigning).releases, "it was trained on erased rows")
     report = reproduce(reigning, "v1.0.0")

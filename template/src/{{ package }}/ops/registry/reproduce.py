@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import numpy as np
 import yaml
 
 from ..pipeline.train import CANDIDATE
-from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml
+from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml, write_json
 from ..scoring import IGNORED
 from ..verdict import Check, Report, Verdict, at_most
 from . import follow, storage
@@ -27,7 +26,8 @@ from .scratch import environment
 from .trace import found, vouched
 
 STAGES = ("train", "evaluate", "gate")
-TIMED = {"conduct"}  # measurements that differ from run to run
+SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode", "--python")
+CONDUCT, COST = "conduct", "cost"  # what was measured of speed and size is that of the machine
 SCORES = f"""
 import sys
 from pathlib import Path
@@ -115,12 +115,15 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     except ProjectError as error:
         yield _missing("reproduce.metrics", str(error))
         return
-    if said := _run(work, programs, "evaluate", "gate"):
+    if said := _run(work, programs, "evaluate"):
         yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
         return
-    yield _metrics(
-        json.loads(show(work, release.commit, "reports/metrics.json")), read_json(work / "reports/metrics.json")
-    )
+    file, then = work / "reports/metrics.json", json.loads(show(work, release.commit, "reports/metrics.json"))
+    yield metrics(then, read_json(file))
+    write_json(file, _costing(read_json(file), then))
+    if said := _run(work, programs, "gate"):
+        yield Check("reproduce.verdict", Verdict.FAIL, evidence=said)
+        return
     verdict = str(Report.from_dict(read_json(work / "reports/gate.json")).verdict)
     same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
     yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
@@ -130,11 +133,8 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     """The programs to rebuild with: this interpreter's where version and uv.lock are those of then, else made by uv."""
     here, name = Path(sys.executable).parent, "reproduce.environment"
     then = str(read_yaml(base / "released" / "python_env.yaml")["python"])
-    present = root / "uv.lock"
-    lock, current = (
-        show(work, release.commit, "uv.lock"),
-        present.read_text(encoding="utf-8") if present.exists() else "",
-    )
+    lock, present = show(work, release.commit, "uv.lock"), root / "uv.lock"
+    current = present.read_text(encoding="utf-8") if present.exists() else ""
     python = platform.python_version()
     if python == then and lock.strip() == current.strip():
         told = "" if lock else "; the release has no uv.lock"
@@ -142,18 +142,8 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     if not lock:
         return here, Check(name, Verdict.INSUFFICIENT, python, then, required=False, evidence="this one; no uv.lock")
     settings = os.environ | {"UV_PROJECT_ENVIRONMENT": str(base / "env")}
-    words = [
-        shutil.which("uv") or "uv",
-        "sync",
-        "--frozen",
-        "--quiet",
-        "--no-install-project",
-        "--no-compile-bytecode",
-        "--python",
-        then,
-    ]
     try:
-        done = subprocess.run(words, cwd=work, env=settings, capture_output=True, text=True)
+        done = subprocess.run(["uv", *SYNC, then], cwd=work, env=settings, capture_output=True, text=True)
         said = (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""
     except FileNotFoundError:
         said = "uv is not installed"
@@ -172,13 +162,13 @@ def _needed(work: Path, lock: str) -> Iterator[str]:
     yield from (path for path in deps if path not in made and not (work / path).exists())
 
 
-def _run(work: Path, programs: Path, *stages: str) -> str:
-    """Run stages as DVC does, with the programs of then; returns why they stopped, or nothing."""
+def _run(work: Path, programs: Path, stage: str) -> str:
+    """Run a stage as DVC does, with the programs of then; returns why they stopped, or nothing."""
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    words = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "--no-commit", *stages]
+    words = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "--no-commit", stage]
     done = subprocess.run(words, cwd=work, env=os.environ | {"PATH": path}, capture_output=True, text=True)
     lines = [line for line in done.stderr.strip().splitlines() if line.startswith(("error:", "ERROR:"))]
-    return f"{' and '.join(stages)} stopped: {' '.join(lines[:2]) or done.stderr[-200:]}" if done.returncode else ""
+    return f"{stage} stopped: {' '.join(lines[:2]) or done.stderr[-200:]}" if done.returncode else ""
 
 
 def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
@@ -209,10 +199,16 @@ def equal(then: np.ndarray, again: np.ndarray) -> Check:
     return at_most("reproduce.predictions", int(differ.sum()), 0, len(then), evidence=told)
 
 
-def _metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
-    """`reproduce.metrics`: every number is that of then, but for times."""
-    sides = [_leaves({key: part for key, part in side.items() if key not in TIMED}) for side in (then, again)]
-    other = [name for name in sides[0] | sides[1] if sides[0].get(name) != sides[1].get(name)]
+def _costing(measured: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The measurements with what others say of speed and size."""
+    cost = {COST: other.get(CONDUCT, {}).get(COST)}
+    return measured | ({CONDUCT: measured[CONDUCT] | cost} if CONDUCT in measured else {})
+
+
+def metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
+    """`reproduce.metrics`: every number is that of then, but for speed and size."""
+    sides = [_leaves(then), _leaves(_costing(again, then))]
+    other = sorted({name for name, _ in sides[0].items() ^ sides[1].items()})
     few = ", ".join(f"{name}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3])
     return at_most("reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal")
 

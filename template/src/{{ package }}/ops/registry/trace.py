@@ -61,7 +61,7 @@ def vouched(root: Path, release: Release) -> list[Check]:
     parts = [part for stage in stages.values() for side in ("deps", "outs") for part in stage.get(side, [])]
     hashes = {part["path"]: part.get("md5") for part in parts if part["path"].endswith(".json")}
     texts = {path: text for path in hashes if (text := show(root, release.commit, path))}
-    other = [path for path, text in texts.items() if hashlib.md5(f"{text}\n".encode()).hexdigest() != hashes[path]]
+    other = [path for path, text in texts.items() if hashes[path] not in (_md5(text), _md5(f"{text}\n"))]
     gate = Report.from_dict(
         json.loads(texts.get("reports/gate.json") or '{"title":"","checks":[],"drift":[],"facts":{}}')
     )
@@ -73,6 +73,10 @@ def vouched(root: Path, release: Release) -> list[Check]:
         _same("record.digest", release.digest, gate.facts.get("model", ""), "model in reports/gate.json"),
     ]
     return checks if texts else [*checks[:2], Check("record.files", Verdict.INSUFFICIENT, evidence="no reports there")]
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 def _same(name: str, recorded: str, now: str, where: str) -> Check:
