@@ -42,7 +42,7 @@ LANES = {  # jobs that must not run by themselves, and what lets them
     "cm.alarm": "needs.monitor.outputs.verdict != 'insufficient'",
     "ci.ok": "always()",
 }
-SECRETS, VARIABLES = {"DVC_CONFIG_LOCAL"}, {"MLFLOW_TRACKING_URI"}
+SECRETS, VARIABLES = {"DVC_CONFIG_LOCAL", "MLOPS_SIGNING_KEY"}, {"MLFLOW_TRACKING_URI"}
 VERB_OUTPUTS = {"monitor": {"verdict"}, "status": {"waits", "period", "commit"}}
 TOOLS = {"bentoml", "dvc", "mlops", "mutmut", "mypy", "pytest", "ruff", "zizmor"}
 OTHER_COMMANDS = ("uv sync --locked", "git ", 'test "$FAILED" = false', "printenv DVC_CONFIG_LOCAL > .dvc/config.local")

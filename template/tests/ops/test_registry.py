@@ -18,7 +18,7 @@ PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder
 OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
 MODULES = (
     *("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch"),
-    *("keys", "now", "override", "trace"),
+    *("keys", "vouch", "now", "override", "trace"),
 )
 registry: dict[str, Any] = {name: importlib.import_module(f"{OPS}.registry.{name}") for name in MODULES}
 record, storage, follow, window, mirror, cycle = (
@@ -27,7 +27,7 @@ record, storage, follow, window, mirror, cycle = (
 project: Any = importlib.import_module(f"{OPS}.project")
 git, promote, rollback = registry["git"].git, registry["promote"].promote, registry["promote"].rollback
 status, scratch = registry["status"].status, registry["scratch"].scratch
-look_up, keys = registry["follow"].look_up, registry["keys"]
+look_up, keys, vouch = registry["follow"].look_up, registry["keys"], registry["vouch"].vouch
 now, overriding = registry["now"], registry["override"].overriding
 signing: Any = importlib.import_module(f"{OPS}.signing")
 ProjectError, digest, read_json = project.ProjectError, project.digest, project.read_json
@@ -445,12 +445,12 @@ def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, mo
     monkeypatch.setenv(keys.SETTING, str(private))
     assert signing.UNSIGNED in promote(reigning)
     assert not private.exists()
-    assert "keys/ada.pub is your public key: commit it" in keys.vouch(reigning)
+    assert "keys/ada.pub is your public key: commit it" in vouch(reigning)
     assert (private.stat().st_mode & 0o777, keys.make(reigning)[1]) == (0o600, False)
     commit(reigning, "my key")
     assert "nobody signed" in says(follow.follow, reigning)
-    assert "signed by you" in keys.vouch(reigning)
-    assert "signed by you" not in keys.vouch(reigning)
+    assert "signed by you" in vouch(reigning)
+    assert "signed by you" not in vouch(reigning)
     assert "is champion since" in promote(reigning)
     bob = clone(reigning, "bob")
     assert "v1.0.0" in follow.follow(bob)
@@ -463,7 +463,7 @@ def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, mo
     assert "a key that is not in keys/" in says(follow.follow, reigning)
     assert (reigning / "var/champion.json").read_text() == served
     monkeypatch.setenv(keys.SETTING, private.read_text())
-    assert "signed by you" in keys.vouch(reigning)
+    assert "signed by you" in vouch(reigning)
     assert "v1.0.0" in follow.follow(reigning)
 
 

@@ -35,9 +35,9 @@ class About:
     unit: str = ""
     owner: str = ""
     source: str = ""
-    licence: str = ""
     privacy: Literal["", "public", "internal", "personal", "sensitive"] = ""
     status: Literal["", "active", "deprecated"] = ""
+    licence: str = ""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         """Stand in the column's JSON schema, and so on the OpenAPI page."""

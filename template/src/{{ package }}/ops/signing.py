@@ -15,7 +15,7 @@ from .scoring import Scorer, load, verified
 from .verdict import Report, Verdict
 
 KEYS = Path("keys")
-BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.keys, then uv run mlops follow"
+BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.vouch, then uv run mlops follow"
 UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
 COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
 

@@ -73,8 +73,9 @@ def _before(root: Path, record: Record, held: Assignment) -> dict[str, object]:
     """What `rollback --now` would switch to, its model brought to this machine; empty if there is none to be had."""
     for release in record.standing(held.alias)[-2::-1]:
         with suppress(ProjectError):
-            usable(root, release)
-            return {"before": pointer(root, record.last(held.alias, release))}
+            last = record.last(held.alias, release)
+            vouched(root, usable(root, release), last)
+            return {"before": pointer(root, last)}
     return {}
 
 

@@ -1,8 +1,4 @@
-"""The key of whoever acts: made on first use and kept outside of the repository; its public half goes to `keys/`.
-
-`python -m PACKAGE.ops.registry.keys` makes both and signs what is champion already: from the day that a public key is
-committed, models must be signed.
-"""
+"""The key of whoever acts: made on first use and kept outside of the repository; its public half goes to `keys/`."""
 
 import os
 import re
@@ -10,12 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..project import PACKAGE, ProjectError, command_line, find_root, params, say, whole, write_text
+from ..project import PACKAGE, ProjectError, whole, write_text
 from ..scoring import IGNORED
 from ..signing import KEYS, keys
-from . import follow
-from .git import changes, identity
-from .record import read, settle, write
+from .git import identity
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -104,36 +98,3 @@ def sign(root: Path, folder: Path) -> str:
             write_text(key, _given())
         signing.Config().set_hashing_config(how).use_elliptic_key_signer(private_key=key).sign(folder, written)
         return written.read_text(encoding="utf-8")
-
-
-def vouch(root: Path) -> str:
-    """Make a key if there is none; once it is committed, sign what holds an alias and nobody trusted has signed.
-
-    Raises: ProjectError as `promote` does; what was signed until then stays.
-    """
-    public = make(root)[0].relative_to(root)
-    if changes(root, str(KEYS)):
-        return f"{public} is your public key: commit it, then run this again, to sign what holds an alias."
-    settle(root)
-    told = [f"{public} is your public key, and committed."]
-    for alias in params(root)["promote"]["path"]:
-        known = read(root)
-        if (held := known.holder(alias)) is None:
-            continue
-        try:
-            follow.vouched(root, follow.fetch(root, held.release), held)
-        except ProjectError:
-            signed = sign(root, follow.usable(root, held.release))
-            write(root, known, held.release, alias, f"signed anew; before: {held.why}", signed, **held.again)
-            told.append(f"{held.release.tag} is {alias} as before, and signed by you. Run: uv run mlops follow")
-    return "\n".join(told)
-
-
-def main() -> int:
-    """`python -m PACKAGE.ops.registry.keys`."""
-    say(vouch(find_root()))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(command_line(main))
