@@ -1,8 +1,9 @@
 """Run in a flights project: how often the gate promotes or vetoes a candidate that is as good as the champion.
 
 `python rates.py` prints JSON. Equally good models are fits of the team's model on other draws of the same rows: every
-two of them are a pair, on the same later rows that none was fitted on. A true gain is planted by moving the scores
-towards the outcome until the metric is better by half more than the margin; a true loss is the same pair turned round.
+two of them are a pair, on rows of the same months that none was fitted on. In later months drift adds to their luck. A
+true gain is planted by moving the scores towards the outcome until the metric is better by half more than the margin; a
+true loss is the same pair turned round.
 """
 
 import json
@@ -93,14 +94,16 @@ def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
 def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     """What is measured, by name."""
     known = on_disk.names(TEAM.data)
-    train, pool = rows_of(known[:3]), rows_of(known[3:7]).sample(BIG, random_state=0).reset_index(drop=True)
+    rows = rows_of(known[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
+    pool, train = rows.head(BIG), rows.iloc[BIG:]
     features, target = plan(TEAM.features, CONTRACT), CONTRACT.target(pool)
     scores, arrays = [], CONTRACT.arrays(pool)
     for seed in range(MODELS):
         rows = train.sample(FITTED, replace=True, random_state=seed)
         scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, TEAM.model, CONTRACT, SETTINGS)
         scores.append(scorer.score(scorer.matrix(arrays)))
-    pairs = np.random.default_rng(0).permutation(list(combinations(range(MODELS), 2)))[:PAIRS]
+    random = np.random.default_rng(0)
+    pairs = random.permuted(random.permutation(list(combinations(range(MODELS), 2)))[:PAIRS], axis=1)
     small = []
     for chunk, drawn in enumerate(np.array_split(pairs, BIG // SMALL)):
         here = np.arange(chunk * SMALL, (chunk + 1) * SMALL)
