@@ -1,6 +1,6 @@
 """track: the last stage. One MLflow run for each model: its parameters, numbers, pictures, report and verdict."""
 
-from ..pipeline.gate import FEATURES
+from ..pipeline.gate import AGE, FEATURES
 from ..pipeline.train import CANDIDATE
 from ..project import command_line, find_root, read_json, write_json, yours
 from ..scoring import described as described_model
@@ -19,7 +19,7 @@ def main() -> int:
     identity = fingerprint(lock)
     params, metrics, tags = described(lock, read_json(reports / "metrics.json"), read_json(reports / "gate.json"))
     files = {path.name: path for path in (reports / "gate.html", reports / "gate.json", reports / "metrics.json")}
-    files["features.svg"] = root / FEATURES.with_suffix(".svg")
+    files |= {path.with_suffix(".svg").name: root / path.with_suffix(".svg") for path in (AGE, FEATURES)}
     pictures = {"pictures": reports / "pictures"}
     run = upsert_run(
         open_store(root), identity, params, metrics, tags, {"model": root / CANDIDATE, **files, **pictures}
