@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 LIMITS = {
     "metric": "auto", "margin": 0.01, "slice_margin": 0.05, "slice_min_rows": 200, "slice_floor": 0.0, "slices": {},
-    "max_age_periods": 3, "group_margin": 0.1, "proxy_limit": 0.8, "group_vetoes": ["true_positive"], "waive": [],
+    "group_margin": 0.1, "proxy_limit": 0.8, "group_vetoes": ["true_positive"], "conduct_vetoes": [], "waive": [],
 }  # fmt: skip
 METRIC = "average_precision"
 

@@ -1,7 +1,7 @@
 """track: the last stage. One MLflow run for each model: parameters, numbers, pictures, verdict; trials below it."""
 
 from ..pipeline.card import BOM, CARD
-from ..pipeline.gate import FEATURES, TUNING
+from ..pipeline.gate import AGE, FEATURES, TUNING
 from ..pipeline.train import CANDIDATE
 from ..project import command_line, find_root, read_json, write_json, yours
 from ..scoring import described as described_model
@@ -21,7 +21,7 @@ def main() -> int:
     params, metrics, tags = described(lock, read_json(reports / "metrics.json"), read_json(reports / "gate.json"))
     files = {path.name: path for path in (reports / "gate.html", reports / "gate.json", reports / "metrics.json")}
     files |= {path.name: root / path for path in (CARD, BOM)}
-    files["features.svg"] = root / FEATURES.with_suffix(".svg")
+    files |= {path.with_suffix(".svg").name: root / path.with_suffix(".svg") for path in (AGE, FEATURES)}
     pictures = {"pictures": reports / "pictures"}
     store = open_store(root)
     run = upsert_run(store, identity, params, metrics, tags, {"model": root / CANDIDATE, **files, **pictures})
