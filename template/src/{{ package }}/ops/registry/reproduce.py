@@ -19,9 +19,10 @@ from ..pipeline.train import CANDIDATE
 from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml, write_json
 from ..scoring import IGNORED
 from ..verdict import Check, Report, Verdict, at_most
-from . import follow, storage
+from . import storage
+from .follow import bring
 from .git import git
-from .record import Record, Release, artifact, freshen, read, show
+from .record import Record, Release, freshen, read, show
 from .scratch import environment
 from .trace import found, vouched
 
@@ -92,11 +93,7 @@ def clean(root: Path, record: Record) -> Iterator[tuple[Path, Path]]:
 def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Release) -> Iterator[Check]:
     """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
     storage.lend(root, work, base / "cache")
-    lock, released = (work / "dvc.lock").read_text(encoding="utf-8"), base / "released"
-    storage.get(work, release.commit, artifact(work)[1], released)
-    if (got := digest(released, IGNORED)) != release.digest:
-        yield Check("reproduce.model", Verdict.FAIL, got[:8], release.digest[:8], evidence="the remote holds another")
-        return
+    lock, released = (work / "dvc.lock").read_text(encoding="utf-8"), fetch(work, release)
     for path in list(_needed(work, lock)):
         storage.pull(work, path)
     programs, told = surroundings(root, work, base, release)
@@ -132,7 +129,7 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
 def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[Path, Check]:
     """The programs to rebuild with: this interpreter's where version and uv.lock are those of then, else made by uv."""
     here, name = Path(sys.executable).parent, "reproduce.environment"
-    then = str(read_yaml(base / "released" / "python_env.yaml")["python"])
+    then = str(read_yaml(work / "var/models" / release.fingerprint / "python_env.yaml")["python"])
     lock, present = show(work, release.commit, "uv.lock"), root / "uv.lock"
     current = present.read_text(encoding="utf-8") if present.exists() else ""
     python = platform.python_version()
@@ -222,9 +219,7 @@ def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def _opponent(work: Path, record: Record) -> None:
     """Put the opponent of the cycle where evaluate reads it. Raises: ProjectError if it cannot be had."""
-    if not (opponent := read_yaml(work / "cycle.yaml")["champion"]):
-        return
-    release = record.of(opponent)
-    if release is None or release.erased:
-        raise ProjectError(release.erased if release else f"The opponent {opponent[:8]} is not in the record.")
-    follow.bring(work, record, release)
+    if opponent := read_yaml(work / "cycle.yaml")["champion"]:
+        if not (release := record.of(opponent)):
+            raise ProjectError(f"The opponent {opponent[:8]} is not in the record.")
+        bring(work, record, release)
