@@ -18,7 +18,8 @@ from late_flights.ops.features import plan
 from late_flights.ops.pipeline import metrics
 from late_flights.ops.pipeline import periods as on_disk
 from late_flights.ops.pipeline.evaluate import slices
-from late_flights.ops.pipeline.gate import MAIN, gate, unit
+from late_flights.ops.pipeline.gate import gate
+from late_flights.ops.pipeline.measured import MAIN, unit
 from late_flights.ops.project import find_root, params, quiet_tools, yours
 from late_flights.ops.scoring import fit
 from late_flights.ops.verdict import Check, Report, Verdict

@@ -21,7 +21,7 @@ from ..project import ProjectError, command_line, cycle, find_root, params, writ
 from ..scoring import REFERENCE, Scorer
 from . import metrics
 from . import periods as on_disk
-from .gate import FEATURES, MAIN, unit
+from .measured import FEATURES, MAIN, unit
 from .train import CANDIDATE, EVALUATION
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ..scoring import REFERENCE, Scorer, fit
 from . import metrics
 from . import periods as on_disk
 from .ablate import RESAMPLES
-from .gate import AGE, MAIN, unit
 from .learnt import repeatable
+from .measured import AGE, MAIN, unit
 from .train import CANDIDATE, EVALUATION, answered, joined
 
 if TYPE_CHECKING:

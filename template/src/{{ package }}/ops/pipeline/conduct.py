@@ -13,7 +13,7 @@ from ..scoring import REFERENCE, Scorer, load
 from . import metrics
 from . import periods as on_disk
 from .ablate import RESAMPLES, seconds
-from .gate import MAIN, unit
+from .measured import MAIN, unit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from ..scoring import Scorer, load
 from ..signing import signed
 from . import metrics
 from .conduct import conduct
-from .gate import MAIN
 from .groups import RESAMPLES, frequent, measure_groups, words
+from .measured import MAIN
 from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
 
 if TYPE_CHECKING:

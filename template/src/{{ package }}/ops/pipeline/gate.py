@@ -20,12 +20,8 @@ from ..project import (
 from ..report import page, terminal
 from ..verdict import Check, Report, Verdict, not_below
 from . import card, fitness, parts
-from .parts import unit as unit
+from .measured import AGE, FEATURES, MAIN, TUNING, unit
 from .worth import judge
-
-MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
-FEATURES = Path("reports/features")
-AGE, TUNING = Path("reports/age.json"), Path("reports/tuning.json")
 
 
 def gate(

@@ -7,15 +7,11 @@ from typing import Any
 
 from ..project import ProjectError, nearest
 from ..verdict import Check, Verdict, at_most, not_below
+from .measured import unit
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
 RATES = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error")
 LIMITS = ("margin", "floor")
-
-
-def unit(task: str, value: float | None) -> float:
-    """What margins count in: an error has the outcome's unit, so they are shares of `value`, the opponent's error."""
-    return abs(value or 0.0) if task == "regression" else 1.0
 
 
 def surely(entry: Mapping[str, Any], looked_at: int) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contract import Contract
 from ..project import whole
-from .gate import MAIN
+from .measured import MAIN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from ..report import number
 from ..scoring import fit
 from . import metrics
 from . import periods as on_disk
-from .gate import MAIN, TUNING, unit
+from .measured import MAIN, TUNING, unit
 from .train import split
 
 if TYPE_CHECKING:

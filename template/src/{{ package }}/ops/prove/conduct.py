@@ -14,8 +14,8 @@ import numpy as np
 from ..pipeline import conduct as behaviour
 from ..pipeline.age import curve
 from ..pipeline.fitness import KINDS
-from ..pipeline.gate import unit
 from ..pipeline.learnt import repeatable
+from ..pipeline.measured import unit
 from ..pipeline.train import train
 from ..project import Yours
 from ..scoring import Scorer, save

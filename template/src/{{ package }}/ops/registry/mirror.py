@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..pipeline.gate import TUNING
+from ..pipeline.measured import TUNING
 from .follow import fetch
 from .record import Record, Release, freshen, read, show
 from .window import Store, alone, described, home, log_trials, open_store, reachable, upsert_run

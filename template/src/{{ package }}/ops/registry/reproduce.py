@@ -20,7 +20,7 @@ from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_ya
 from ..scoring import IGNORED
 from ..verdict import Check, Report, Verdict, at_most
 from . import storage
-from .follow import bring
+from .follow import bring, fetch
 from .git import git
 from .record import Record, Release, freshen, read, show
 from .scratch import environment

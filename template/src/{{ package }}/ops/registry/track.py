@@ -1,7 +1,7 @@
 """track: the last stage. One MLflow run for each model: parameters, numbers, pictures, verdict; trials below it."""
 
 from ..pipeline.card import BOM, CARD
-from ..pipeline.gate import AGE, FEATURES, TUNING
+from ..pipeline.measured import AGE, FEATURES, TUNING
 from ..pipeline.train import CANDIDATE
 from ..project import command_line, find_root, read_json, write_json, yours
 from ..scoring import described as described_model
