@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from html import escape
 from pathlib import Path
+from pkgutil import iter_modules
 
 import yaml
 
@@ -29,6 +30,7 @@ TOOLS = {
 CAUGHT_IN = {
     **dict.fromkeys(["data", "drift", "poison"], "validate"),
     **{"features": "train", "train": "train", "gate": "gate", "serving": "serve"},
+    **dict.fromkeys(["record", "reproduce", "Not committed"], "promote"),
 }
 WIDTH, HEIGHT, BOX, TALL = 960, 300, 130, 74
 
@@ -36,8 +38,8 @@ WIDTH, HEIGHT, BOX, TALL = 960, 300, 130, 74
 def faults() -> Counter[str]:
     """How many planted faults each step of the loop must stop."""
     package = next(Path("src").glob("*/schema.py")).parent.name
-    for module in ("conduct", "data", "live", "model", "monitoring", "worth"):
-        importlib.import_module(f"{package}.ops.prove.{module}")
+    for module in iter_modules([f"src/{package}/ops/prove"]):
+        importlib.import_module(f"{package}.ops.prove.{module.name}")
     planted = importlib.import_module(f"{package}.ops.prove.faults").FAULTS
     return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in planted)
 

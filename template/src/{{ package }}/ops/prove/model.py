@@ -123,7 +123,7 @@ def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
     return 1 - scores if scores.ndim == 1 else np.roll(scores, 1, axis=1)
 
 
-@fault("a group is treated worse than the rest", caught_by="gate.group", row="Model 6", spared="gate.champion")
+@fault("a group is treated worse than the rest", caught_by="gate.group", row="Model 7", spared="gate.champion")
 def unequal(bench: Bench) -> Report:
     """All decisions about a protected group are wrong; a champion that is as bad excuses nothing."""
     rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
@@ -137,7 +137,7 @@ def unequal(bench: Bench) -> Report:
     return report
 
 
-@fault("a feature is a proxy of a group", caught_by=f"gate.proxy.{GROUP}", row="Model 6")
+@fault("a feature is a proxy of a group", caught_by=f"gate.proxy.{GROUP}", row="Model 7")
 def proxy(bench: Bench) -> Report:
     """A feature that correlates with a protected group by 0.9."""
     rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
@@ -151,7 +151,7 @@ def proxy(bench: Bench) -> Report:
     return judged(bench, rows.head(500), scores[:500], None, {}, groups=groups)
 
 
-@fault("the waiver of a group has run out", caught_by=f"gate.waiver.{GROUP}", row="Model 6")
+@fault("the waiver of a group has run out", caught_by=f"gate.waiver.{GROUP}", row="Model 7")
 def waived(bench: Bench) -> Report:
     """A feature reads a protected group, and the last day on which it may is over."""
     rows, (scorer, _) = bench.halves[1].head(500), fitted(bench)

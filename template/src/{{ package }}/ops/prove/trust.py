@@ -96,7 +96,7 @@ def taken(bench: Bench, _: int) -> Report:
     return swapped(bench, "serving.signature", lambda folder, pointer: None)
 
 
-@fault("the service computes in cents what training computes in euros", caught_by="explain.features", row="Mon 3")
+@fault("the service computes in cents what training computes in euros", caught_by="explain.features", row="Infra 5")
 def cents(bench: Bench) -> Report:
     """The log says what the request said; a feature was computed from a hundred times as much."""
     (column, _), rows = read_number(bench), bench.halves[1].head(200)
@@ -108,7 +108,7 @@ def cents(bench: Bench) -> Report:
     return _explained(bench, log.iloc[np.flatnonzero(moved)[:1]].reset_index(drop=True))
 
 
-@fault("a score that the model never gave", caught_by="explain.score", row="Mon 3", spared="explain.features")
+@fault("a score that the model never gave", caught_by="explain.score", row="Infra 5", spared="explain.features")
 def other_score(bench: Bench) -> Report:
     """The answer was changed on its way to the log."""
     rows = logged(bench, bench.halves[1].head(200)).drop_duplicates("score").reset_index(drop=True)
@@ -117,7 +117,7 @@ def other_score(bench: Bench) -> Report:
     return _explained(bench, rows.head(1).assign(score=rows["score"][1]))
 
 
-@fault("the service looked up something else", caught_by="explain.lookup", row="Mon 3", spared="explain.features")
+@fault("the service looked up something else", caught_by="explain.lookup", row="Infra 5", spared="explain.features")
 def other_value(bench: Bench) -> Report:
     """The online store has other values than the tables that training joins."""
     import pandas as pd
@@ -172,7 +172,8 @@ def _explained(bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFram
 
 def _fault(name: str, check: str) -> Callable[[Spoil], Spoil]:
     def register(spoil: Spoil) -> Spoil:
-        planted = fault(name, caught_by=check, row="Infra 4", spared="serving.answers")
+        row = "Infra 6" if check == "serving.library" else "Infra 4"
+        planted = fault(name, caught_by=check, row=row, spared="serving.answers")
         planted(lambda bench: swapped(bench, check, spoil))
         return spoil
 
