@@ -66,7 +66,7 @@ def forged_lock(_: Bench) -> Report:
     return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(gate, other)))
 
 
-@fault("a tree with changes is promoted", caught_by="Not committed", row="Infra 1")
+@fault("a tree with changes is promoted", caught_by="Not committed", row="Model 1")
 def dirty_tree(_: Bench) -> Report:
     """Somebody edits a file between training and promotion."""
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
