@@ -88,7 +88,7 @@ def _reproduce(arguments: Arguments) -> int:
     from .report import terminal
 
     report = reproduce(find_root(), arguments.release)
-    say(terminal(report, most=len(report.checks)))
+    say(terminal(report))
     return report.exit_code
 
 

@@ -1,10 +1,8 @@
 """The one renderer of reports: a table for the terminal, a page for people. JSON is `Report.to_dict`."""
 
 import base64
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
-from itertools import groupby
 from pathlib import Path
 
 from .verdict import Check, Report, Verdict
@@ -57,7 +55,8 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def _family(check: Check) -> str:
-    return check.name.rpartition(".")[0]
+    family = check.name.rpartition(".")[0]
+    return family if "." in family else check.name
 
 
 def worst_first(checks: Iterable[Check]) -> list[Check]:
@@ -66,22 +65,39 @@ def worst_first(checks: Iterable[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: order.index(check.verdict))
 
 
-def _told(checks: Iterable[Check], most: int) -> Iterator[list[str]]:
-    """Lines of the terminal's table; more than `most` checks of one family that stop nothing are one line."""
-    for (verdict, family), group in groupby(checks, key=lambda check: (check.verdict, _family(check))):
-        members = list(group)
-        optional = not any(check.required for check in members)
-        if len(members) > most and (verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and optional)):
-            note = "" if verdict is Verdict.OK else " (not required)"
-            yield [MARKS[verdict], f"{family}.*", "", "", "", "", f"{len(members)} checks{note}"]
+def _families(checks: Iterable[Check]) -> Iterator[tuple[list[Check], bool]]:
+    """Checks of one family and verdict, worst first; and whether one line will do: they are many and stop nothing."""
+    members: dict[tuple[Verdict, str], list[Check]] = {}
+    for check in worst_first(checks):
+        members.setdefault((check.verdict, _family(check)), []).append(check)
+    for (verdict, _), part in members.items():
+        harmless = verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and not any(c.required for c in part))
+        yield part, harmless and len(part) > MOST_SHOWN
+
+
+def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
+    """Lines of the terminal's table."""
+    for members, folded in _families(checks):
+        first = members[0]
+        if folded:
+            note = "" if first.verdict is Verdict.OK else " (not required)"
+            yield [MARKS[first.verdict], f"{_family(first)}.*", "", "", "", "", f"{len(members)} checks{note}"]
         else:
-            yield from ([MARKS[verdict], *_cells(check)] for check in members)
+            yield from ([MARKS[check.verdict], *_cells(check)] for check in members)
 
 
-def terminal(report: Report, most: int = MOST_SHOWN) -> str:
+def headline(report: Report) -> str:
+    """How many checks went how, and which ones stop it."""
+    ok, failed, unsure = (sum(check.verdict is one for check in report.checks) for one in MARKS)
+    stops = [check for check in report.checks if check.verdict is report.verdict is not Verdict.OK]
+    names = ", ".join(check.name for check in stops if check.required or check.verdict is Verdict.FAIL)
+    return f"{ok} checks are ok, {failed} failed, {unsure} could not tell.{names and f' It stops at {names}.'}"
+
+
+def terminal(report: Report) -> str:
     """The report for a terminal, worst first."""
     lines = [report.title, ""]
-    told = list(_told(worst_first(report.checks), most))
+    told = list(_told(report.checks))
     lines.append(table(["verdict", *HEADINGS], told) if told else "no checks ran")
     failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
     if moved := [name.partition("drift.")[2] or name for name in failed]:
@@ -92,15 +108,13 @@ def terminal(report: Report, most: int = MOST_SHOWN) -> str:
 
 
 def _html_table(checks: Iterable[Check]) -> str:
-    """Worst first; large families of good ones are folded away."""
-    ordered = worst_first(checks)
-    sizes = Counter(_family(check) for check in ordered if check.verdict is Verdict.OK)
-    shown = [check for check in ordered if check.verdict is not Verdict.OK or sizes[_family(check)] <= MOST_SHOWN]
+    """Worst first; large families that stop nothing are folded away."""
+    families = list(_families(checks))
+    shown = [check for members, folded in families if not folded for check in members]
     parts = [_html_rows(shown)] if shown else []
-    for family, size in sizes.items():
-        if size > MOST_SHOWN:
-            members = [check for check in ordered if check.verdict is Verdict.OK and _family(check) == family]
-            parts.append(f"<details><summary>{family}: {size} checks are ok</summary>{_html_rows(members)}</details>")
+    for members in (members for members, folded in families if folded):
+        told = f"{_family(members[0])}: {len(members)} checks are {MARKS[members[0].verdict]}"
+        parts.append(f"<details><summary>{told}</summary>{_html_rows(members)}</details>")
     return "".join(parts)
 
 
@@ -125,11 +139,11 @@ def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:
         for title, what, part in (("Drift", "for retraining", report.drift), ("Advice", "a person", report.advice))
         if part
     )
-    title = escape(report.title)
+    title, badge = escape(report.title), f'<span class="badge {report.verdict}">{report.verdict}</span>'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-        f'<h1>{title}</h1><p><span class="badge {report.verdict}">{report.verdict}</span></p><dl>{facts}</dl>'
-        f"<h2>Checks</h2>{_html_table(report.checks)}{aside}{figures}{extra}</html>\n"
+        f"<h1>{title}</h1><p>{badge} {escape(headline(report))}</p><dl>{facts}</dl>"
+        f"<h2>Checks</h2>{_html_table(report.checks)}{figures}{aside}{extra}</html>\n"
     )
 
 
