@@ -643,6 +643,8 @@ def test_an_override_needs_a_name_a_day_and_a_reason_and_is_shown(ada: Path, mon
     assert "fail overridden until" in promote(ada, reason="season", override=given)
     assert read_json(ada / "var/champion.json")["override"]["reason"] == "the season starts"
     assert f"fail overridden until {given.until}, by Grace: the season starts" in status(ada)
+    given = overriding("Grace", str(today + timedelta(60)), "it goes on")
+    assert f"fail overridden until {given.until}" in promote(ada, reason="longer", override=given)
     monkeypatch.setattr(registry["override"].Override, "days_over", property(lambda self: 2))
     assert "override ended" in status(ada).partition("because")[2]
     cycle.close(ada, "3")

@@ -47,10 +47,11 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
     held = record.holder(chosen)
-    if release and held and held.release == release and not override:
+    holds = release and held and held.release == release
+    if release and held and holds and not override:
         storage.push(root, artifact(root)[1])
         return caught + _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
-    if release and alias is None and had(record, release, chosen):
+    if release and alias is None and not holds and had(record, release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
         raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
     _in_order(record, release, chosen, path)
