@@ -88,7 +88,7 @@ def miscalibrated(bench: Bench) -> Report:
     if bench.contract.task == "regression":
         far = 2 * float(bench.contract.target(rows).std())
         return _judged(bench, rows, _changed(bench, lambda _, scores: scores + far))
-    return _judged(bench, rows, _changed(bench, lambda _, scores: scores**0.25), scorer)
+    return _judged(bench, rows, _changed(bench, lambda _, scores: (scores + 1) / 2), scorer)
 
 
 def _by_heart(bench: Bench, rows: "pd.DataFrame", other: dict[str, np.ndarray]) -> Scorer:
@@ -197,7 +197,15 @@ def overshot(bench: Bench) -> Report:
     if not rates:
         raise NotApplicable("the estimator has no learning rate")
     team = _building(bench, lambda estimator: estimator.set_params(**{rates[0]: 1e6}))
-    train(team, bench.halves[0].head(ROWS), bench.settings)
+    rows = bench.halves[0].head(ROWS)
+    scores, target = scored(bench, rows, train(team, rows, bench.settings)[0]), bench.contract.target(rows)
+    if bench.contract.task == "regression":
+        wrong, constant = np.abs(scores - target), np.abs(np.median(target) - target)
+    else:
+        wrong = (scores.argmax(axis=1) if scores.ndim == 2 else scores >= 0.5) != target
+        constant = target != np.bincount(target.astype(int)).argmax()
+    if np.isfinite(scores).all() and wrong.mean() < constant.mean():
+        raise NotApplicable("the fit goes well at such a rate, too")
     return Report("train")
 
 

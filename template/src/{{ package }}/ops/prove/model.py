@@ -12,9 +12,11 @@ import numpy as np
 
 from ..contract import Contract
 from ..features import plan
+from ..pipeline import metrics
 from ..pipeline.evaluate import measure, slices
 from ..pipeline.gate import gate, tuned
 from ..pipeline.groups import proxies, treatment
+from ..pipeline.measured import MAIN, unit
 from ..pipeline.train import apart, train
 from ..pipeline.tune import tune
 from ..project import Yours
@@ -212,17 +214,24 @@ def equal(bench: Bench) -> Report:
 def broken_slice(bench: Bench) -> Report:
     """The smallest slice that is big enough to judge has lost its meaning; all other rows are better."""
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
-    least = bench.settings["gate"]["slice_min_rows"]
+    limits, task, target = bench.settings["gate"], bench.contract.task, bench.contract.target(rows)
+    champion = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    champion = _degraded(bench, champion, np.arange(0, len(rows), 2))  # so that there is room for the better rest
+
+    def shows(places: np.ndarray) -> bool:
+        """Whether the main metric sees that all is lost there."""
+        make, ones = metrics.named(task)[MAIN[task]], np.ones((1, len(places)))
+        old, new = (float(make(target[places], s)(ones)[0]) for s in (champion[places], _inverted(champion[places])))
+        return metrics.sign(MAIN[task]) * (old - new) > 2 * limits["slice_margin"] * unit(task, old)
+
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
-        if least * 4 <= len(places) < len(rows) / 3
+        if limits["slice_min_rows"] * 4 <= len(places) < len(rows) / 3 and shows(places)
     }
     if not sizes:
-        raise NotApplicable("no slice is big enough to judge and small enough to hide")
+        raise NotApplicable("no slice is big enough to judge, small enough to hide and good enough to be broken")
     (column, word), places = min(sizes.items(), key=lambda item: len(item[1]))
-    champion = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    champion = _degraded(bench, champion, np.arange(0, len(rows), 2))  # so that there is room for the better rest
     candidate = _improved(bench, rows, champion, 0.3)
     candidate[places] = _inverted(champion[places])
     report = judged(bench, rows, candidate, champion, simple)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import signing
 from ..monitoring.explain import explained
+from ..monitoring.monitor import logged_scores
 from ..monitoring.skew import same
 from ..pipeline.card import complete, sections
 from ..pipeline.evaluate import measure
@@ -111,10 +112,12 @@ def cents(bench: Bench) -> Report:
 @fault("a score that the model never gave", caught_by="explain.score", row="Infra 5", spared="explain.features")
 def other_score(bench: Bench) -> Report:
     """The answer was changed on its way to the log."""
-    rows = logged(bench, bench.halves[1].head(200)).drop_duplicates("score").reset_index(drop=True)
-    if len(rows) < 2:
+    rows = logged(bench, bench.halves[1].head(200))
+    scores = logged_scores(bench.contract, rows).reshape(len(rows), -1)
+    far = np.abs(scores - scores[0]).max(axis=1)
+    if far.max() < 0.001:
         raise NotApplicable("all rows have the same score")
-    return _explained(bench, rows.head(1).assign(score=rows["score"][1]))
+    return _explained(bench, rows.head(1).assign(score=rows["score"][int(far.argmax())]))
 
 
 @fault("the service looked up something else", caught_by="explain.lookup", row="Infra 5", spared="explain.features")
