@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS = 10  # of rows by prediction, in which calibration is measured
 NUMBERS_CHANGE = 0.25  # of the mean error: a number that moved by more is another decision
 SLICES_NAMED = 3
-CONSTANT = "baseline.trivial"
+OPPONENTS = ("champion", "baseline.trivial", "baseline.simple")
 MEGABYTE = 1_000_000
 
 
@@ -30,21 +30,21 @@ def conduct(
 ) -> dict[str, Any]:
     """Plain data on `models["candidate"]`, stored in `folder`, for some of the rows.
 
-    `calibration` by model, and the `excess` over that of the constant, which only a drift of the outcome puts off;
+    `calibration` by model, and the `excess` over the worst of its opponents: what drift puts off, it puts off in all;
     `changes` of the main metric and of the decisions by what was done to the request ("noise", or the look-up that is
     missing); `churn` against the champion; `cost` on this machine, the one part that differs from run to run.
     """
     contract, rows = team.contract, on_disk.thin(rows, settings["conduct_rows"])
     arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
-    known = [name for name in ("candidate", "champion", CONSTANT) if name in models]
-    scores = {name: _scored(models[name], arrays) for name in known}
+    scores = {name: _scored(models[name], arrays) for name in ("candidate", *OPPONENTS) if name in models}
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]
     measures = {f"calibration.{name}": calibration(contract, target, each) for name, each in scores.items()}
     measures |= {name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()}
     found = metrics.estimates(measures, len(rows), RESAMPLES, settings["seed"])
-    drifted = found.get(f"calibration.{CONSTANT}", metrics.Estimate(0.0, np.zeros(RESAMPLES)))
+    others = [found[f"calibration.{name}"] for name in scores if name != "candidate"]
+    drifted = max(others, key=lambda one: one.value, default=metrics.Estimate(0.0, np.zeros(RESAMPLES)))
     near = NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean()) if contract.task == "regression" else 0.0
     return {
         "rows": len(rows),

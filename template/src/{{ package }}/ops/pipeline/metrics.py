@@ -18,7 +18,7 @@ Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
 
 def _ranks(target: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    ends = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
     return order, ends, target[order].astype(np.float32)
 
 

@@ -39,16 +39,18 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
     whole = measured["differences"].get("baseline.trivial", {}).get(metric, {}).get("value")
     checks = []
     for name, part in parts.items():
+        mine = own.get(name, {})
         if "difference" in part:
             each, old = part["difference"][metric], part["champion"][metric]["value"]
-            limit = -own.get(name, {}).get("margin", limits["slice_margin"]) * unit(task, old)
+            limit = -mine.get("margin", limits["slice_margin"]) * unit(task, old)
             args = (each["value"], surely(each, judged), limit, part["rows"])
             told = f"{_short(part['candidate'][metric]['value'])} (champion: {_short(old)})"
             checks.append(not_below(f"gate.slice.{name}", *args, **more, evidence=told))
         if "floor" in part:
             each = part["floor"][metric]
-            limit = own.get(name, {}).get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
-            args = (each["value"], surely(each, judged), limit, part["rows"])
+            asked = mine.get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
+            spared = mine.get("margin", limits["slice_margin"]) * unit(task, part["candidate"][metric]["value"])
+            args = (each["value"], surely(each, judged), asked - spared, part["rows"])
             told = f"{_short(part['candidate'][metric]['value'])}, better than a constant"
             checks.append(not_below(f"gate.floor.{name}", *args, **more, evidence=told))
     return checks
