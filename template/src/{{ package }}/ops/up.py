@@ -154,7 +154,7 @@ def served(root: Path, port: int) -> Iterator[str]:
         process = subprocess.Popen(words, cwd=root, env=settings, stdout=file, stderr=file)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(process, url)
+        _wait(process, url, log)
         yield url
     finally:
         process.terminate()
@@ -164,7 +164,7 @@ def served(root: Path, port: int) -> Iterator[str]:
             process.kill()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -172,7 +172,10 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise ProjectError("The service did not get ready.", "See var/serve.log")
+    code = process.poll()
+    ended = f"is not ready after {START_SECONDS} s" if code is None else f"ended with {code}"
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    raise ProjectError(f"The service {ended}. {''.join(said)[:300]}".strip(), "See var/serve.log")
 
 
 def ask(url: str, rows: list[dict[str, object]]) -> dict[str, object]:
