@@ -51,7 +51,7 @@ def sections(
         Section("Trained on", _periods(periods["train"], manifest, f"{rows['fitted']:,} rows were fitted")),
         Section("Evaluated on", _periods(periods["evaluation"], manifest, f"{measured['rows']:,} rows were measured")),
         Section("Metrics", _table(["model", *SLICES[2:]], _metrics(measured["values"], report))),
-        *([Section("Slices", _table(SLICES, _slices(measured)))] if measured["slices"] else []),
+        *([Section("Slices", _table(SLICES, _slices(measured, report.facts["metric"])))] if measured["slices"] else []),
         Section("Verdict", _table(["verdict", "check", "value", "limit"], checks)),
         Section("Limits of the gate", _values(settings["gate"])),
         Section("Parameters of training", _values({**settings["train"], **settings["model"]})),
@@ -82,10 +82,10 @@ def _metrics(values: Found, report: Report) -> Iterable[list[str]]:
             yield from ([model, name, *_estimate(found)] for name, found in metrics.items())
 
 
-def _slices(measured: Found) -> Iterable[list[str]]:
+def _slices(measured: Found, metric: str) -> Iterable[list[str]]:
     for part in measured["slices"]:
-        for name, found in part["candidate"].items():
-            yield [f"{part['column']}={part['value']}", f"{part['rows']:,}", name, *_estimate(found)]
+        estimate = _estimate(part["candidate"][metric])
+        yield [f"{part['column']}={part['value']}", f"{part['rows']:,}", metric, *estimate]
 
 
 def _estimate(found: Found) -> list[str]:
@@ -103,7 +103,7 @@ def _periods(names: Sequence[str], manifest: Found, told: str) -> str:
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
-    rule = "|".join(["---"] * len(head))
+    rule = " | ".join(["---"] * len(head))
     return "\n".join(f"| {line} |" for line in (" | ".join(head), rule, *cells)) if cells else ""
 
 
