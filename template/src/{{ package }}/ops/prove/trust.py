@@ -19,6 +19,7 @@ from ..monitoring.monitor import logged_scores
 from ..monitoring.skew import same
 from ..pipeline.card import complete, sections
 from ..pipeline.evaluate import measure
+from ..pipeline.measured import MAIN
 from ..project import digest, write_json, write_text
 from ..registry import keys
 from ..scoring import save
@@ -144,7 +145,7 @@ def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
     measured = measure(bench.contract, rows, {"candidate": scored(bench, rows, fitted(bench)[0])}, resamples=20, seed=0)
     measured |= {"model": "0" * 64, "opponent": None, "periods": {"train": ["1"], "evaluation": ["2"]}}
     trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
-    report = Report("gate", [Check("gate.finite", Verdict.OK)], {"value": 0.0})
+    report = Report("gate", [Check("gate.finite", Verdict.OK)], {"value": 0.0, "metric": MAIN[bench.contract.task]})
     return Report("gate", [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))])
 
 
