@@ -165,12 +165,19 @@ def waived(bench: Bench) -> Report:
 def below_floor(bench: Bench) -> Report:
     """There is no champion yet, and a slice has it wrong."""
     rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    sizes = {name: places for name, places in slices(bench.contract, rows).items() if len(places) < len(rows) / 2}
-    name, places = max(sizes.items(), key=lambda item: len(item[1]), default=(("", ""), np.array([])))
-    if len(places) < 2 * bench.settings["gate"]["slice_min_rows"]:
-        raise NotApplicable("no slice is big enough to judge and smaller than half")
+    limits, constant = bench.settings["gate"], scored(bench, rows, simple["trivial"])
     scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    scores[places] = _wrong(bench, scores[places])
+    wrong = _wrong(bench, scores)
+    sizes = {
+        name: places
+        for name, places in slices(bench.contract, rows).items()
+        if limits["slice_min_rows"] * 2 <= len(places) < len(rows) / 2
+        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 2 * limits["slice_margin"]
+    }
+    if not sizes:
+        raise NotApplicable("no slice is big enough to judge, smaller than half and worth getting right")
+    name, places = max(sizes.items(), key=lambda item: len(item[1]))
+    scores[places] = wrong[places]
     report = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
     report.facts["caught_by"] = f"gate.floor.{'='.join(name)}"
     return report
@@ -214,20 +221,14 @@ def equal(bench: Bench) -> Report:
 def broken_slice(bench: Bench) -> Report:
     """The smallest slice that is big enough to judge has lost its meaning; all other rows are better."""
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
-    limits, task, target = bench.settings["gate"], bench.contract.task, bench.contract.target(rows)
-    champion = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    limits, champion = bench.settings["gate"], _improved(bench, rows, scored(bench, rows, scorer), 0.5)
     champion = _degraded(bench, champion, np.arange(0, len(rows), 2))  # so that there is room for the better rest
-
-    def shows(places: np.ndarray) -> bool:
-        """Whether the main metric sees that all is lost there."""
-        make, ones = metrics.named(task)[MAIN[task]], np.ones((1, len(places)))
-        old, new = (float(make(target[places], s)(ones)[0]) for s in (champion[places], _inverted(champion[places])))
-        return metrics.sign(MAIN[task]) * (old - new) > 2 * limits["slice_margin"] * unit(task, old)
 
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
-        if limits["slice_min_rows"] * 4 <= len(places) < len(rows) / 3 and shows(places)
+        if limits["slice_min_rows"] * 4 <= len(places) < len(rows) / 3
+        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places])) > 2 * limits["slice_margin"]
     }
     if not sizes:
         raise NotApplicable("no slice is big enough to judge, small enough to hide and good enough to be broken")
@@ -237,6 +238,14 @@ def broken_slice(bench: Bench) -> Report:
     report = judged(bench, rows, candidate, champion, simple)
     report.facts["caught_by"] = f"gate.slice.{column}={word}"
     return report
+
+
+def _lost(bench: Bench, rows: "pd.DataFrame", good: np.ndarray, bad: np.ndarray) -> float:
+    """What the main metric loses from some scores to others, in the unit of the margins; NaN where it cannot tell."""
+    task, target = bench.contract.task, bench.contract.target(rows)
+    make, ones = metrics.named(task)[MAIN[task]], np.ones((1, len(rows)))
+    old, new = (float(make(target, scores)(ones)[0]) for scores in (good, bad))
+    return metrics.sign(MAIN[task]) * (old - new) / (unit(task, old) or 1.0)
 
 
 def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray) -> np.ndarray:
