@@ -106,7 +106,7 @@ def test_slices_with_too_few_rows_do_not_count_among_those_looked_at(ops: Any) -
 
 @pytest.mark.parametrize(
     ("value", "floor", "expected"),
-    [(-0.08, 0.0, "fail"), (-0.05, 0.0, "insufficient"), (0.0, 0.0, "ok"), (0.02, 0.5, "fail"), (0.08, 0.5, "ok")],
+    [(-0.08, 0.0, "fail"), (-0.01, 0.0, "insufficient"), (0.03, 0.0, "ok"), (0.02, 0.5, "fail"), (0.13, 0.5, "ok")],
 )
 def test_a_slice_has_a_floor_without_a_champion_too(ops: Any, value: float, floor: float, expected: str) -> None:
     measured = parts(1, value)

@@ -49,7 +49,7 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
         if "floor" in part:
             each = part["floor"][metric]
             asked = mine.get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
-            spared = mine.get("margin", limits["slice_margin"]) * unit(task, part["candidate"][metric]["value"])
+            spared = limits["margin"] * unit(task, part["candidate"][metric]["value"])
             args = (each["value"], surely(each, judged), asked - spared, part["rows"])
             told = f"{_short(part['candidate'][metric]['value'])}, better than a constant"
             checks.append(not_below(f"gate.floor.{name}", *args, **more, evidence=told))

@@ -172,7 +172,7 @@ def below_floor(bench: Bench) -> Report:
         name: places
         for name, places in slices(bench.contract, rows).items()
         if limits["slice_min_rows"] * 2 <= len(places) < len(rows) / 2
-        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 2 * limits["slice_margin"]
+        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 3 * limits["margin"]
     }
     if not sizes:
         raise NotApplicable("no slice is big enough to judge, smaller than half and worth getting right")
