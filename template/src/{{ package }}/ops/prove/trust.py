@@ -51,11 +51,12 @@ def released(bench: Bench, root: Path, release: str, threshold: float = 0.5) -> 
     save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
     write_text(signing.signature(folder), keys.sign(root, folder))
     pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
-    _as_if_judged(folder, pointer)
+    as_if_judged(folder, pointer)
     return pointer
 
 
-def _as_if_judged(folder: Path, pointer: Pointer) -> None:
+def as_if_judged(folder: Path, pointer: Pointer) -> None:
+    """Let a pointer say of a model what the gate and the record would."""
     pointer["digest"] = digest(folder)
     passed = Report("gate", [Check("gate.finite", Verdict.OK)], {"model": pointer["digest"]})
     pointer["report"] = json.loads(json.dumps(passed.to_dict()))
@@ -195,7 +196,7 @@ def flip(path: Path) -> None:
 def changed_with_digest(folder: Path, pointer: Pointer) -> None:
     """Whoever can write here changes the model, its digest and its report; only the key is out of reach."""
     flip(folder / "model.pkl")
-    _as_if_judged(folder, pointer)
+    as_if_judged(folder, pointer)
 
 
 @_fault("a model signed by a foreign key", "serving.signature")
@@ -235,4 +236,4 @@ def other_library(folder: Path, pointer: Pointer) -> None:
     write_text(folder / "requirements.txt", "scikit-learn==0.1\n")
     root = folder.parents[2]
     write_text(signing.signature(folder), keys.sign(root, folder))
-    _as_if_judged(folder, pointer)
+    as_if_judged(folder, pointer)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import signing
 from ..features import Plan, plan
 from ..monitoring import skew
 from ..pipeline.ablate import ablate
 from ..pipeline.train import CANDIDATE
 from ..pipeline.worth import judge
-from ..project import PACKAGE, cycle, digest, write_json
+from ..project import PACKAGE, cycle, write_json, write_text
+from ..registry import keys
 from ..registry.git import git
 from ..registry.scratch import scratch
 from ..scoring import REFERENCE, load
@@ -26,6 +28,7 @@ from ..up import ask, command, environment, free_port, served
 from ..verdict import Check, Report, Verdict, at_most
 from .faults import Bench, NotApplicable, fault, healthy
 from .rows import payload
+from .trust import as_if_judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,8 +175,10 @@ def _skew(bench: Bench, clone: Path) -> list[Check]:
     """The candidate in a real service; what was logged is computed again, as the monitor does it."""
     folder = clone / "var" / "models" / "drilled"
     shutil.copytree(clone / CANDIDATE, folder)
-    record = {"alias": "champion", "release": "v0.0.0", "fingerprint": folder.name, "digest": digest(folder)}
-    write_json(clone / "var" / "champion.json", record)
+    pointer = {"alias": "champion", "release": "v0.0.0", "fingerprint": folder.name, "since": ""}
+    as_if_judged(folder, pointer)
+    write_text(signing.signature(folder), keys.sign(clone, folder))
+    write_json(clone / "var" / "champion.json", pointer)
     scorer = load(folder, bench.contract, _module(next((clone / "src").glob("*/features.py"))))
     with served(clone, free_port()) as url:
         ask(url, payload(bench.resample(0, 200), bench.contract))
