@@ -80,7 +80,9 @@ def fit(
     try:
         estimator.fit(matrix, target)
     except ValueError as error:
-        raise ProjectError(f"model.py: fit() refused: {error}", "See section model of params.yaml.") from error
+        empty = [name for name, column in zip(features.names, matrix.T, strict=True) if np.isnan(column).all()]
+        told = f" No training row has a value of {', '.join(empty)}." if empty else ""
+        raise ProjectError(f"model.py: fit() refused: {error}.{told}", "See section model of params.yaml.") from error
     return Scorer(estimator, features, vocabulary, contract.task, contract.classes, params["train"]["threshold"])
 
 
