@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,16 +67,11 @@ def environment(clone: Path) -> Iterator[None]:
     before = dict(os.environ)
     paths = {"PYTHONPATH": clone / "src", "PATH": Path(sys.executable).parent}
     joined = {name: os.pathsep.join([str(first), *filter(None, [before.get(name)])]) for name, first in paths.items()}
-    _become(
-        {name: value for name, value in before.items() if name not in REDIRECTED} | joined | {"MLOPS_ROOT": str(clone)}
-    )
+    for name in REDIRECTED:
+        os.environ.pop(name, None)
+    os.environ.update(joined, MLOPS_ROOT=str(clone))
     try:
         yield
     finally:
-        _become(before)
-
-
-def _become(environment: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
+        os.environ.clear()
+        os.environ.update(before)
