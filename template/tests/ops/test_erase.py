@@ -17,11 +17,11 @@ import pytest
 from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_registry import OPS, clone, commit, environment, git, repro, run, says  # noqa: F401
+from test_registry import OPS, clone, commit, environment, git, repro, run, says, status  # noqa: F401
 
-erase, purge, record, promote, follow, cycle, status, mirror = (
+erase, purge, record, promote, follow, cycle, mirror = (
     importlib.import_module(f"{OPS}.registry.{name}")
-    for name in ("erase", "purge", "record", "promote", "follow", "cycle", "status", "mirror")
+    for name in ("erase", "purge", "record", "promote", "follow", "cycle", "mirror")
 )
 tombstones, contracts = (importlib.import_module(f"{OPS}.{name}") for name in ("tombstones", "contract"))
 ingest, log, online = (
@@ -299,7 +299,7 @@ def test_what_is_in_service_is_retrained_first(root: Path) -> None:
     assert "Not committed: erased.csv" in says(erase.erase, root, [], purges=True)
     commit(root, "Erase")
     assert "ingest must run" in says(erase.erase, root, [], purges=True)
-    assert "uv run mlops close 3" in status.status(root)
+    assert "uv run mlops close 3" in status(root)
     repro(root)
     commit(root, "Retrain")
     kept = traces(root)

@@ -26,7 +26,7 @@ record, storage, follow, window, mirror, cycle = (
 )
 project: Any = importlib.import_module(f"{OPS}.project")
 git, promote, rollback = registry["git"].git, registry["promote"].promote, registry["promote"].rollback
-status, scratch = registry["status"].status, registry["scratch"].scratch
+scratch = registry["scratch"].scratch
 look_up, keys, vouch = registry["follow"].look_up, registry["keys"], registry["vouch"].vouch
 now, overriding = registry["now"], registry["override"].overriding
 signing: Any = importlib.import_module(f"{OPS}.signing")
@@ -148,6 +148,11 @@ def says(call: object, *arguments: object, **named: object) -> str:
         call(*arguments, **named)  # type: ignore[operator]
     assert "Traceback" not in str(caught.value)
     return str(caught.value)
+
+
+def status(folder: Path) -> str:
+    """What `mlops status` says."""
+    return str(registry["status"].status(folder)[0])
 
 
 def champion(folder: Path) -> str | None:
@@ -379,6 +384,24 @@ def test_a_protected_remote_leaves_nothing_half_written(ada: Path) -> None:
     assert not git(ada, "tag")
 
 
+def test_what_cannot_be_recorded_leaves_no_tag(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gto import api
+    from gto.exceptions import GTOException
+
+    def refuses(*_: object, **__: object) -> None:
+        git(reigning, "tag", "-a", "-m", "half", f"{NAME}@v9.0.0")
+        raise GTOException("it has its reasons")
+
+    known, tags = record.read(reigning), git(reigning, "tag")
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "assign", refuses)
+        told = says(record.write, reigning, known, known.releases[0], "champion", "again")
+    assert (told, git(reigning, "tag")) == ("GTO does not take tiny@v1.0.0 as champion: it has its reasons", tags)
+    git(reigning, "remote", "set-url", "origin", "../nowhere.git")
+    assert "so nothing was purged" in says(record.erase, reigning, known.releases, "erased rows")
+    assert git(reigning, "tag") == tags
+
+
 STEPS = [
     "storage.push",
     "follow.fetch",
@@ -573,6 +596,8 @@ def test_status_says_what_waits(ada: Path) -> None:
         return [line.split("  ")[0] for line in status(ada).partition("because\n")[2].splitlines()]
 
     assert "nobody yet" in status(ada)
+    outputs = {"waits": "promote close", "commit": git(ada, "rev-parse", "HEAD"), "period": "2"}
+    assert registry["status"].status(ada)[1] == outputs
     assert waiting() == ["uv run mlops promote", "uv run mlops close"]
     promote(ada, reason="the first")
     assert "by Ada: the first" in status(ada)
@@ -595,6 +620,7 @@ def test_without_git_there_is_one_sentence(ada: Path, tmp_path: Path, monkeypatc
     assert "not a git repository" in says(promote, ada)
     git(ada, "init", "--quiet")
     assert "There is no commit yet" in says(promote, ada)
+    assert "git add -A" in status(ada)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git is not installed" in says(promote, ada)
 

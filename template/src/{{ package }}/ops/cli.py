@@ -28,11 +28,11 @@ def _up(arguments: Arguments) -> int:
 
 
 def _status(_: Arguments) -> int:
-    from .registry.status import outputs, status
+    from .registry.status import status
 
-    root = find_root()
-    say(status(root))
-    tell_ci(**outputs(root))
+    told, outputs = status(find_root())
+    say(told)
+    tell_ci(**outputs)
     return 0
 
 

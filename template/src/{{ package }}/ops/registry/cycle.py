@@ -10,9 +10,9 @@ import yaml
 from ..pipeline.ingest import MANIFEST
 from ..pipeline.periods import folder, names
 from ..project import ProjectError, nearest, params, read_json, read_yaml, write_json, write_text, yours
-from .erase import overdue
 from .git import changes
-from .record import Assignment, champion, freshen, show
+from .purge import overdue
+from .record import Release, champion, freshen, show
 
 OVERDUE = 999  # periods: older than any staleness curve allows
 
@@ -60,12 +60,13 @@ def close(root: Path, period: str | None = None) -> str:
 
 def written(root: Path, until: str, known: list[str]) -> str:
     """cycle.yaml with this period and the present champion, comments kept."""
-    held = champion(root, params(root)["promote"]["path"][-1])
-    named = f"{held.to} ({held.override})" if held and held.override else held and held.to
-    opponent = (held.release.fingerprint if held else None, named)
-    values = (until, *opponent, _age(root, held, until, known))
+    values: dict[str, object] = {"until": until, "champion": None, "release": None, "age": 0}
+    if held := champion(root, params(root)["promote"]["path"][-1]):
+        named = f"{held.to} ({held.override})" if held.override else held.to
+        age = _age(root, held.release, until, known)
+        values |= {"champion": held.release.fingerprint, "release": named, "age": age}
     text = (root / "cycle.yaml").read_text(encoding="utf-8")
-    for name, value in zip(("until", "champion", "release", "age"), values, strict=True):
+    for name, value in values.items():
         text = _set(text, name, json.dumps(value, ensure_ascii=False))
     return text
 
@@ -83,10 +84,10 @@ def amend(root: Path, period: str) -> str:
     return f"{period} will be read again.\nRun: uv run dvc repro, then git commit -am 'Amend {period}: WHY'"
 
 
-def _age(root: Path, held: Assignment | None, until: str, known: list[str]) -> int:
-    """How many periods the champion's data are behind; one that was trained on erased rows counts as too old."""
-    then = str(yaml.safe_load(show(root, held.release.commit, "cycle.yaml"))["until"]) if held else until
-    least = OVERDUE if held and overdue(root, held.release) else 0
+def _age(root: Path, release: Release, until: str, known: list[str]) -> int:
+    """How many periods a release's data are behind; one that was trained on erased rows counts as too old."""
+    then = str(yaml.safe_load(show(root, release.commit, "cycle.yaml"))["until"])
+    least = OVERDUE if overdue(root, release) else 0
     return max(least, known.index(until) - known.index(then) if then in known else 0)
 
 

@@ -1,7 +1,6 @@
 """`mlops erase`: somebody asks to be forgotten. Tombstones first; the pipeline depends on them."""
 
 import csv
-import json
 import secrets
 import shutil
 import sqlite3
@@ -9,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from .. import tombstones
 from ..contract import Contract
 from ..project import ProjectError, cycle, nearest, whole, write_text, yours
 from ..tombstones import FILE, Row, Tombstone, Tombstones
-from . import purge, storage
 from .follow import STORE
 from .git import few
-from .record import Record, Release, read, show
-from .window import alone
+from .purge import purge, trained
+from .storage import alone
 
 LOGS = ("var/predictions/*.db", "var/outcomes.db")
 
@@ -46,11 +43,10 @@ def erase(
         if not gone.entries:
             raise ProjectError("Nothing was ever erased here.", "Name an id: uv run mlops erase ID")
         lines.append(f"{_sweep(root, gone):,} rows taken out of the logs and the online store of this machine.")
-        record = read(root)
-        for release, known in trained(root, record, gone).items():
-            lines.append(f"{release.tag} was trained on erased rows, to judge by {known}: retrain.")
         if purges:
-            return "\n".join([*lines, purge.purge(root, gone, lambda *found: _affected(root, gone, *found))])
+            return "\n".join([*lines, purge(root, gone)])
+        for release, known in trained(root, gone).items():
+            lines.append(f"{release.tag} was trained on erased rows, to judge by {known}: retrain.")
     return "\n".join([*lines, f"Commit {FILE}; what waits then: uv run mlops status"])
 
 
@@ -129,11 +125,10 @@ def _found(root: Path, contract: Contract, columns: Row, asked: set[Row]) -> dic
                 found.setdefault(row, set()).add(path.parent.name.removeprefix("period="))
     for path in (*_logs(root), *root.glob(str(STORE))):
         with _opened(path) as database:
-            for table, present in _tables(database).items():
-                if {*columns} <= present:
-                    cells = database.execute(f"SELECT DISTINCT {_names(columns)} FROM {_names([table])}")
-                    known = (tuple(map(lambda *c: tombstones.text(contract, *c), columns, row)) for row in cells)
-                    found |= {row: found.get(row, set()) for row in asked.intersection(known)}
+            for table in _tables(database, columns):
+                cells = database.execute(f"SELECT DISTINCT {_names(columns)} FROM {table}")
+                known = (tuple(map(lambda *c: tombstones.text(contract, *c), columns, row)) for row in cells)
+                found |= {row: found.get(row, set()) for row in asked.intersection(known)}
     return found
 
 
@@ -149,9 +144,10 @@ def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def _tables(database: sqlite3.Connection) -> dict[str, set[str]]:
-    listed = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return {name: {row[1] for row in database.execute(f"PRAGMA table_info({_names([name])})")} for (name,) in listed}
+def _tables(database: sqlite3.Connection, columns: Row) -> list[str]:
+    """The tables that have these columns, as SQL names them."""
+    listed = [_names(row) for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+    return [name for name in listed if {*columns} <= {row[1] for row in database.execute(f"PRAGMA table_info({name})")}]
 
 
 def _sweep(root: Path, gone: Tombstones) -> int:
@@ -170,57 +166,13 @@ def _wipe(path: Path, gone: Tombstones) -> int:
     try:
         with _opened(path) as database:
             database.execute("PRAGMA secure_delete = ON")
-            for table, present in _tables(database).items():
-                for columns, matches in gone.matchers:
-                    if {*columns} <= present:
-                        database.create_function("erased", len(columns), matches)
-                        sql = f"DELETE FROM {_names([table])} WHERE erased({_names(columns)})"
-                        removed += database.execute(sql).rowcount
+            for columns, matches in gone.matchers:
+                database.create_function("erased", len(columns), matches)
+                for table in _tables(database, columns):
+                    removed += database.execute(f"DELETE FROM {table} WHERE erased({_names(columns)})").rowcount
             database.execute("VACUUM")
             if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise sqlite3.OperationalError("another program reads it")
     except sqlite3.DatabaseError as error:
         raise ProjectError(f"{path.name} still holds what was erased: {error}.", "Run: uv run mlops erase") from error
     return removed
-
-
-def trained(root: Path, record: Record, gone: Tombstones) -> dict[Release, str]:
-    """The releases that were trained on erased rows, and what that is known by: their data or only their periods."""
-    releases = [release for release in record.releases if not release.erased]
-    try:
-        with storage.stores(root) as stores:
-            return _affected(root, gone, releases, purge.Objects(stores, gone))
-    except ProjectError:  # the remote is away
-        return _affected(root, gone, releases, purge.Objects([], gone))
-
-
-def _affected(root: Path, gone: Tombstones, releases: Sequence[Release], objects: Any) -> dict[Release, str]:
-    found = {}
-    for release in releases:
-        periods, entry = _periods(root, release), purge.locked(show(root, release.commit, "dvc.lock"))
-        trees = [objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))]
-        files = {oid for tree in trees for path, oid in tree.items() if _counts(path, periods)}
-        if any(objects.holds(oid) for oid in files):
-            found[release] = "its data"
-        elif overdue(root, release, gone) and not (files and all(objects.there(oid) for oid in files)):
-            found[release] = "its periods (its data are neither in the cache nor in the remote)"
-    return found
-
-
-def _counts(path: str, periods: set[str]) -> bool:
-    period, _, name = path.rpartition("/")
-    return name.endswith(".parquet") and (not period or period.removeprefix("period=") in periods)
-
-
-def _periods(root: Path, release: Release) -> set[str]:
-    facts = json.loads(show(root, release.commit, "reports/train.json") or "{}")
-    return set(facts.get("periods", {}).get("train", []))
-
-
-def overdue(root: Path, release: Release, gone: Tombstones | None = None) -> bool:
-    """Whether a release was trained on a period of which rows were erased since; asks nothing but git."""
-    if not (known := gone.entries if gone else tombstones.listed(root)):
-        return False
-    before = {entry.hash for entry in tombstones.parsed(show(root, release.commit, FILE))}
-    periods = _periods(root, release)
-    return any(entry.hash not in before and periods.intersection(entry.periods) for entry in known)

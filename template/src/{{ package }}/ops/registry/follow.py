@@ -1,22 +1,22 @@
 """The machine's champion: from the record and the DVC remote to `var/`, which is all that the service reads."""
 
-import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from .. import signing
+from ..pipeline.periods import names
 from ..project import ProjectError, cycle, digest, params, read_json, whole, write_json, yours
 from ..scoring import IGNORED, described
 from . import storage
 from .now import CHAMPION, caught_up, pending
-from .record import Assignment, Record, Release, artifact, freshen, read, show, signature
+from .record import Assignment, Record, Release, artifact, freshen, read, show_json, signature
 
 STORE = Path("var/online.db")
 
 
 def fetch(root: Path, release: Release) -> Path:
-    """`var/models/<fingerprint>` with the recorded bytes: taken from models/candidate, the cache or the remote.
+    """`var/models/<fingerprint>` with the recorded bytes, taken from DVC's cache or its remote.
 
     Raises: ProjectError if the bytes cannot be had, were erased or are not the recorded ones; what lay there stays.
     """
@@ -27,10 +27,7 @@ def fetch(root: Path, release: Release) -> Path:
         return target
     _, path = artifact(root)
     with whole(target) as temporary:
-        if (root / path).exists() and digest(root / path, IGNORED) == release.digest:
-            shutil.copytree(root / path, temporary)
-        else:
-            storage.get(root, release.commit, path, temporary)
+        storage.get(root, release.commit, path, temporary)
         if (found := digest(temporary, IGNORED)) != release.digest:
             told = f"{found[:8]}, not {release.digest[:8] or 'known: it was registered by hand'}"
             raise ProjectError(f"{path} of {release.tag} is not the recorded model ({told}).")
@@ -57,14 +54,13 @@ def vouched(root: Path, folder: Path, held: Assignment) -> Path:
 
 def bring(root: Path, record: Record, release: Release) -> Path:
     """`fetch` and `vouched`, for a release that has or had an alias."""
-    held = next(entry for entry in reversed(record.assignments) if entry.release == release)
-    return vouched(root, fetch(root, release), held)
+    return vouched(root, fetch(root, release), record.history(release)[-1])
 
 
 def pointer(root: Path, held: Assignment) -> dict[str, object]:
     """What `var/champion.json` has to say; `report` is the gate's report on the release."""
     release, since = held.release, held.when.isoformat()
-    report = json.loads(show(root, release.commit, "reports/gate.json") or "null")
+    report = show_json(root, release.commit, "reports/gate.json") or None
     model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
     return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
 
@@ -73,7 +69,7 @@ def _before(root: Path, record: Record, held: Assignment) -> dict[str, object]:
     """What `rollback --now` would switch to, its model brought to this machine; empty if there is none to be had."""
     for release in record.standing(held.alias)[-2::-1]:
         with suppress(ProjectError):
-            last = record.last(held.alias, release)
+            last = record.history(release, held.alias)[-1]
             vouched(root, usable(root, release), last)
             return {"before": pointer(root, last)}
     return {}
@@ -134,7 +130,7 @@ def forget(root: Path, record: Record) -> None:
 
 def opened(root: Path) -> list[str]:
     """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
-    known, until = [str(period) for period in yours().data.periods()], cycle(root)["until"]
+    known, until = names(yours().data), cycle(root)["until"]
     checked = any((root / "data" / "checked").glob("period=*"))
     return known[known.index(until) + 1 :] if until in known and checked else known
 

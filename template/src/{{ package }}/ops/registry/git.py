@@ -70,10 +70,11 @@ def few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def unpushed(root: Path) -> tuple[str, int]:
-    """The upstream of the branch ("" without one), and how many commits it lacks."""
+def unpushed(root: Path) -> str:
+    """How many commits the upstream of the branch lacks, as a sentence; empty if none, or without an upstream."""
     upstream = git(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False)
-    return upstream, int(git(root, "rev-list", "--count", f"{upstream}..HEAD")) if upstream else 0
+    ahead = int(git(root, "rev-list", "--count", f"{upstream}..HEAD")) if upstream else 0
+    return f"{upstream} lacks {ahead} of your commits" if ahead else ""
 
 
 def remote(root: Path) -> str:
@@ -84,9 +85,8 @@ def remote(root: Path) -> str:
 
 def identity(root: Path) -> tuple[str, str]:
     """Name and address of who acts. Raises: GitError if git does not know them."""
-    name = os.environ.get("GIT_COMMITTER_NAME") or git(root, "config", "user.name", check=False)
-    address = os.environ.get("GIT_COMMITTER_EMAIL") or git(root, "config", "user.email", check=False)
-    if not name or not address:
+    known = git(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False)
+    if not (who := re.match("(.+) <(.+)>", known)):
         remedy = "Run: git config user.name 'YOUR NAME' && git config user.email YOU@EXAMPLE.ORG"
         raise GitError("git does not know who you are, and the record must.", remedy)
-    return name, address
+    return who[1], who[2]

@@ -1,13 +1,13 @@
 """MLflow's registry as a mirror of the record: filled from it, corrected by it, never read for a decision."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..pipeline.measured import TUNING
 from .follow import fetch
-from .record import Record, Release, freshen, read, show
-from .window import Store, alone, described, home, log_trials, open_store, reachable, upsert_run
+from .record import Record, Release, freshen, read, show, show_json
+from .storage import alone
+from .window import Store, described, home, log_trials, open_store, reachable, upsert_run
 
 
 def mirror(root: Path) -> str:
@@ -24,7 +24,7 @@ def fill(root: Path, record: Record) -> str:
     """`mirror` for a record that was just read."""
     if not record.releases:
         return "There is no release yet, so MLflow has nothing to mirror."
-    held = {alias: entry for alias in {e.alias for e in record.assignments} if (entry := record.holder(alias))}
+    held = record.holders
     needed = {entry.release for entry in held.values() if not entry.release.erased}
     store = open_store(root)
     with alone(home(root), "mirror"), reachable(store.tracking_uri):
@@ -57,19 +57,16 @@ def _version(root: Path, store: Store, release: Release, version: Any, needed: b
     """The release's version in MLflow: made if it is absent, its model sent if it is needed and not there."""
     if version is not None and (not needed or _has_model(store, version.run_id)):
         return version
-    here = not release.erased and (root / "var" / "models" / release.fingerprint).exists()
-    lock, *reports = (show(root, release.commit, f) for f in ("dvc.lock", "reports/metrics.json", "reports/gate.json"))
-    params, metrics, tags = described(lock, *(json.loads(report or "{}") for report in reports))
-    tags |= {"release": release.version, "commit": release.commit}
-    run = upsert_run(
-        store, release.fingerprint, params, metrics, tags, {"model": fetch(root, release)} if needed or here else {}
-    )
-    log_trials(store, run, json.loads(show(root, release.commit, TUNING.as_posix()) or "{}"))
-    if version is not None and version.run_id == run:
-        return version
-    if version is not None:
-        store.delete_model_version(release.name, version.version)
+    measured, gate = (show_json(root, release.commit, f"reports/{name}.json") for name in ("metrics", "gate"))
+    params, metrics, tags = described(show(root, release.commit, "dvc.lock"), measured, gate)
     marks = {"release": release.version, "fingerprint": release.fingerprint, "commit": release.commit}
+    model = {"model": fetch(root, release)} if needed else {}
+    run = upsert_run(store, release.fingerprint, params, metrics, tags | marks, model)
+    log_trials(store, run, show_json(root, release.commit, TUNING.as_posix()))
+    if version is not None:
+        if version.run_id == run:
+            return version
+        store.delete_model_version(release.name, version.version)
     return store.create_model_version(release.name, f"runs:/{run}/model", run, tags=marks)
 
 

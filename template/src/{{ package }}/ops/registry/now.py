@@ -1,7 +1,6 @@
 """`rollback --now`: this machine's service goes back at once, with git and remote away; the record learns later."""
 
 import getpass
-import os
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,9 +9,8 @@ from typing import Any
 
 from ..project import ProjectError, digest, read_json, write_json
 from ..scoring import IGNORED
-from .git import git
+from .git import identity
 from .record import read, settle, signature, write
-from .window import alone
 
 CHAMPION = Path("var/champion.json")
 
@@ -44,8 +42,7 @@ def now(root: Path, reason: str) -> str:
 
 def _who(root: Path) -> str:
     with suppress(ProjectError):
-        if name := os.environ.get("GIT_COMMITTER_NAME") or git(root, "config", "user.name", check=False):
-            return name
+        return identity(root)[0]
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -67,17 +64,18 @@ def caught_up(root: Path) -> str:
     note = pending(root)
     if not note:
         return ""
+    recorded = f"Recorded: {note['told']}\n"
     try:
         settle(root)
         held = (record := read(root)).holder(note["alias"])
         if held and (held.to, held.when.isoformat()) == (note["from"], note["since"]):
             release = next(one for one in record.releases if one.version == note["to"])
-            before = record.last(note["alias"], release)
+            before = record.history(release, note["alias"])[-1]
             more = before.again | {"switched": {"by": note["by"], "at": note["at"]}}
-            with alone(root, "record"):
-                held = write(root, record, release, note["alias"], note["told"], signature(root, before), **more)
+            write(root, record, release, note["alias"], note["told"], signature(root, before), **more)
+        elif not held or held.to != note["to"]:
+            recorded = f"{note['alias']} is {held.to if held else 'nobody'} by now: {note['told']}\n"
     except ProjectError as error:
         return f"{note['told']} The record does not know it yet. {error}\n"
     write_json(root / CHAMPION, {k: v for k, v in read_json(root / CHAMPION).items() if k != "pending"})
-    holds = held.to if held else "nobody"
-    return f"{'Recorded' if holds == note['to'] else note['alias'] + ' is ' + holds + ' by now'}: {note['told']}\n"
+    return recorded

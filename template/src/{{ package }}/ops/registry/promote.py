@@ -16,7 +16,6 @@ from .git import COMMIT, changes, few, head, identity, unpushed
 from .now import caught_up, pending
 from .override import Override
 from .record import Record, Release, artifact, fingerprint, locked, measured, next_version, read, settle, write
-from .window import alone
 
 REPRO = "Run: uv run dvc repro, and commit"
 
@@ -47,11 +46,11 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     if chosen not in path:
         raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
     held = record.holder(chosen)
-    holds = release and held and held.release == release
-    if release and held and holds and not override:
-        storage.push(root, artifact(root)[1])
-        return caught + _publish(root, f"{release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
-    if release and alias is None and not holds and had(record, release, chosen):
+    if held and held.release == release:
+        if not override:
+            storage.push(root, artifact(root)[1])
+            return caught + _publish(root, f"{held.release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
+    elif release and alias is None and record.history(release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
         raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
     _in_order(record, release, chosen, path)
@@ -60,9 +59,8 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     release = release or _new(root, record, report, reason)
     storage.push(root, artifact(root)[1])
     signed = keys.sign(root, follow.usable(root, release))
-    with alone(root, "record"):
-        more = {"verdict": str(report.verdict), "override": asdict(override)} if override else {}
-        write(root, record, release, chosen, reason, signed, **more)
+    more = {"verdict": str(report.verdict), "override": asdict(override)} if override else {}
+    write(root, record, release, chosen, reason, signed, **more)
     told = f"{release.tag} is {chosen} now{f', {report.verdict} {override}' if override else ''}."
     return caught + _publish(root, told)
 
@@ -77,7 +75,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
     if alias not in path:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
     if not reason.strip():
-        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT")
+        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
     identity(root)
     keys.ready(root)
     settle(root)
@@ -93,8 +91,7 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
     before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
     signed = keys.sign(root, follow.usable(root, before))
-    with alone(root, "record"):
-        write(root, record, before, alias, reason, signed, **record.last(alias, before).again)
+    write(root, record, before, alias, reason, signed, **record.history(before, alias)[-1].again)
     return _publish(root, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
@@ -103,28 +100,20 @@ def committed(root: Path) -> None:
     head(root)
     if dirty := changes(root):
         raise ProjectError(f"Not committed: {few(dirty)}.", f"Run: {COMMIT}")
-    upstream, ahead = unpushed(root)
-    if ahead:
-        raise ProjectError(f"{upstream} lacks {ahead} of your commits.", "Run: git push")
+    if told := unpushed(root):
+        raise ProjectError(f"{told}.", "Run: git push")
 
 
 def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> str:
     """The first alias of the path that the release does not have; the last one if it has them all."""
-    held = {alias for alias in path if release and (entry := record.holder(alias)) and entry.release == release}
-    return next((alias for alias in path if alias not in held), path[-1])
-
-
-def had(record: Record, release: Release, alias: str) -> bool:
-    """Whether the release has the alias, or had it before."""
-    return any(entry.release == release for entry in record.assignments if entry.alias == alias)
+    return next((alias for alias in path if alias not in record.aliases(release)), path[-1])
 
 
 def _in_order(record: Record, release: Release | None, alias: str, path: Sequence[str]) -> None:
-    if before := path[: path.index(alias)][-1:]:
-        held = record.holder(before[0])
-        if release is None or held is None or held.release != release:
-            told = f"{alias} comes after {before[0]}, which this model is not."
-            raise ProjectError(told, f"Run: uv run mlops promote --to {before[0]}")
+    place = path.index(alias)
+    if place and (before := path[place - 1]) not in record.aliases(release):
+        told = f"{alias} comes after {before}, which this model is not."
+        raise ProjectError(told, f"Run: uv run mlops promote --to {before}")
 
 
 def _believed(root: Path, override: Override | None) -> Report:

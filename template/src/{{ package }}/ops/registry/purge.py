@@ -8,24 +8,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from .. import tombstones
 from ..project import ProjectError, cycle, params
 from ..scoring import REFERENCE
-from ..tombstones import Tombstones
+from ..tombstones import FILE, Tombstones
 from . import follow, storage
 from . import record as records
 from .git import git, remote
 from .promote import committed
-from .record import Record, Release, read, settle, show
+from .record import Record, Release, read, settle, show, show_json, stages
 from .window import DATABASE, open_store, reachable
 
-Affected = Callable[[Sequence[Release], "Objects"], Mapping[Release, str]]
 Tree = dict[str, str]
 HISTORY = (":(glob)**/dvc.lock", ":(glob)**/?*.dvc")
 
@@ -70,17 +70,63 @@ class Objects:
             return file.read(4) == b"PAR1" and self.gone.hold(file)
 
 
-def purge(root: Path, gone: Tombstones, affected: Affected) -> str:
-    """Delete every version of data and models that holds erased rows; `affected` finds the releases trained on them.
+def trained(root: Path, gone: Tombstones) -> dict[Release, str]:
+    """The releases that were trained on erased rows, and what that is known by: their data or only their periods."""
+    record = read(root)
+    try:
+        with storage.stores(root) as stores:
+            return _affected(root, record, Objects(stores, gone))
+    except ProjectError:  # the remote is away
+        return _affected(root, record, Objects([], gone))
 
-    Those releases are then erased in the record. Raises: ProjectError, before anything is deleted, unless all is
-    committed, made anew and pushed, the remote is there, and no release that has an alias is among them.
+
+def _affected(root: Path, record: Record, objects: Objects) -> dict[Release, str]:
+    found = {}
+    for release in (release for release in record.releases if not release.erased):
+        periods, entry = _periods(root, release), _trained(root, release)
+        trees = [objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))]
+        files = {oid for tree in trees for path, oid in tree.items() if _counts(path, periods)}
+        if any(objects.holds(oid) for oid in files):
+            found[release] = "its data"
+        elif overdue(root, release) and not (files and all(objects.there(oid) for oid in files)):
+            found[release] = "its periods (its data are neither in the cache nor in the remote)"
+    return found
+
+
+def _counts(path: str, periods: set[str]) -> bool:
+    period, _, name = path.rpartition("/")
+    return name.endswith(".parquet") and (not period or period.removeprefix("period=") in periods)
+
+
+def _periods(root: Path, release: Release) -> set[str]:
+    return set(show_json(root, release.commit, "reports/train.json").get("periods", {}).get("train", []))
+
+
+def _trained(root: Path, release: Release) -> dict[str, Any]:
+    """The entry of its training in dvc.lock."""
+    return dict(stages(show(root, release.commit, "dvc.lock")).get("train", {}))
+
+
+def overdue(root: Path, release: Release) -> bool:
+    """Whether a release was trained on a period of which rows were erased since; asks nothing but git."""
+    if not (known := tombstones.listed(root)):
+        return False
+    before = {entry.hash for entry in tombstones.parsed(show(root, release.commit, FILE))}
+    periods = _periods(root, release)
+    return any(entry.hash not in before and periods.intersection(entry.periods) for entry in known)
+
+
+def purge(root: Path, gone: Tombstones) -> str:
+    """Delete every version of data and models that holds erased rows, and erase the releases trained on them.
+
+    Raises: ProjectError, before anything is deleted, unless all is committed, made anew and pushed, the remote is
+    there, and no release that has an alias is among them.
     """
     _ready(root)
     record = read(root)
     with storage.stores(root) as stores:
         objects = Objects(stores, gone)
-        releases = affected([release for release in record.releases if not release.erased], objects)
+        releases = _affected(root, record, objects)
         _not_in_use(root, record, releases)
         erased = [release for release in record.releases if release.erased or release in releases]
         doomed = list(_doomed(root, objects, erased))
@@ -115,11 +161,6 @@ def _not_in_use(root: Path, record: Record, releases: Mapping[Release, str]) -> 
             raise ProjectError(f"{told}; nothing was purged.", f"{remedy}uv run mlops promote (see docs/runbook.md)")
 
 
-def locked(text: str, stage: str = "train") -> dict[str, Any]:
-    """The entry of a stage in the text of a dvc.lock, empty if it has none."""
-    return dict(((yaml.safe_load(text) or {}).get("stages") or {}).get(stage) or {})
-
-
 def _doomed(root: Path, objects: Objects, erased: Iterable[Release]) -> Iterator[str]:
     """What is to be deleted, in the order in which that is safe: derived things, tables, lists of files."""
     versions = [*_versions(root)]
@@ -136,7 +177,7 @@ def _doomed(root: Path, objects: Objects, erased: Iterable[Release]) -> Iterator
             safe |= {oid for tree in named for oid in tree.values()}
     models = {oid for oid, tree in trees.items() if "MLmodel" in tree and tables.intersection(tree.values())}
     for release in erased:
-        models |= {out["md5"] for out in locked(show(root, release.commit, "dvc.lock")).get("outs", [])} & trees.keys()
+        models |= {out["md5"] for out in _trained(root, release).get("outs", [])} & trees.keys()
     shared = {oid for name, tree in trees.items() if name not in models for oid in tree.values()}
     derived |= {oid for name in models for oid in trees[name].values()} - shared
     yield from sorted(derived - safe - tables)

@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ import yaml
 from ..project import ProjectError, read_yaml
 from .git import GitError, git, identity, remote
 from .override import Override
+from .storage import alone
 
 CODE = {".py", ".yaml", ".toml", ".lock"}
 FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
@@ -89,13 +91,22 @@ class Record:
     releases: tuple[Release, ...]
     assignments: tuple[Assignment, ...]
 
+    @property
+    def holders(self) -> dict[str, Assignment]:
+        """Who has each alias now."""
+        return {entry.alias: entry for entry in self.assignments}
+
     def holder(self, alias: str) -> Assignment | None:
         """Who has the alias now."""
-        return next((entry for entry in reversed(self.assignments) if entry.alias == alias), None)
+        return self.holders.get(alias)
 
-    def last(self, alias: str, release: Release) -> Assignment:
-        """When a release got an alias that it has or had."""
-        return next(entry for entry in reversed(self.assignments) if (entry.alias, entry.release) == (alias, release))
+    def aliases(self, release: Release | None) -> list[str]:
+        """The aliases that a release has now."""
+        return [alias for alias, held in self.holders.items() if held.release == release]
+
+    def history(self, release: Release, alias: str | None = None) -> list[Assignment]:
+        """When a release got an alias, any or just this one, oldest first."""
+        return [entry for entry in self.assignments if entry.release == release and alias in (None, entry.alias)]
 
     def of(self, fingerprint: str) -> Release | None:
         """The release of a model."""
@@ -125,6 +136,11 @@ def show(root: Path, commit: str, path: str) -> str:
     return git(root, "show", f"{commit}:./{path}", check=False)
 
 
+def show_json(root: Path, commit: str, path: str) -> dict[str, Any]:
+    """A report as it was at a commit, empty if it was not there."""
+    return dict(json.loads(show(root, commit, path) or "{}"))
+
+
 def read(root: Path) -> Record:
     """The record as this repository knows it; `settle` brings what others wrote.
 
@@ -149,16 +165,15 @@ def read(root: Path) -> Record:
                 note |= _by_hand(root, commit)
             made = (note["fingerprint"], note["digest"], commit, note["verdict"], note["why"], who, when)
             releases[commit] = Release(name, found["version"], *made, measured=note["measured"])
-        elif found["alias"]:
-            given = Override(**note["override"]) if note.get("override") else None
-            assigned.append((int(found["number"]), found["alias"], commit, note["to"], who, when, note["why"], given))
-    last: dict[str, str] = {}
+        else:
+            assigned.append((int(found["number"]), found["alias"], commit, who, when, note))
     assignments, lost = [], {}
-    for number, alias, commit, to, *more in sorted(assigned, key=lambda entry: entry[0]):
-        lost[alias] = "" if commit in releases else f"{name}#{alias}#{number} names {to or commit[:8]}"
+    for number, alias, commit, who, when, note in sorted(assigned, key=lambda entry: entry[0]):
+        lost[alias] = "" if commit in releases else f"{name}#{alias}#{number} names {note['to'] or commit[:8]}"
         if release := releases.get(commit):
-            assignments.append(Assignment(alias, release, number, last.get(alias), release.version, *more))
-            last[alias] = release.version
+            given = Override(**note["override"]) if note["override"] else None
+            moved = (note["from"], release.version, who, when, note["why"], given)
+            assignments.append(Assignment(alias, release, number, *moved))
     if told := next(filter(None, lost.values()), ""):
         remedy = "Bring it back: git fetch --tags, or git push --tags from a clone that has it"
         raise ProjectError(f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy)
@@ -175,13 +190,14 @@ def _note(subject: str) -> dict[str, Any]:
     except ValueError:
         note = None
     known = note if isinstance(note, dict) else {"why": subject}
-    return {"digest": "", "verdict": "", "why": "", "measured": "", "to": "", **known}
+    empty = {"digest": "", "verdict": "", "why": "", "measured": "", "from": None, "to": "", "override": None}
+    return {**empty, **known}
 
 
 def _by_hand(root: Path, commit: str) -> dict[str, Any]:
     """What the annotation would hold, for a release made with bare `gto register`."""
-    lock, gate = show(root, commit, "dvc.lock"), json.loads(show(root, commit, "reports/gate.json") or '{"facts": {}}')
-    made = {"fingerprint": fingerprint(lock) if lock else "", "digest": gate["facts"].get("model", "")}
+    lock, gate = show(root, commit, "dvc.lock"), show_json(root, commit, "reports/gate.json")
+    made = {"fingerprint": fingerprint(lock) if lock else "", "digest": gate.get("facts", {}).get("model", "")}
     return {**made, "verdict": gate.get("verdict", "")}
 
 
@@ -193,6 +209,11 @@ def signature(root: Path, entry: Assignment) -> str:
 def champion(root: Path, alias: str) -> Assignment | None:
     """Who has the alias now."""
     return read(root).holder(alias)
+
+
+def stages(lock_text: str) -> dict[str, Any]:
+    """The entries of dvc.lock by stage; none for an empty text."""
+    return dict((yaml.safe_load(lock_text) or {}).get("stages") or {})
 
 
 def fingerprint(lock_text: str) -> str:
@@ -213,8 +234,7 @@ def hashed(lock_text: str, stage: str) -> str:
 
     Raises: ProjectError if it has never run.
     """
-    entry = ((yaml.safe_load(lock_text) or {}).get("stages") or {}).get(stage)
-    if not entry:
+    if not (entry := stages(lock_text).get(stage)):
         raise ProjectError(f"dvc.lock has no entry of {stage} yet.", "Run: uv run dvc repro")
     return hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -240,7 +260,7 @@ def next_version(root: Path, previous: Release | None) -> str:
 
 
 def _made_of(lock_text: str) -> dict[str, Any]:
-    entry = yaml.safe_load(lock_text)["stages"]["train"]
+    entry = stages(lock_text)["train"]
     deps = {dep["path"]: dep.get("md5") or dep.get("hash") for dep in entry.get("deps", [])}
     return {"dvc.yaml": entry["cmd"], **deps, **entry.get("params", {})}
 
@@ -307,9 +327,31 @@ def _slower(record: Record, lost: list[str]) -> ProjectError:
     return ProjectError(told[0] if told else others, remedy)
 
 
-def write(
-    root: Path, record: Record, release: Release, alias: str, why: str, signed: str = "", **more: Any
-) -> Assignment:
+@contextmanager
+def _sent(root: Path, name: str, what: str) -> Iterator[dict[str, str]]:
+    """Send the tags that the block makes by GTO; yields who makes them, as GTO wants to know it.
+
+    Raises: ProjectError if one of them cannot be made or sent; then none of them is left.
+    """
+    from gto.exceptions import GTOException
+
+    who = dict(zip(("author", "author_email"), identity(root), strict=True))
+    with alone(root, "record"):
+        before = _tags(root, name).items()
+        try:
+            try:
+                yield who
+            finally:
+                made = _tags(root, name).items() - before
+            settle(root)
+        except (GTOException, ProjectError) as error:
+            _forget(root, (ref for ref, _ in _tags(root, name).items() & made))
+            if isinstance(error, GTOException):
+                raise ProjectError(f"GTO does not take {what}: {error}") from error
+            raise
+
+
+def write(root: Path, record: Record, release: Release, alias: str, why: str, signed: str = "", **more: Any) -> None:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
 
     `signed` is a signature of the model. It is kept with the assignment, as `more` is: the verdict of the day, an
@@ -318,31 +360,17 @@ def write(
     Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
     """
     from gto import api
-    from gto.exceptions import GTOException
 
     _after(record)
-    who = dict(zip(("author", "author_email"), identity(root), strict=True))
     note = {"fingerprint": release.fingerprint, "digest": release.digest, "verdict": release.verdict, "why": why}
-    note |= {"measured": release.measured} if release.measured else {}
+    note["measured"] = release.measured
     held = record.holder(alias)
     moved = {**note, "from": held.to if held else None, "to": release.version, **more}
     told = "\n\n".join(filter(None, [_line(moved), signed]))
-    before = _tags(root, release.name).items()
-    written: set[tuple[str, str]] = set()
-    try:
+    with _sent(root, release.name, f"{release.tag} as {alias}") as who:
         if release not in record.releases:
             api.register(str(root), release.name, release.commit, release.version, _line(note), **who)
         api.assign(str(root), release.name, alias, version=release.version, message=told, force=True, **who)
-        written = _tags(root, release.name).items() - before
-        settle(root)
-    except GTOException as error:
-        _forget(root, (ref for ref, _ in _tags(root, release.name).items() - before))
-        raise ProjectError(f"GTO does not take {release.tag} as {alias}: {error}") from error
-    except ProjectError:
-        _forget(root, (ref for ref, _ in _tags(root, release.name).items() & written))
-        raise
-    (made,) = read(root).assignments[-1:]
-    return made
 
 
 def erase(root: Path, releases: Iterable[Release], why: str) -> None:
@@ -351,17 +379,13 @@ def erase(root: Path, releases: Iterable[Release], why: str) -> None:
     Raises: ProjectError if it cannot be sent; nothing is recorded then.
     """
     from gto import api
-    from gto.exceptions import GTOException
 
-    note = {"message": _line({"why": why}), "simple": True}
-    who = dict(zip(("author", "author_email"), identity(root), strict=True))
-    before = _tags(root, artifact(root)[0])
     try:
-        for release in releases:
-            api.deregister(str(root), release.name, version=release.version, **note, **who)
-        settle(root)
-    except (GTOException, ProjectError) as error:
-        _forget(root, _tags(root, artifact(root)[0]).keys() - before.keys())
+        with _sent(root, artifact(root)[0], "it") as who:
+            for release in releases:
+                note = _line({"why": why})
+                api.deregister(str(root), release.name, version=release.version, message=note, simple=True, **who)
+    except ProjectError as error:
         raise ProjectError(f"The erasure cannot be recorded, so nothing was purged. {error}") from error
 
 

@@ -9,35 +9,31 @@ from ..report import table
 from ..verdict import Report, Verdict
 from . import cycle as cycles
 from . import storage
-from .erase import overdue
 from .follow import behind
-from .git import COMMIT, changes, few, head, unpushed
+from .git import COMMIT, changes, few, git, unpushed
 from .now import pending
-from .promote import had, next_alias
+from .promote import next_alias
+from .purge import overdue
 from .record import Record, fingerprint, locked, read
 
 
-def status(root: Path) -> str:
-    """The project's state as a few lines, the last of them commands to run. Reads only, and asks no remote."""
-    record, path = read(root), params(root)["promote"]["path"]
+def status(root: Path) -> tuple[str, dict[str, str]]:
+    """The project's state as a few lines, the last of them commands to run. Reads only, and asks no remote.
+
+    Besides, what a workflow wants to know: which kinds of command wait, at which commit, in which period.
+    """
+    record, path, until = read(root), params(root)["promote"]["path"], cycle(root)["until"]
     lines = [[alias, _held(record, alias)] for alias in path]
     for name, file in (("gate", "reports/gate.json"), ("monitor", "var/monitor/latest.json")):
         lines.append([name, _judged(root / file)])
     waiting = [list(entry) for entry in waits(root, record, path)] or [["nothing", "nothing waits"]]
-    return "\n".join([table([record.name, cycles_line(root)], lines), "", table(["next", "because"], waiting)])
-
-
-def outputs(root: Path) -> dict[str, str]:
-    """What a workflow wants to know: which kinds of command wait, at which commit, in which period."""
-    waiting = " ".join(command for command, _ in waits(root, read(root), params(root)["promote"]["path"]))
+    state = table([record.name, f"cycle until {until or 'no period yet'}"], lines)
+    commands = " ".join(command for command, _ in waiting)
     kept = ("commit", "promote") if storage.lasting(root) else ()
-    kinds = [kind for kind in (*kept, "repro", "follow", "close") if f" {kind}" in waiting]
-    return {"waits": " ".join(kinds), "commit": head(root), "period": str(cycle(root)["until"])}
-
-
-def cycles_line(root: Path) -> str:
-    """Until when the data go."""
-    return f"cycle until {cycle(root)['until'] or 'no period yet'}"
+    kinds = [kind for kind in (*kept, "repro", "follow", "close") if f" {kind}" in commands]
+    commit = git(root, "rev-parse", "HEAD", check=False)
+    outputs = {"waits": " ".join(kinds), "commit": commit, "period": str(until)}
+    return f"{state}\n\n{table(['next', 'because'], waiting)}", outputs
 
 
 def _held(record: Record, alias: str) -> str:
@@ -58,15 +54,16 @@ def _judged(path: Path) -> str:
 
 def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, str]]:
     """Commands that wait to be run, most urgent first, each with its reason."""
-    until, stages, dirty = cycle(root)["until"], storage.outdated(root), changes(root)
-    holders = [entry for alias in path if (entry := record.holder(alias))]
-    for held in (entry for entry in holders if overdue(root, entry.release)):
-        now = cycle(root)
-        closed = now["champion"] == held.release.fingerprint and now["age"] >= cycles.OVERDUE
-        command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
-        yield command, f"{held.to} is {held.alias} and was trained on rows erased since"
-    for held in (entry for entry in holders if entry.override and entry.override.days_over > 0):
-        yield "uv run mlops rollback --reason TEXT", f"or promote another: {held.to} is {held.alias}, {held.override}"
+    now, stages, dirty = cycle(root), storage.outdated(root), changes(root)
+    until = now["until"]
+    for held in filter(None, map(record.holder, path)):
+        who = f"{held.to} is {held.alias}"
+        if overdue(root, held.release):
+            closed = now["champion"] == held.release.fingerprint and now["age"] >= cycles.OVERDUE
+            command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
+            yield command, f"{who} and was trained on rows erased since"
+        if held.override and held.override.days_over > 0:
+            yield "uv run mlops rollback --reason TEXT", f"or promote another: {who}, {held.override}"
     if note := pending(root):
         yield "uv run mlops follow", f"it tells the record: {note['told']}"
     if until is None:
@@ -75,11 +72,8 @@ def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, st
         yield "uv run dvc repro", f"{', '.join(stages)} must run"
     if dirty:
         yield COMMIT, f"not committed: {few(dirty)}"
-    else:
-        head(root)
-        upstream, ahead = unpushed(root)
-        if ahead:
-            yield "git push", f"{upstream} lacks {ahead} of your commits"
+    elif told := unpushed(root):
+        yield "git push", told
     if not stages and (root / "reports/gate.json").exists():
         yield from _candidate(root, record, path)
     if new := behind(root, record):
@@ -93,7 +87,7 @@ def _candidate(root: Path, record: Record, path: list[str]) -> Iterator[tuple[st
     report = Report.from_dict(read_json(root / "reports/gate.json"))
     release, champion = record.of(fingerprint(locked(root))), record.holder(path[-1])
     chosen = next_alias(record, release, path)
-    done = release and had(record, release, chosen)
+    done = release and record.history(release, chosen)
     if done or report.verdict is not Verdict.OK:
         return
     if (champion.release.fingerprint if champion else None) != report.facts["opponent"]:

@@ -10,6 +10,19 @@ from typing import Any
 
 from ..project import ProjectError
 
+REMEDY = "Check: uv run dvc remote list, uv run dvc push"
+
+
+@contextmanager
+def alone(root: Path, name: str) -> Iterator[None]:
+    """One process at a time: waits for the others, and a killed one leaves nothing locked."""
+    from dvc.lock import make_lock
+
+    path = root / "var" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with make_lock(str(path), wait=True):
+        yield
+
 
 @contextmanager
 def _opened(root: Path, failing: str = "DVC does not work here") -> Iterator[Any]:
@@ -26,9 +39,13 @@ def _opened(root: Path, failing: str = "DVC does not work here") -> Iterator[Any
     except LockError:
         raise ProjectError("Another DVC command is running here.", "Wait until it has ended, then try again.") from None
     except Exception as error:
-        raise ProjectError(
-            f"{failing}: {_sentence(error)}", "Check: uv run dvc remote list, uv run dvc push"
-        ) from error
+        raise ProjectError(f"{failing}: {_sentence(error)}", REMEDY) from error
+
+
+def _default(repo: Any) -> str:
+    if not (name := repo.config["core"].get("remote")):
+        raise ProjectError("There is no DVC remote to keep data and models.", "Run: uv run dvc remote add -d NAME URL")
+    return str(name)
 
 
 def _sentence(error: BaseException) -> str:
@@ -54,8 +71,7 @@ def push(root: Path, path: str) -> None:
     Raises: ProjectError if there is no remote, it cannot be reached, or the model is not in the cache here either.
     """
     with _opened(root, "The DVC remote cannot be reached") as repo:
-        if not repo.config["core"].get("remote"):
-            raise ProjectError("There is no DVC remote to keep the model.", "Run: uv run dvc remote add -d NAME URL")
+        _default(repo)
         repo.push()
         (model,) = repo.find_outs_by_path(str(root / path))
         kept = repo.cloud.get_remote_odb()
@@ -81,10 +97,8 @@ def lend(root: Path, clone: Path, cache: Path) -> None:
     Raises: ProjectError if there is no remote.
     """
     with _opened(root) as repo:
-        name = repo.config["core"].get("remote")
-        settings = {**repo.config["remote"][name], "verify": True} if name else {}
-    if not name:
-        raise ProjectError("There is no DVC remote that keeps the data.", "Run: uv run dvc remote add -d NAME URL")
+        name = _default(repo)
+        settings = {**repo.config["remote"][name], "verify": True}
     with _opened(clone) as repo, repo.config.edit("local") as local:
         local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = name, str(cache), settings
 
@@ -105,7 +119,7 @@ def stores(root: Path) -> Iterator[list[Any]]:
         name = repo.config["core"].get("remote")
         remote = [repo.cloud.get_remote_odb(name)] if name else []
         if any(not odb.fs.exists(odb.path) for odb in remote):
-            raise ProjectError(f"The DVC remote {name} is not there.", "Check: uv run dvc remote list, uv run dvc push")
+            raise ProjectError(f"The DVC remote {name} is not there.", REMEDY)
         yield [repo.cache.local, *remote]
 
 

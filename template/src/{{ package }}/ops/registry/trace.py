@@ -9,16 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..project import ProjectError, nearest
 from ..report import number, table, worst_first
 from ..verdict import Check, Report, Verdict, at_most
 from .git import git
-from .record import Record, Release, artifact, fingerprint, measured, read, show
-from .window import flat
+from .record import Record, Release, artifact, fingerprint, measured, read, show, show_json, stages
+from .window import parameters
 
-LOG = "var/predictions/*.db"
+LOG, GATE = "var/predictions/*.db", "reports/gate.json"
 LEAST = 4  # characters of a fingerprint that are taken for one
 
 
@@ -32,9 +30,8 @@ def trace(root: Path, what: str | None = None) -> tuple[str, Verdict]:
         return _releases(root, record), Verdict.OK
     if release := found(record, what):
         return _release(root, record, release)
-    if saw := [(release, told) for release, told in _saw(root, record, what) if told]:
-        rows = [[release.tag, told, _version(root, release, what), _aliases(record, release)] for release, told in saw]
-        return table([f"period {what}", "seen as", "data", "alias"], rows), Verdict.OK
+    if saw := list(_saw(root, record, what)):
+        return table([f"period {what}", "seen as", "data", "alias"], saw), Verdict.OK
     if made := prediction(root, what):
         at, name = datetime.fromtimestamp(made["at"], UTC), made["release"]
         told = f"prediction {what}, made {at:%Y-%m-%d %H:%M:%S} UTC by {name}"
@@ -57,20 +54,17 @@ def found(record: Record, what: str) -> Release | None:
 def vouched(root: Path, release: Release) -> list[Check]:
     """Whether the commit of a release still says what its annotation says: model, numbers, limits, verdict."""
     lock, name = show(root, release.commit, "dvc.lock"), f"{release.commit[:8]}:dvc.lock"
-    stages = (yaml.safe_load(lock) or {}).get("stages") or {}
-    parts = [part for stage in stages.values() for side in ("deps", "outs") for part in stage.get(side, [])]
+    parts = [part for entry in stages(lock).values() for side in ("deps", "outs") for part in entry.get(side, [])]
     hashes = {part["path"]: part.get("md5") for part in parts if part["path"].endswith(".json")}
     texts = {path: text for path in hashes if (text := show(root, release.commit, path))}
     other = [path for path, text in texts.items() if hashes[path] not in (_md5(text), _md5(f"{text}\n"))]
-    gate = Report.from_dict(
-        json.loads(texts.get("reports/gate.json") or '{"title":"","checks":[],"drift":[],"facts":{}}')
-    )
+    gate = Report.from_dict(json.loads(texts[GATE])) if GATE in texts else Report("gate")
     checks = [
         _same("record.model", release.fingerprint, lock and fingerprint(lock), f"train in {name}"),
         _same("record.measured", release.measured, lock and measured(lock), f"gate in {name}"),
         at_most("record.files", len(other), 0, len(texts), evidence=", ".join(other)),
-        _same("record.verdict", release.verdict, str(gate.verdict), "checks in reports/gate.json"),
-        _same("record.digest", release.digest, gate.facts.get("model", ""), "model in reports/gate.json"),
+        _same("record.verdict", release.verdict, str(gate.verdict), f"checks in {GATE}"),
+        _same("record.digest", release.digest, gate.facts.get("model", ""), f"model in {GATE}"),
     ]
     return checks if texts else [*checks[:2], Check("record.files", Verdict.INSUFFICIENT, evidence="no reports there")]
 
@@ -86,28 +80,19 @@ def _same(name: str, recorded: str, now: str, where: str) -> Check:
     return Check(name, Verdict.OK if same else Verdict.FAIL, now[:8], recorded[:8], evidence="" if same else where)
 
 
-def _json(root: Path, release: Release, path: str) -> dict[str, Any]:
-    return dict(json.loads(show(root, release.commit, path) or "{}"))
-
-
 def _manifest(root: Path, release: Release) -> dict[str, Any]:
-    return _json(root, release, "reports/manifest.json")
-
-
-def _aliases(record: Record, release: Release) -> str:
-    names = dict.fromkeys(entry.alias for entry in record.assignments)
-    return ", ".join(alias for alias in names if (held := record.holder(alias)) and held.release == release)
+    return show_json(root, release.commit, "reports/manifest.json")
 
 
 def _releases(root: Path, record: Record) -> str:
     rows = []
     for one in reversed(record.releases):
-        periods = _json(root, one, "reports/train.json").get("periods", {})
+        periods = show_json(root, one.commit, "reports/train.json").get("periods", {})
         data = " > ".join(", ".join(periods.get(part, [])) for part in ("train", "evaluation"))
-        overrides = [str(entry.override) for entry in record.assignments if entry.release == one and entry.override]
+        overrides = [str(entry.override) for entry in record.history(one) if entry.override]
         told = "; ".join(filter(None, [f"{one.who}: {one.why}", one.erased, *overrides[-1:]]))
         when = f"{one.when:%Y-%m-%d %H:%M}"
-        rows.append([one.version, one.fingerprint[:8], _aliases(record, one), one.verdict, data, when, told])
+        rows.append([one.version, one.fingerprint[:8], ", ".join(record.aliases(one)), one.verdict, data, when, told])
     return table([record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows)
 
 
@@ -122,9 +107,8 @@ def _release(root: Path, record: Record, release: Release) -> tuple[str, Verdict
 
 def _told(root: Path, record: Record, release: Release) -> Iterator[tuple[str, str]]:
     lock, (_, path) = show(root, release.commit, "dvc.lock"), artifact(root)
-    gate, metrics = (_json(root, release, f"reports/{name}.json") for name in ("gate", "metrics"))
-    stages = ((yaml.safe_load(lock) or {}).get("stages") or {}).values()
-    outs = {out["path"]: f"{out.get('md5')} in DVC" for stage in stages for out in stage.get("outs", [])}
+    gate, metrics = (show_json(root, release.commit, f"reports/{name}.json") for name in ("gate", "metrics"))
+    outs = {out["path"]: f"{out.get('md5')} in DVC" for entry in stages(lock).values() for out in entry.get("outs", [])}
     if release.erased:
         yield "erased", release.erased
     yield "model", f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outs.get(path)}"
@@ -141,51 +125,39 @@ def _told(root: Path, record: Record, release: Release) -> Iterator[tuple[str, s
         yield f"  {model}", ", ".join(f"{name} {number(entry['value'])}" for name, entry in values.items())
     yield "numbers", f"{release.measured[:8] or 'no hash'} vouches for them"
     yield "released", f"by {release.who}: {release.why}"
-    for entry in (entry for entry in record.assignments if entry.release == release):
+    for entry in record.history(release):
         more = f"; {release.verdict} {entry.override}" if entry.override else ""
         after = f", after {entry.from_}" if entry.from_ else ""
         yield entry.tag, f"{entry.when:%Y-%m-%d %H:%M} UTC by {entry.who}{after}: {entry.why}{more}"
-    yield "alias now", _aliases(record, release) or "none"
+    yield "alias now", ", ".join(record.aliases(release)) or "none"
     yield "served here", _served(root, release)
 
 
 def _changed(root: Path, record: Record, release: Release, lock: str) -> str:
     """Parameters that are not those of the release before; all that training reads, for the first."""
-    now, before = _parameters(lock), [one for one in record.releases if one.order < release.order][-1:]
+    now, before = parameters(stages(lock).values()), [one for one in record.releases if one.order < release.order][-1:]
     if not before:
         return ", ".join(f"{name} {now[name]}" for name in sorted(now) if name.startswith(("model.", "train.")))
-    then = _parameters(show(root, before[0].commit, "dvc.lock"))
+    then = parameters(stages(show(root, before[0].commit, "dvc.lock")).values())
     changed = [f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted(now | then) if now.get(k) != then.get(k)]
     return f"since {before[0].version}: {', '.join(changed) or 'the same'}"
 
 
-def _parameters(lock: str) -> dict[str, Any]:
-    """All parameters that any stage depends on; what the team set wins over the defaults, as it does in a run."""
-    stages = (yaml.safe_load(lock) or {}).get("stages") or {}
-    files = [item for stage in stages.values() for item in (stage.get("params") or {}).items()]
-    merged: dict[str, Any] = {}
-    for _, content in sorted(files, key=lambda item: item[0] == "params.yaml"):
-        merged |= flat(content)
-    return merged
-
-
-def _saw(root: Path, record: Record, period: str) -> Iterator[tuple[Release, str]]:
-    """Which releases saw a period, and as what: `trained`, `evaluated`, `opponent of v1.1.0`."""
+def _saw(root: Path, record: Record, period: str) -> Iterator[list[str]]:
+    """Which releases saw a period, as what (`trained`, `evaluated`, `opponent of v1.1.0`), and which version of it."""
     told: dict[str, list[str]] = {release.fingerprint: [] for release in record.releases}
     for release in record.releases:
-        facts = _json(root, release, "reports/gate.json").get("facts", {})
+        facts = show_json(root, release.commit, GATE).get("facts", {})
         for word in ("trained", "evaluated"):
             if period in str(facts.get(f"{word} on")).split(", "):
                 told[release.fingerprint].append(word)
         if "evaluated" in told[release.fingerprint] and facts.get("opponent") in told:
             told[facts["opponent"]].append(f"opponent of {release.version}")
-    yield from ((release, ", ".join(told[release.fingerprint])) for release in record.releases)
-
-
-def _version(root: Path, release: Release, period: str) -> str:
-    """Which version of a period a release saw: an amended period has another hash."""
-    tables = _manifest(root, release).get(period, {})
-    return ", ".join(f"{name} {held['sha256'][:8]} ({held['rows']:,})" for name, held in tables.items())
+    for release in record.releases:
+        if seen := told[release.fingerprint]:
+            tables = _manifest(root, release).get(period, {})  # an amended period has another hash
+            data = ", ".join(f"{name} {held['sha256'][:8]} ({held['rows']:,})" for name, held in tables.items())
+            yield [release.tag, ", ".join(seen), data, ", ".join(record.aliases(release))]
 
 
 def _query(root: Path, sql: str, value: str) -> Iterator[sqlite3.Row]:

@@ -5,19 +5,17 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..project import ProjectError
-from .record import artifact
+from .record import artifact, stages
+from .storage import alone
 
 DATABASE, ARTIFACTS = Path("mlflow.db"), Path("var/mlartifacts")
-BATCH = 100  # MLflow takes no more parameters at once
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,6 @@ def home(root: Path) -> Path:
     """The project itself where `root` is a throw-away copy of it, in which `dvc exp run --temp` works."""
     inside = [parent for parent in root.parents if parent.parts[-2:] == (".dvc", "tmp")]
     return inside[0].parent.parent if inside else root
-
-
-@contextmanager
-def alone(root: Path, name: str) -> Iterator[None]:
-    """One process at a time: waits for the others, and a killed one leaves nothing locked."""
-    from dvc.lock import make_lock
-
-    path = root / "var" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with make_lock(str(path), wait=True):
-        yield
 
 
 @contextmanager
@@ -86,12 +73,9 @@ def open_store(root: Path) -> Store:
             begun.touch()
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         found = client.get_experiment_by_name(name)
-        if found is None:
-            identifier = client.create_experiment(name, artifact_location=place)
-        else:
-            identifier = found.experiment_id
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(identifier)
+        identifier = found.experiment_id if found else client.create_experiment(name, artifact_location=place)
+        if found and found.lifecycle_stage == "deleted":
+            client.restore_experiment(identifier)
         begun.unlink(missing_ok=True)
     return Store(client, identifier)
 
@@ -103,11 +87,9 @@ def _set_aside(root: Path, name: str, place: str | None, *, broken: bool) -> Non
     try:
         with closing(sqlite3.connect(database, timeout=30)) as opened:
             kept = opened.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
             raise ProjectError(f"{DATABASE} cannot be read: {error}.", "End the program that holds it.") from None
-        kept, broken = None, True
-    except sqlite3.DatabaseError:
         kept, broken = None, True
     if not broken and (kept is None or kept[0] == place):
         return
@@ -140,11 +122,9 @@ def upsert_run(
     new = [Param(key, str(value)) for key, value in params.items() if key not in run.data.params]
     moved = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float) and value == value}
     points = [Metric(key, value, now, 0) for key, value in moved.items() if run.data.metrics.get(key) != value]
-    for start in range(0, max(len(new), 1), BATCH):
-        store.log_batch(identifier, params=new[start : start + BATCH])
     experiment = {key: os.environ[key] for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV") if key in os.environ}
     marks = [RunTag(key, str(value)) for key, value in {**tags, **experiment}.items()]
-    store.log_batch(identifier, metrics=points, tags=marks)
+    store.log_batch(identifier, points, new, marks)
     for name, path in artifacts.items():
         if name == "model" and run.info.status == "FINISHED" and store.list_artifacts(identifier, name):
             continue
@@ -166,7 +146,7 @@ def log_trials(store: Store, parent: str, tuning: Mapping[str, Any]) -> None:
             continue
         tags = {"mlflow.parentRunId": parent, "trial": mark}
         name = ", ".join(f"{name}={value}" for name, value in trial["values"].items())
-        child = store.create_run(store.experiment, run_name=name[:BATCH], tags=tags).info.run_id
+        child = store.create_run(store.experiment, run_name=name[:100], tags=tags).info.run_id
         numbers = {tuning["metric"]: trial["value"], "seconds": trial["seconds"]}
         points = [Metric(key, value, int(time.time() * 1000), 0) for key, value in numbers.items() if value is not None]
         store.log_batch(child, points, [Param(key, str(value)) for key, value in trial["values"].items()])
@@ -177,17 +157,22 @@ def log_trials(store: Store, parent: str, tuning: Mapping[str, Any]) -> None:
 
 def described(lock_text: str, measured: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Parameters, metrics and tags of a model's run, from dvc.lock, reports/metrics.json and reports/gate.json."""
-    given = ((yaml.safe_load(lock_text) or {})["stages"]["train"]).get("params", {})
-    chosen: dict[str, Any] = {}
-    for file in sorted(given, key=lambda file: file == "params.yaml"):  # what the team set wins over the defaults
-        chosen |= flat(given[file])
     facts = report.get("facts", {})
     tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
     metrics = {name.removesuffix(".value"): value for name, value in flat(measured.get("values", {})).items()}
     for check in (*report.get("checks", []), *report.get("advice", [])):
         if check["name"].startswith(("gate.gain.", "gate.cost.")):  # of each feature
             metrics[check["name"].removeprefix("gate.")] = check["value"]
-    return chosen, metrics, {name: value for name, value in tags.items() if value}
+    return parameters([stages(lock_text)["train"]]), metrics, {name: value for name, value in tags.items() if value}
+
+
+def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parameters of entries of dvc.lock; what the team set wins over the defaults, as it does in a run."""
+    files = [item for entry in entries for item in entry.get("params", {}).items()]
+    found: dict[str, Any] = {}
+    for _, content in sorted(files, key=lambda item: item[0] == "params.yaml"):
+        found |= flat(content)
+    return found
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, Any]:
