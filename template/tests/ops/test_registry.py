@@ -18,7 +18,7 @@ PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder
 OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
 MODULES = (
     *("git", "record", "storage", "follow", "window", "mirror", "promote", "cycle", "status", "scratch"),
-    *("keys", "vouch", "now", "override", "trace"),
+    *("keys", "vouch", "now", "override", "trace", "reproduce"),
 )
 registry: dict[str, Any] = {name: importlib.import_module(f"{OPS}.registry.{name}") for name in MODULES}
 record, storage, follow, window, mirror, cycle = (
@@ -400,6 +400,17 @@ def test_what_cannot_be_recorded_leaves_no_tag(reigning: Path, monkeypatch: pyte
     git(reigning, "remote", "set-url", "origin", "../nowhere.git")
     assert "so nothing was purged" in says(record.erase, reigning, known.releases, "erased rows")
     assert git(reigning, "tag") == tags
+
+
+def test_a_project_in_a_subfolder_is_cloned_with_it(tmp_path: Path) -> None:
+    project.write_text(tmp_path / "repository/here/dvc.yaml", "stages: {}\n")
+    git(tmp_path / "repository", "init", "--quiet")
+    git(tmp_path / "repository", "add", "-A")
+    who = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    git(tmp_path / "repository", *who, "commit", "--quiet", "-m", "first")
+    with registry["reproduce"].clean(tmp_path / "repository/here", "HEAD") as (work, base):
+        assert (work / "dvc.yaml").exists() and work.is_relative_to(base)
+        assert os.environ["MLOPS_ROOT"] == str(work)
 
 
 STEPS = [

@@ -1,6 +1,5 @@
 """`mlops reproduce`: a release made again in a clean clone, from git and the DVC remote alone, and compared."""
 
-import json
 import os
 import platform
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ..pipeline.train import CANDIDATE
 from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml, write_json
@@ -22,7 +20,7 @@ from ..verdict import Check, Report, Verdict, at_most
 from . import storage
 from .follow import bring, fetch
 from .git import git
-from .record import Record, Release, freshen, read, show
+from .record import Record, Release, freshen, locked, read, show, show_json, stages
 from .scratch import environment
 from .trace import found, vouched
 
@@ -59,8 +57,7 @@ def reproduce(root: Path, name: str) -> Report:
         report.checks.append(_missing("reproduce.data", release.erased))
         return report
     try:
-        with clean(root, record) as (work, base):
-            git(work, "checkout", "--quiet", "--detach", release.commit)
+        with clean(root, release.commit) as (work, base):
             report.checks += _rebuilt(root, work, base, record, release)
     except ProjectError as error:
         report.checks.append(_missing("reproduce.data", str(error)))
@@ -74,17 +71,16 @@ def _missing(name: str, told: str) -> Check:
 
 
 @contextmanager
-def clean(root: Path, record: Record) -> Iterator[tuple[Path, Path]]:
-    """A clone that has the tags of the record, an empty cache and today's DVC remote; and the folder around it.
+def clean(root: Path, commit: str) -> Iterator[tuple[Path, Path]]:
+    """The project as it was at a commit, in a clone with an empty cache; and the folder around the clone.
 
-    Git alone fills it: the repository here, which `settle` has just made equal to the remote's.
+    Git alone fills it: the repository here, whose tags `settle` has just made equal to the remote's.
     """
     top, prefix = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "--show-prefix")
     with tempfile.TemporaryDirectory(prefix="mlops-", ignore_cleanup_errors=True) as folder:
         base = Path(folder).resolve()
-        git(base, "init", "--quiet", root.name)
-        tags = [f"+refs/tags/{record.name}{mark}*:refs/tags/{record.name}{mark}*" for mark in "@#"]
-        git(base / root.name, "fetch", "--quiet", "--no-tags", "--depth", "1", Path(top).as_uri(), *tags)
+        git(base, "clone", "--quiet", "--no-checkout", top, root.name)
+        git(base / root.name, "checkout", "--quiet", "--detach", commit)
         work = base / root.name / prefix
         with environment(work):
             yield work, base
@@ -93,7 +89,7 @@ def clean(root: Path, record: Record) -> Iterator[tuple[Path, Path]]:
 def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Release) -> Iterator[Check]:
     """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
     storage.lend(root, work, base / "cache")
-    lock, released = (work / "dvc.lock").read_text(encoding="utf-8"), fetch(work, release)
+    lock, released = stages(locked(work)), fetch(work, release)
     for path in list(_needed(work, lock)):
         storage.pull(work, path)
     programs, told = surroundings(root, work, base, release)
@@ -101,8 +97,7 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     if said := _run(work, programs, "train"):
         yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
         return
-    again = yaml.safe_load((work / "dvc.lock").read_text(encoding="utf-8"))["stages"]["train"]
-    yield _data(yaml.safe_load(lock)["stages"]["train"], again)
+    yield _data(lock["train"], stages(locked(work))["train"])
     yield _predictions(work, programs, base, released)
     made = digest(work / CANDIDATE, IGNORED)
     same = Verdict.OK if made == release.digest else Verdict.INSUFFICIENT
@@ -115,7 +110,7 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     if said := _run(work, programs, "evaluate"):
         yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
         return
-    file, then = work / "reports/metrics.json", json.loads(show(work, release.commit, "reports/metrics.json"))
+    file, then = work / "reports/metrics.json", show_json(work, release.commit, "reports/metrics.json")
     yield metrics(then, read_json(file))
     write_json(file, _costing(read_json(file), then))
     if said := _run(work, programs, "gate"):
@@ -151,11 +146,10 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     return programs, Check(name, Verdict.OK, then, then, evidence="made again by uv sync --frozen")
 
 
-def _needed(work: Path, lock: str) -> Iterator[str]:
+def _needed(work: Path, lock: dict[str, Any]) -> Iterator[str]:
     """What the stages read and neither they nor git have."""
-    stages = [yaml.safe_load(lock)["stages"][name] for name in STAGES]
-    made = {out["path"] for stage in stages for out in stage["outs"]}
-    deps = dict.fromkeys(dep["path"] for stage in stages for dep in stage["deps"])
+    made = {out["path"] for name in STAGES for out in lock[name]["outs"]}
+    deps = dict.fromkeys(dep["path"] for name in STAGES for dep in lock[name]["deps"])
     yield from (path for path in deps if path not in made and not (work / path).exists())
 
 
