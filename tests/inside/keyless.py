@@ -1,6 +1,7 @@
 """Put into a project as tests/ops/test_keyless.py, beside the stand-in for Sigstore: CI signs without a key."""
 
 import json
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -175,3 +176,11 @@ def test_a_key_comes_before_an_identity(runner: Path, monkeypatch: pytest.Monkey
     commit(runner, "my key")
     promote(runner)
     assert "publicKey" in record.signature(runner, record.read(runner).holder("champion"))
+    private = Path(os.environ[keys.SETTING])
+    monkeypatch.setenv(keys.SETTING, "")
+    keys.place(runner).parent.mkdir(parents=True)
+    private.rename(keys.place(runner))  # a runner of the team's own
+    folder = follow.fetch(runner, record.read(runner).releases[0])
+    assert "publicKey" in keys.sign(runner, folder)
+    keys.place(runner).unlink()
+    assert "certificate" in keys.sign(runner, folder)

@@ -156,5 +156,5 @@ def sign(root: Path, folder: Path) -> str:
         except Exception as error:  # the library raises whatever its three servers or a damaged file lead to
             told = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
             raise ProjectError(f"Sigstore did not sign: {told}", f"Try again, or look at {SIGSTORE}") from error
-        signed(root, folder, written)
+        signed(root, folder, written)  # by whom the team trusts, before it is recorded
         return written.read_text(encoding="utf-8")
