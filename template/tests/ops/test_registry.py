@@ -496,7 +496,8 @@ def test_an_identity_is_trusted_offline_and_only_with_its_issuer(
     assert "a key that is not in keys/" in says(signing.signed, reigning, folder)
     project.write_text(signing.signature(folder), '{"certificate": "forged"}')
     assert "ct.yaml does not vouch" in says(signing.signed, reigning, folder)
-    project.write_text(reigning / "keys/ct.yaml", f"identity: {identity}\nissuer: ''\n")
+    (reigning / "keys/ct.yaml").unlink()
+    project.write_text(reigning / "keys/ct.yml", f"identity: {identity}\nissuer: ''\n")
     assert "an identity and its issuer" in says(signing.signed, reigning, folder)
     for name, value in {keys.SETTING: "", "CI": "true", "GITHUB_ACTIONS": "true"}.items():
         monkeypatch.setenv(name, value)

@@ -19,13 +19,13 @@ KEYS = Path("keys")
 SIGSTORE = KEYS / "sigstore.json"  # who certifies identities; given a file, the library does not ask the network
 BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.vouch, then uv run mlops follow"
 UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
-IDENTITY = ".yaml"
+IDENTITY = (".yaml", ".yml")
 COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
 
 
 def keys(root: Path) -> list[Path]:
     """The public keys and identities that the team trusts; as long as there is none, nothing need be signed."""
-    return sorted(path for path in (root / KEYS).glob("*") if path.suffix in {".pub", IDENTITY})
+    return sorted(path for path in (root / KEYS).glob("*") if path.suffix in (".pub", *IDENTITY))
 
 
 def signature(folder: Path) -> Path:
@@ -45,7 +45,7 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
         raise ProjectError(f"serving.signature: nobody signed the model {model}.", BEGIN)
     keyless, told = b'"certificate"' in beside.read_bytes(), []
     for key in trusted:
-        if keyless is not (key.suffix == IDENTITY):
+        if keyless is not (key.suffix in IDENTITY):
             continue
         try:
             _verifier(root, key).verify(folder, beside)
@@ -66,7 +66,7 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
 def _verifier(root: Path, key: Path) -> Any:
     from model_signing import verifying
 
-    if key.suffix != IDENTITY:
+    if key.suffix not in IDENTITY:
         return verifying.Config().use_elliptic_key_verifier(public_key=key)
     match read_yaml(key):
         case {"identity": str(identity), "issuer": str(issuer), **rest} if identity and issuer and not rest:

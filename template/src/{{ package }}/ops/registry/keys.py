@@ -101,7 +101,7 @@ def trust(root: Path, identity: str, issuer: str = GITHUB) -> Path:
         known = {key: json.loads(read_embedded(name, DEFAULT_TUF_URL)) for key, name in parts.items()}
         kind = ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value
         write_json(root / SIGSTORE, {"mediaType": kind, **known})
-    path = root / KEYS / f"{PurePosixPath(identity.partition('@')[0]).stem}{IDENTITY}"
+    path = root / KEYS / f"{PurePosixPath(identity.partition('@')[0]).stem}{IDENTITY[0]}"
     write_text(path, yaml.safe_dump({"identity": identity, "issuer": issuer}))
     return path
 
@@ -111,7 +111,7 @@ def _token(root: Path) -> str:
 
     Raises: ProjectError if CI does not give it.
     """
-    keyless = os.environ.get("CI") and any(path.suffix == IDENTITY for path in keys(root))
+    keyless = os.environ.get("CI") and any(path.suffix in IDENTITY for path in keys(root))
     if not keyless or os.environ.get(SETTING) or place(root).exists():
         return ""
     from sigstore.oidc import IdentityError, detect_credential
