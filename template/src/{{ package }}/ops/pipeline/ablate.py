@@ -2,10 +2,8 @@
 
 import hashlib
 import inspect
-import math
-import time
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +19,13 @@ from ..project import ProjectError, command_line, cycle, find_root, params, writ
 from ..scoring import REFERENCE, Scorer
 from . import metrics
 from . import periods as on_disk
-from .measured import FEATURES, MAIN, unit
+from .measured import FEATURES, MAIN, rounded, seconds, unit
 from .train import CANDIDATE, EVALUATION
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 200  # half of evaluate's: there is one model for each feature
 BATCH = 1_000  # rows in one call, beside the call for a single row
-ENOUGH, CALLS = 0.05, 50  # seconds and calls after which a time is known well enough
 
 
 def ablate(
@@ -60,9 +56,10 @@ def ablate(
     }
     for look in contract.lookups:
         readers = [name for name in features.names if features.ancestors(name) & {*contract.from_source(look.name)}]
+        share = rounded(_joined(contract, look, evaluation) / max(1, len(readers)) * 1e6)
         for name in {*readers} & {*names}:
             found[name]["lookups"].append(look.name)
-            found[name]["lookup_microseconds"] += _rounded(_joined(contract, look, evaluation) / len(readers) * 1e6)
+            found[name]["lookup_microseconds"] += share
     value = whole.plain()["value"] if whole else None
     sizes = {"rows": len(evaluation), "fitted": len(rows)}
     return {"metric": metric, "value": value, "unit": unit(contract.task, value), **sizes, "features": found}
@@ -86,17 +83,14 @@ def _refitted(
     vocabulary = features.vocabulary(arrays)
     known, unseen = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(evaluation)))
     make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings["train"]["seed"]
-    measures = {}
+    words, measures = [features.names.index(name) for name in features.categorical], {}
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
         for left_out in ("", *names):
-            kept = [name for name in features.names if name != left_out]
-            places = [features.names.index(name) for name in kept]
-            words = [place for place, name in enumerate(kept) if name in features.categorical]
-            estimator = model.build(settings["model"], words, seed)
-            shown = (part[:, places] if kept else np.zeros((len(part), 1)) for part in (known, unseen))
-            scorer = Scorer(estimator.fit(next(shown), target), features, {}, contract.task, contract.classes, 0.5)
-            measures[left_out] = make(truth, scorer.score(next(shown)))
-    return metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+            kept = [name != left_out for name in features.names]  # a column of zeros tells nothing
+            estimator = model.build(settings["model"], words, seed).fit(np.where(kept, known, 0), target)
+            scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
+            measures[left_out] = make(truth, scorer.score(np.where(kept, unseen, 0)))
+    return metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings["evaluate"]["seed"])
 
 
 def needed(features: Plan, name: str) -> set[str]:
@@ -118,8 +112,8 @@ def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -
     tracemalloc.stop()
     size = min(BATCH, len(rows))
     return {
-        "microseconds": _rounded(took[0] * 1e6),
-        "batch_microseconds": _rounded(took[1] / size * 1e6),
+        "microseconds": rounded(took[0] * 1e6),
+        "batch_microseconds": rounded(took[1] / size * 1e6),
         "lookup_microseconds": 0.0,
         "bytes": round(peak / size),
         "reads": sorted(reads),
@@ -133,23 +127,6 @@ def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
     table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
     asked = rows[list(contract.request_columns)]
     return seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call, the best of some: what else this machine does can only add."""
-    best, end = math.inf, time.perf_counter() + ENOUGH
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            break
-    return best
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def definition(features: Plan, name: str) -> str:

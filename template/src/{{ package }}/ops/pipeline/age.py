@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..features import plan
 from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
-from ..scoring import REFERENCE, Scorer, fit
+from ..scoring import REFERENCE
 from . import metrics
 from . import periods as on_disk
-from .ablate import RESAMPLES
-from .learnt import repeatable
+from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
 from .train import CANDIDATE, EVALUATION, answered, joined
 
@@ -27,28 +25,22 @@ def curve(
 
     `parts` are the periods' rows by age; a period with one class only is left out.
     """
-    from threadpoolctl import threadpool_limits
-
-    contract, features, model = team.contract, plan(team.features, team.contract), team.model
-    fitted: dict[int, Scorer] = {}
-    with threadpool_limits(1):
-        for age, rows in parts.items():
-            with suppress(ProjectError):
-                arrays, target = contract.arrays(rows), contract.target(rows)
-                fitted[age] = fit(arrays, target, features, model, contract, settings)
-        arrays, truth = contract.arrays(evaluation), contract.target(evaluation)
-        scores = {age: scorer.score(scorer.matrix(arrays)) for age, scorer in fitted.items()}
-    metric = MAIN[contract.task]
-    measures = {str(age): metrics.named(contract.task)[metric](truth, each) for age, each in scores.items()}
-    found = metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+    contract, unseen = team.contract, team.contract.arrays(evaluation)
+    metric, truth = MAIN[contract.task], contract.target(evaluation)
+    measures: dict[int, metrics.Measure] = {}
+    for age, rows in parts.items():
+        with suppress(ProjectError):
+            _, scores = refit(team, contract.arrays(rows), contract.target(rows), unseen, settings)
+            measures[age] = metrics.named(contract.task)[metric](truth, scores)
+    found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings["evaluate"]["seed"])
     return [
         {
             "age": age,
             "rows": len(parts[age]),
-            "value": found[str(age)].plain(),
-            "difference": found[str(age)].minus(found[str(min(fitted))], metric).plain(),
+            "value": each.plain(),
+            "difference": each.minus(found[min(found)], metric).plain(),
         }
-        for age in fitted
+        for age, each in found.items()
     ]
 
 
