@@ -20,6 +20,7 @@ from ..scoring import REFERENCE, Scorer
 from . import metrics
 from . import periods as on_disk
 from .measured import FEATURES, MAIN, rounded, seconds, unit
+from .pictures import intervals
 from .train import CANDIDATE, EVALUATION
 
 if TYPE_CHECKING:
@@ -161,12 +162,12 @@ def main() -> int:
     for name, entry in found["features"].items():
         entry["definition"] = definition(features, name)
     keep(root / FEATURES, known, found)
-    from .pictures import draw_features
-
-    draw_features(root / FEATURES.with_suffix(".svg"), found)
-    gains = {name: entry["gain"]["value"] or 0.0 for name, entry in found["features"].items()}
-    best = max(gains, key=lambda name: gains[name])
-    print(f"ablate: {len(gains)} features; without {best}, {found['metric']} loses {gains[best]:.4f}, the most")
+    gains = {name: entry["gain"] for name, entry in found["features"].items()}
+    best, *_ = names = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
+    told = f"{found['metric']} lost without the feature, right is worth more"
+    intervals(root / FEATURES.with_suffix(".svg"), {name: gains[name] for name in names}, told, zero=True)
+    lost = f"{found['metric']} loses {gains[best]['value'] or 0.0:.4f}"
+    print(f"ablate: {len(gains)} features; without {best}, {lost}, the most")
     return 0
 
 

@@ -10,6 +10,7 @@ from . import metrics
 from . import periods as on_disk
 from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
+from .pictures import intervals
 from .train import CANDIDATE, EVALUATION, answered, joined
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def main() -> int:
         "repeatable": repeatable(team, on_disk.thin(reference, most or 1), settings) if most else None,
     }
     write_json(root / AGE, found)
-    from .pictures import draw_age
-
-    draw_age((root / AGE).with_suffix(".svg"), found)
+    shown = {f"{ages[entry['age']]} ({entry['age']})": entry["difference"] for entry in entries}
+    told = f"{found['metric']} of a model of that period (its age), right is better"
+    told = told if entries else "staleness: no earlier period could be measured"
+    intervals((root / AGE).with_suffix(".svg"), shown, told, zero=True)
     told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
     print(f"age: {told}")
     return 0

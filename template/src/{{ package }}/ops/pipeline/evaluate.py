@@ -16,6 +16,7 @@ from . import metrics
 from .conduct import conduct
 from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
+from .pictures import draw
 from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
 
 if TYPE_CHECKING:
@@ -136,8 +137,6 @@ def main() -> int:
         "task": team.contract.task,
     }
     write_json(root / "reports" / "metrics.json", measured)
-    from .pictures import draw
-
     draw(root / "reports" / "pictures", team.contract, rows, scores, measured)
     main_metric = MAIN[team.contract.task]
     line = ", ".join(f"{m} {number(measured['values'][m][main_metric]['value']) or '?'}" for m in scores)
