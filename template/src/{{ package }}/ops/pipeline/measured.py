@@ -2,8 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
+
+from ..project import ProjectError, nearest
+from ..verdict import Check, not_below
 
 MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
 FEATURES, AGE, TUNING = Path("reports/features"), Path("reports/age.json"), Path("reports/tuning.json")
@@ -31,3 +35,23 @@ def seconds(call: Callable[[], object]) -> float:
 def rounded(value: float) -> float:
     """Three digits: as much as a measured time or size is good for."""
     return float(f"{value:.3g}")
+
+
+def interval(found: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval of a measured value; None where it could not be measured."""
+    low, high = found["interval"]
+    return None if low is None or high is None else (low, high)
+
+
+def compared(name: str, difference: Mapping[str, Any], limit: float, rows: int, *, evidence: str, **more: Any) -> Check:
+    """A measured difference against its lower limit; one that is no number says so."""
+    if difference["value"] is None:
+        evidence = f"not measured, for the metric is not a number: {evidence}"
+    return not_below(name, difference["value"], interval(difference), limit, rows, evidence=evidence, **more)
+
+
+def vetoes(limits: Mapping[str, Any], name: str, known: Collection[str], section: str = "gate") -> set[str]:
+    """The kinds of checks that a parameter lets veto. Raises: ProjectError for an unknown one."""
+    for kind in {*limits[name]} - {*known}:
+        raise ProjectError(f"params.yaml: {section}.{name} names {kind!r}.", nearest(str(kind), known))
+    return {*limits[name]}
