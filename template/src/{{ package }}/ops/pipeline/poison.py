@@ -15,6 +15,7 @@ from ..verdict import Check, at_most
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS = ("trigger", "flood", "labels")
 DIGITS = 3  # numbers that agree in so many are near each other
 MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
 CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely

@@ -27,6 +27,7 @@ from ..verdict import Check, Report, Verdict, at_most
 from . import drift, poison, sheet
 from . import periods as on_disk
 from .ingest import MANIFEST
+from .measured import vetoes
 from .suite import ROW_RULES, Table, described, run, suite
 
 if TYPE_CHECKING:
@@ -250,9 +251,9 @@ def compare(
     report.drift += drift.delivery(before, report.facts["signs"], limits)
     report.drift += drift.columns(contract, old, new, targets, limits)
     found = poison.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
-    vetoes = [check for check in found if check.name.split(".")[1] in limits["poison_vetoes"]]
-    report.checks += vetoes
-    report.advice += [check for check in found if check not in vetoes]
+    vetoing = vetoes(limits, "poison_vetoes", poison.KINDS, "validate")
+    for check in found:
+        (report.checks if check.name.split(".")[1] in vetoing else report.advice).append(check)
 
 
 def summarise(periods: Mapping[str, Report]) -> Report:
