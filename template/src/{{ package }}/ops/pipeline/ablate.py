@@ -15,13 +15,13 @@ import numpy as np
 from .. import lookups
 from ..contract import Arrays, Contract
 from ..features import Plan, plan
-from ..project import ProjectError, command_line, cycle, find_root, params, write_json, yours
+from ..project import command_line, cycle, find_root, params, write_json, yours
 from ..scoring import REFERENCE, Scorer
 from . import metrics
 from . import periods as on_disk
 from .measured import FEATURES, MAIN, rounded, seconds, unit
 from .pictures import intervals
-from .train import CANDIDATE, EVALUATION
+from .train import CANDIDATE, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,11 +154,9 @@ def main() -> int:
 
     root, team = find_root(), yours()
     known = on_disk.closed(team.data, cycle(root)["until"])
-    frames = [pd.read_parquet(root / path) for path in (CANDIDATE / REFERENCE, EVALUATION)]
-    if frames[1].empty:
-        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+    rows, evaluation = pd.read_parquet(root / CANDIDATE / REFERENCE), unseen(root)
     features = plan(team.features, team.contract)
-    found = ablate(team.contract, features, team.model, frames[0], frames[1], params(root))
+    found = ablate(team.contract, features, team.model, rows, evaluation, params(root))
     for name, entry in found["features"].items():
         entry["definition"] = definition(features, name)
     keep(root / FEATURES, known, found)

@@ -11,7 +11,7 @@ from . import periods as on_disk
 from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
 from .pictures import intervals
-from .train import CANDIDATE, EVALUATION, answered, joined
+from .train import CANDIDATE, answered, joined, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +26,12 @@ def curve(
 
     `parts` are the periods' rows by age; a period with one class only is left out.
     """
-    contract, unseen = team.contract, team.contract.arrays(evaluation)
+    contract, arrays = team.contract, team.contract.arrays(evaluation)
     metric, truth = MAIN[contract.task], contract.target(evaluation)
     measures: dict[int, metrics.Measure] = {}
     for age, rows in parts.items():
         with suppress(ProjectError):
-            _, scores = refit(team, contract.arrays(rows), contract.target(rows), unseen, settings)
+            _, scores = refit(team, contract.arrays(rows), contract.target(rows), arrays, settings)
             measures[age] = metrics.named(contract.task)[metric](truth, scores)
     found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings["evaluate"]["seed"])
     return [
@@ -57,7 +57,7 @@ def main() -> int:
         age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
         for age, period in ages.items()
     }
-    evaluation, reference = (pd.read_parquet(root / path) for path in (EVALUATION, CANDIDATE / REFERENCE))
+    evaluation, reference = unseen(root), pd.read_parquet(root / CANDIDATE / REFERENCE)
     entries = curve(team, parts, on_disk.thin(evaluation, most), settings) if parts else []
     found = {
         "metric": MAIN[contract.task],

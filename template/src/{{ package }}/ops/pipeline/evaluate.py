@@ -17,7 +17,7 @@ from .conduct import conduct
 from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
 from .pictures import draw
-from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
+from .train import BASELINES, CANDIDATE, HOLDOUT, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,9 +114,7 @@ def main() -> int:
 
     root, team = find_root(), yours()
     settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
-    rows = pd.read_parquet(root / EVALUATION)
-    if rows.empty:
-        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+    rows = unseen(root)
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
     models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)

@@ -18,35 +18,39 @@ Key = TypeVar("Key")
 Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
 
 
-def _ranks(target: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counts(target: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Weights to the weight of positive rows, and of all, that have at least each of the scores, highest first."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
-    return order, ends, target[order].astype(np.float32)
+    positive = target[order].astype(np.float32)
+
+    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = weights[:, order]
+        hits = np.cumsum(given * positive, axis=1, dtype=np.float64)[:, ends]
+        return hits, np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
+
+    return count
 
 
 def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Area under the precision-recall curve, ties as one threshold; equals scikit-learn's for unit weights."""
-    order, ends, positive = _ranks(target, scores)
+    count = _counts(target, scores)
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
-        total = np.cumsum(sorted_weights, axis=1, dtype=np.float64)[:, ends]
-        gained = np.diff(hits, axis=1, prepend=0)
+        hits, total = count(weights)
         precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
-        return _divide((precision * gained).sum(axis=1), hits[:, -1])
+        return _divide((precision * np.diff(hits, axis=1, prepend=0)).sum(axis=1), hits[:, -1])
 
     return measure
 
 
 def roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Probability that a positive row has the higher score, ties counting half; NaN with one class only."""
-    order, ends, positive = _ranks(target, scores)
+    count = _counts(target, scores)
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
-        misses = np.cumsum(sorted_weights * (1 - positive), axis=1, dtype=np.float64)[:, ends]
+        hits, total = count(weights)
+        misses = total - hits
         new, above = np.diff(misses, axis=1, prepend=0), hits - np.diff(hits, axis=1, prepend=0) / 2
         return _divide((new * above).sum(axis=1), hits[:, -1] * misses[:, -1])
 

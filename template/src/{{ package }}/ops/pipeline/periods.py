@@ -23,6 +23,11 @@ def folder(root: Path, step: str, period: str) -> Path:
     return root / "data" / step / f"period={period}"
 
 
+def tables(contract: Contract) -> list[str]:
+    """The tables of a period: the rows and the look-ups."""
+    return [ROWS, *(look.name for look in contract.lookups)]
+
+
 def names(data: ModuleType) -> list[str]:
     """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
     try:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -67,18 +68,20 @@ def check_table(
             broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
     twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.key")
     quarantine = _quarantine(kept, {which: places for which, places in broken.items() if which[0] in ROW_RULES})
-    optional: dict[str, Any] = {"required": False}
+
+    def add(name: str, broke: "pd.Series", most: str, **more: Any) -> None:
+        share = broke.nunique() / rows if rows else None
+        report.checks.append(at_most(name + suffix, share, limits[most], rows, required=False, **more))
+
     for rule in ROW_RULES:
         found = quarantine[quarantine["rule"] == rule]
         counts = found["column"].value_counts().head(3)
         told = ", ".join(f"{table.label(str(column))} ({count:,})" for column, count in counts.items())
-        share = found["row"].nunique() / rows if rows else None
-        report.checks.append(at_most(rule + suffix, share, limits["max_bad_share"], rows, evidence=told, **optional))
+        add(rule, found["row"], "max_bad_share", evidence=told)
     if table.key:
-        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, **optional))
+        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
+    add("data.quarantine", quarantine["row"], "max_quarantine_share")
     out = quarantine["row"].unique()
-    share = len(out) / rows if rows else None
-    report.checks.append(at_most(f"data.quarantine{suffix}", share, limits["max_quarantine_share"], rows, **optional))
     kept = kept.drop(index=list(out)).reset_index(drop=True)
     report.facts = {"read": rows, "kept": len(kept), "quarantined": len(out)}
     return report, kept, quarantine
@@ -92,11 +95,9 @@ def _quarantine(kept: "pd.DataFrame", broken: "Mapping[tuple[str, str], np.ndarr
         values = kept[names].iloc[places].astype(str).agg(" ".join, axis=1) if names else "impossible"
         return pd.DataFrame({"row": places, "rule": rule, "column": column, "value": values})
 
-    parts = [lines(*which, places) for which, places in broken.items() if len(places)]
-    empty = pd.DataFrame({"row": np.array([], dtype=np.int64), "rule": "", "column": "", "value": ""}).astype(
-        {"rule": object, "column": object, "value": object}
-    )
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    if parts := [lines(*which, places) for which, places in broken.items() if len(places)]:
+        return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns=["row", "rule", "column", "value"]).astype({"row": np.int64})
 
 
 def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
@@ -217,8 +218,7 @@ def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, An
 
 
 def _samples(root: Path, contract: Contract, period: str) -> "list[pd.DataFrame]":
-    names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
-    return [on_disk.read(root, "checked", period, f"{name}.{SAMPLE}") for name in names]
+    return [on_disk.read(root, "checked", period, f"{name}.{SAMPLE}") for name in on_disk.tables(contract)]
 
 
 def delivered(
@@ -264,7 +264,7 @@ def summarise(periods: Mapping[str, Report]) -> Report:
             known = worst.get(check.name)
             if known is None or SEVERITY.index(check.verdict) >= SEVERITY.index(known.verdict):
                 evidence = f"{period}: {check.evidence}" if check.evidence else period
-                worst[check.name] = Check(**{**check.__dict__, "evidence": evidence})
+                worst[check.name] = replace(check, evidence=evidence)
     facts = {period: report.facts.get(on_disk.ROWS) for period, report in periods.items()}
     newest = list(periods.values())[-1]
     return Report("validate", list(worst.values()), {"rows": facts}, newest.drift, newest.advice)
