@@ -11,7 +11,7 @@ from . import periods as on_disk
 from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
 from .pictures import intervals
-from .train import CANDIDATE, answered, joined, unseen
+from .train import CANDIDATE, answered, evaluation_rows, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def main() -> int:
         age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
         for age, period in ages.items()
     }
-    evaluation, reference = unseen(root), pd.read_parquet(root / CANDIDATE / REFERENCE)
+    evaluation, reference = evaluation_rows(root), pd.read_parquet(root / CANDIDATE / REFERENCE)
     entries = curve(team, parts, on_disk.thin(evaluation, most), settings) if parts else []
     found = {
         "metric": MAIN[contract.task],

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 GROUPS = 10  # of rows by prediction, in which calibration is measured
 NUMBERS_CHANGE = 0.25  # of the mean error: a number that moved by more is another decision
 SLICES_NAMED = 3
-OPPONENTS = ("champion", "baseline.trivial", "baseline.simple")
 MEGABYTE = 1_000_000
 
 
@@ -36,7 +35,7 @@ def conduct(
     """
     contract, rows = team.contract, on_disk.thin(rows, settings["conduct_rows"])
     arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
-    scores = {name: _scored(models[name], arrays) for name in ("candidate", *OPPONENTS) if name in models}
+    scores = {name: _scored(each, arrays) for name, each in models.items()}
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]

@@ -17,7 +17,7 @@ from .conduct import conduct
 from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
 from .pictures import draw
-from .train import BASELINES, CANDIDATE, HOLDOUT, unseen
+from .train import BASELINES, CANDIDATE, HOLDOUT, evaluation_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ def main() -> int:
 
     root, team = find_root(), yours()
     settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
-    rows = unseen(root)
+    rows = evaluation_rows(root)
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
     models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)

@@ -5,22 +5,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ..project import (
-    ProjectError,
-    command_line,
-    custom,
-    cycle,
-    find_root,
-    nearest,
-    params,
-    read_json,
-    write_json,
-    write_text,
-)
+from ..project import ProjectError, command_line, custom, cycle, find_root, params, read_json, write_json, write_text
 from ..report import page, terminal
 from ..verdict import Check, Report, Verdict
 from . import card, fitness, parts, worth
-from .measured import AGE, FEATURES, MAIN, TUNING, compared, interval, unit, vetoes
+from .measured import AGE, FEATURES, MAIN, TUNING, compared, expect, interval, unit, vetoes
 
 
 def gate(
@@ -93,8 +82,7 @@ def gate(
 def _metric(measured: Mapping[str, Any], name: str) -> str:
     known = measured["values"]["candidate"]
     name = MAIN[measured["task"]] if name == "auto" else name
-    if name not in known:
-        raise ProjectError(f"params.yaml: gate.metric {name!r} was not measured.", nearest(name, known))
+    expect(name, known, f"gate.metric {name!r} was not measured.")
     return name
 
 

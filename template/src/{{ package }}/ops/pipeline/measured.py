@@ -50,8 +50,14 @@ def compared(name: str, difference: Mapping[str, Any], limit: float, rows: int, 
     return not_below(name, difference["value"], interval(difference), limit, rows, evidence=evidence, **more)
 
 
+def expect(name: object, known: Collection[str], told: str) -> None:
+    """Raises: ProjectError that names the nearest known one if a parameter names something else."""
+    if name not in known:
+        raise ProjectError(f"params.yaml: {told}", nearest(str(name), known))
+
+
 def vetoes(limits: Mapping[str, Any], name: str, known: Collection[str], section: str = "gate") -> set[str]:
     """The kinds of checks that a parameter lets veto. Raises: ProjectError for an unknown one."""
-    for kind in {*limits[name]} - {*known}:
-        raise ProjectError(f"params.yaml: {section}.{name} names {kind!r}.", nearest(str(kind), known))
+    for kind in limits[name]:
+        expect(kind, known, f"{section}.{name} names {kind!r}.")
     return {*limits[name]}

@@ -6,10 +6,9 @@ from datetime import date
 from statistics import NormalDist
 from typing import Any
 
-from ..project import ProjectError, nearest
 from ..report import number
 from ..verdict import Check, Verdict, at_most, not_below
-from .measured import unit
+from .measured import expect, unit
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
 KINDS = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error", "proxy")
@@ -31,10 +30,9 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
     """
     parts, own = {f"{part['column']}={part['value']}": part for part in measured["slices"]}, limits.get("slices", {})
     for name, given in own.items():
-        if name not in parts:
-            raise ProjectError(f"params.yaml: gate.slices names {name!r}, which is no slice.", nearest(name, parts))
-        for limit in {*given} - {*LIMITS}:
-            raise ProjectError(f"params.yaml: gate.slices has {limit!r} of {name}.", nearest(str(limit), LIMITS))
+        expect(name, parts, f"gate.slices names {name!r}, which is no slice.")
+        for limit in given:
+            expect(limit, LIMITS, f"gate.slices has {limit!r} of {name}.")
     least, task = limits["slice_min_rows"], measured["task"]
     judged = sum(part["rows"] >= least for part in parts.values())
     whole = measured["differences"].get("baseline.trivial", {}).get(metric, {}).get("value")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import report as renderer
 from ..contract import Column, Contract
+from ..project import write_text
 from ..verdict import Report
 from .periods import ROWS
 from .pictures import BLUE, GREY, picture
@@ -17,6 +18,8 @@ from .suite import ROW_RULES, described
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    Tables = Mapping[str, Sequence[pd.DataFrame]]  # rows and look-ups, by period
 
 PRIVATE = ("personal", "sensitive")  # nothing measured of these leaves the data
 TO_FILL = ("owner", "source", "privacy", "status")
@@ -51,6 +54,13 @@ def _measured(column: Column, values: "pd.Series") -> str:
     return ", ".join(f"{word} {share:.0%}" for word, share in top.items()) + gone
 
 
+def write(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> None:
+    """Write both; `reports` and `tables` are those of the periods in use, the newest one last."""
+    newest = list(reports)[-1]
+    write_text(folder / "datasheet.md", datasheet(contract, tables[newest], newest))
+    write_text(folder / "data.html", page(contract, reports, tables))
+
+
 def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str) -> str:
     """The data sheet as Markdown; `tables` are the rows and the look-ups of the newest period."""
     values = {name: table[name] for table in reversed(tables) for name in table}
@@ -80,16 +90,15 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
     return "\n".join(lines) + "\n"
 
 
-def page(contract: Contract, reports: Mapping[str, Report], tables: "Mapping[str, Sequence[pd.DataFrame]]") -> str:
+def page(contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> str:
     """The page of the newest period: its checks, its distributions against the periods before, quarantine, rules."""
     newest = list(reports)[-1]
-    report, before = reports[newest], [tables[period] for period in list(reports)[:-1]]
-    rows = report.facts[ROWS]
+    report, rows = reports[newest], reports[newest].facts[ROWS]
     facts = {"rows read": rows.get("read"), "kept": rows.get("kept"), "in quarantine": rows.get("quarantined")}
     facts["compared with"] = ", ".join(list(reports)[:-1])
     shown = Report(f"data of {newest}", report.checks, facts, report.drift, report.advice)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = _draw(Path(folder), contract, before, tables[newest], reports)
+        pictures = _draw(Path(folder), contract, reports, tables)
         return renderer.page(shown, pictures, _rules(contract))
 
 
@@ -109,15 +118,10 @@ def _rules(contract: Contract) -> str:
     return "".join(parts)
 
 
-def _draw(
-    folder: Path,
-    contract: Contract,
-    before: "Sequence[Sequence[pd.DataFrame]]",
-    now: "Sequence[pd.DataFrame]",
-    reports: Mapping[str, Report],
-) -> list[Path]:
+def _draw(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> list[Path]:
     import pandas as pd
 
+    *before, now = tables.values()
     old = {n: pd.concat([t[n] for part in before for t in part if n in t]) for n in contract.columns} if before else {}
     new = {name: next(table[name] for table in now if name in table) for name in contract.columns}
     drawn = [c for name, c in contract.columns.items() if c.kind != "datetime" and new[name].notna().any()]

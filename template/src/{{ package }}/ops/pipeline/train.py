@@ -10,19 +10,7 @@ import numpy as np
 from .. import lookups
 from ..contract import Contract
 from ..features import Plan, plan
-from ..project import (
-    ProjectError,
-    Yours,
-    command_line,
-    cycle,
-    digest,
-    find_root,
-    params,
-    read_json,
-    whole,
-    write_json,
-    yours,
-)
+from ..project import ProjectError, Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
 from ..scoring import REFERENCE, Scorer, fit, save
 from . import periods as on_disk
 from .learnt import learnt
@@ -51,7 +39,7 @@ def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequen
         for look in contract.lookups
     }
     rows = pd.concat([on_disk.read(root, "checked", period) for period in periods], ignore_index=True)
-    rows, kept = lookups.join(rows, contract, tables), sum(_kept(root, periods))
+    rows, kept = lookups.join(rows, contract, tables), sum(on_disk.kept(root, periods))
     if len(rows) != kept:
         told = f"train.account: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
         raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
@@ -68,7 +56,7 @@ def split(
     train_periods, evaluation_periods = on_disk.window(known, settings["periods"], contract)
     rows, first = joined(root, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
     share = on_disk.key_share(rows, contract)
-    of_first = np.repeat([period in first for period in train_periods], _kept(root, train_periods))
+    of_first = np.repeat([period in first for period in train_periods], on_disk.kept(root, train_periods))
     left = (share < settings["holdout_share"]) & (of_first | (not contract.time))
     if contract.time:
         evaluation, trains = joined(root, contract, evaluation_periods, known), ~left
@@ -103,12 +91,7 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
     return rows.drop(index=rows.index[out])
 
 
-def _kept(root: Path, periods: Sequence[str]) -> list[int]:
-    files = (on_disk.folder(root, "checked", period) / "report.json" for period in periods)
-    return [int(read_json(file)["facts"][on_disk.ROWS]["kept"]) for file in files]
-
-
-def unseen(root: Path) -> "pd.DataFrame":
+def evaluation_rows(root: Path) -> "pd.DataFrame":
     """The rows to evaluate on. Raises: ProjectError if there are none."""
     import pandas as pd
 

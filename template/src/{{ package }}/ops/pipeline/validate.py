@@ -10,19 +10,7 @@ import numpy as np
 
 from .. import tombstones
 from ..contract import Column, Contract, Lookup
-from ..project import (
-    command_line,
-    cycle,
-    digest,
-    find_root,
-    nearest,
-    params,
-    read_json,
-    whole,
-    write_json,
-    write_text,
-    yours,
-)
+from ..project import command_line, cycle, digest, find_root, nearest, params, read_json, whole, write_json, yours
 from ..report import terminal
 from ..verdict import Check, Report, Verdict, at_most
 from . import drift, poison, sheet
@@ -152,7 +140,7 @@ def check_period(
         if stored["facts"].get("content") == content:
             return Report.from_dict(stored)
     earlier = [on_disk.folder(root, "checked", one) for one in before]
-    known = [np.load(folder / KEYS) for folder in earlier]
+    known = np.concatenate([np.load(folder / KEYS) for folder in earlier]) if earlier else None
     signs = [found for folder in earlier if (found := read_json(folder / "report.json")["facts"]["signs"])]
     report = Report(f"period {period}", facts={"content": content})
     with whole(target) as folder:
@@ -161,9 +149,7 @@ def check_period(
         for look in tables:
             name = look.name if look else on_disk.ROWS
             frame = on_disk.read(root, "raw", period, name)
-            part, kept, quarantine = check_table(
-                frame, contract, limits, look, np.concatenate(known) if known else None
-            )
+            part, kept, quarantine = check_table(frame, contract, limits, look, known)
             on_disk.write(kept, folder / f"{name}.parquet")
             on_disk.write(quarantine, folder / f"{name}.quarantine.parquet")
             report.checks += [*part.checks, *books(folder, name, frame, manifest.get(name, {}), part)]
@@ -289,8 +275,7 @@ def main() -> int:
     report.checks.append(forgotten(tombstones.read(root, contract), tables))
     write_json(root / "reports" / "validate.json", report.to_dict())
     samples = {period: _samples(root, contract, period) for period in used}
-    write_text(root / "reports" / "datasheet.md", sheet.datasheet(contract, samples[periods[-1]], periods[-1]))
-    write_text(root / "reports" / "data.html", sheet.page(contract, used, samples))
+    sheet.write(root / "reports", contract, used, samples)
     print(terminal(report))
     failed = [check.name for check in report.checks if check.verdict is Verdict.FAIL]
     if not any(name.startswith("data.") for name in failed):
