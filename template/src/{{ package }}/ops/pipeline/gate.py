@@ -9,7 +9,8 @@ from ..project import ProjectError, command_line, custom, cycle, find_root, para
 from ..report import page, terminal
 from ..verdict import Check, Report, Verdict
 from . import card, fitness, parts, worth
-from .measured import AGE, FEATURES, MAIN, TUNING, compared, expect, interval, unit, vetoes
+from .judging import compared, expect, interval, vetoes
+from .measured import AGE, FEATURES, MAIN, TUNING, unit
 
 
 def gate(

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..report import number
 from ..verdict import Check, Verdict, at_most, not_below
-from .measured import expect, unit
+from .judging import expect
+from .measured import unit
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
 KINDS = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error", "proxy")

@@ -16,7 +16,7 @@ from ..verdict import Check, Report, Verdict, at_most
 from . import drift, poison, sheet
 from . import periods as on_disk
 from .ingest import MANIFEST
-from .measured import vetoes
+from .judging import vetoes
 from .suite import ROW_RULES, Table, described, run, suite
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..project import waiver
 from ..verdict import Check, Verdict, at_most
-from .measured import interval
+from .judging import interval
 
 KINDS = ("gain", "cost")
 POINT = 0.01  # of a metric between 0 and 1, or of an error
