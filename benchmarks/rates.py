@@ -20,8 +20,8 @@ from late_flights.ops.contract import Arrays
 from late_flights.ops.features import plan
 from late_flights.ops.pipeline import metrics
 from late_flights.ops.pipeline import periods as on_disk
-from late_flights.ops.pipeline.evaluate import slices
 from late_flights.ops.pipeline.gate import gate
+from late_flights.ops.pipeline.groups import slices
 from late_flights.ops.pipeline.measured import MAIN, unit
 from late_flights.ops.project import find_root, params, quiet_tools, yours
 from late_flights.ops.scoring import fit
@@ -53,7 +53,7 @@ def rows_of(periods: list[str]) -> pd.DataFrame:
 def copies(target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]) -> Copies:
     """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
     made = {name: metrics.on(places, MAKE(target[places], scores[places])) for name, places in parts.items()}
-    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)  # type: ignore[dict-item, arg-type, return-value]
+    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)
 
 
 def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, list[str]]:

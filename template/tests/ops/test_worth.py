@@ -120,12 +120,12 @@ def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(
     number = next(name for name in plan.names if name not in plan.categorical)
     plan = replace(plan, names=(number,), categorical=())
     halves = sample.rows.iloc[::2].reset_index(drop=True), sample.rows.iloc[1::2].reset_index(drop=True)
-    found = [ops("pipeline.ablate").ablate(contract, plan, team.model, *halves, params) for _ in range(2)]
+    found = [ops("pipeline.ablate").ablate(team, plan, *halves, params) for _ in range(2)]
     gains = [one["features"][number]["gain"] for one in found]
     assert gains[0] == gains[1] and gains[0]["interval"][1] > gains[0]["interval"][0]
     assert found[0]["features"][number]["reads"] == sorted(plan.ancestors(number))
     without = params | {"evaluate": params["evaluate"] | {"ablation_rows": 0}}
-    found = ops("pipeline.ablate").ablate(contract, plan, team.model, *halves, without)
+    found = ops("pipeline.ablate").ablate(team, plan, *halves, without)
     assert found["features"][number]["gain"]["value"] is None and found["features"][number]["microseconds"] > 0
 
 
