@@ -1,7 +1,9 @@
 """Features earn their place: what is measured is repeatable, and what counts as useless or too expensive is exact."""
 
 import json
+import time
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,9 @@ def test_a_feature_is_another_one_when_what_it_is_computed_from_changes(ops: Any
     changed = replace(user, functions=user.functions | {name: period})
     assert ablate.definition(plan, name) != ablate.definition(other, name)
     assert ablate.definition(user, "user") != ablate.definition(changed, "user")
+
+
+@pytest.mark.parametrize(("waits", "shortest"), [([0.06] * 8 + [0.0], 0.0), ([0.06], 0.06)])
+def test_a_busy_machine_is_not_taken_for_a_slow_model(ops: Any, waits: list[float], shortest: float) -> None:
+    waiting = cycle(waits)
+    assert shortest <= ops("pipeline.measured").seconds(lambda: time.sleep(next(waiting))) < shortest + 0.05
