@@ -147,6 +147,14 @@ def serving(bench: Bench) -> Iterator[Row]:
     NOTES.append("CPU us of a request: " + ", ".join(f"{name} {value:,}" for name, value in micros.items()))
 
 
+def intervals(bench: Bench) -> Iterator[Row]:
+    """What the intervals of a decision cost."""
+    words = (ROOT / "benchmarks/intervals.py",)
+    found = json.loads(bench.project().run("python", *map(str, words)).strip().splitlines()[-1])
+    yield Row("intervals of 30,000 rows and 40 slices, CPU s", 5, found["ours"], 2)
+    yield Row("  the same / naive resampling", 1, found["ours"] / found["naive"], 3)
+
+
 def ci(bench: Bench) -> Iterator[Row]:
     """Parts of a project's ci; a second is one of CPU, so one beyond twice the budget fills both cores for its time."""
     project = bench.project("ci")
@@ -199,9 +207,8 @@ def rates(bench: Bench) -> Iterator[Row]:
 
 NOTES: list[str] = []
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    **{"size": size, "copier": copier, "repro": repro, "help": help_},
-    **{"pipeline": whole, "serving": serving, "ci": ci, "months": months, "tests": tests, "drafts": drafts},
-    "rates": rates,
+    **{"size": size, "copier": copier, "repro": repro, "help": help_, "pipeline": whole, "intervals": intervals},
+    **{"serving": serving, "ci": ci, "months": months, "tests": tests, "drafts": drafts, "rates": rates},
 }
 
 

@@ -1,24 +1,27 @@
 """Run in a flights project: how often the gate promotes or vetoes a candidate that is as good as the champion.
 
 `python rates.py` prints JSON. Equally good models are fits of the team's model on other draws of the same rows: every
-two of them are a pair, on rows of the same months that none was fitted on. In later months drift adds to their luck. A
-true gain is planted by moving the scores towards the outcome until the metric is better by half more than the margin; a
-true loss is the same pair turned round.
+two of them are a pair, on rows of the same months that none was fitted on. In later months drift turns the luck of a
+fit into a difference that is real: there a veto is false if no part that it names loses more than its margin on other
+rows of those months, a promotion if the gain there is not half of the margin. A true gain is planted by moving the
+scores towards the outcome until the metric is better by half more than the margin; a true loss is the same pair turned
+round.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from late_flights.ops import lookups
+from late_flights.ops.contract import Arrays
 from late_flights.ops.features import plan
 from late_flights.ops.pipeline import metrics
 from late_flights.ops.pipeline import periods as on_disk
-from late_flights.ops.pipeline.evaluate import slices
 from late_flights.ops.pipeline.gate import gate
+from late_flights.ops.pipeline.groups import slices
 from late_flights.ops.pipeline.measured import MAIN, unit
 from late_flights.ops.project import find_root, params, quiet_tools, yours
 from late_flights.ops.scoring import fit
@@ -50,11 +53,11 @@ def rows_of(periods: list[str]) -> pd.DataFrame:
 def copies(target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]) -> Copies:
     """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
     made = {name: metrics.on(places, MAKE(target[places], scores[places])) for name, places in parts.items()}
-    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)  # type: ignore[dict-item, arg-type, return-value]
+    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)
 
 
-def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, bool]:
-    """Whether the real gate promotes, and whether any check vetoes; to be no better is no veto."""
+def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, list[str]]:
+    """Whether the real gate promotes, and which checks veto; to be no better is no veto."""
     measured: dict[str, Any] = {
         "rows": sizes["", ""], "finite": True, "task": TASK, "model": "new", "opponent": "old", "holdout": {"rows": 0},
         "periods": {"train": [], "evaluation": []},
@@ -69,12 +72,20 @@ def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple
     }  # fmt: skip
     report = gate(measured, SOUND, LIMITS)
     vetoes = [check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name != "gate.better"]
-    return report.verdict is Verdict.OK, bool(vetoes)
+    return report.verdict is Verdict.OK, vetoes
 
 
-def told(found: list[tuple[bool, bool]]) -> dict[str, list[float]]:
+def unfounded(promoted: bool, vetoes: list[str], new: Copies, old: Copies) -> tuple[bool, list[str]]:
+    """The same without what these other rows bear out."""
+    gains = {name: (new[name].value - old[name].value) / unit(TASK, old[name].value) for name in old}
+    lost = {f"gate.slice.{'='.join(name)}" for name, gain in gains.items() if gain < -LIMITS["slice_margin"]}
+    lost |= {"gate.champion"} if gains["", ""] < -LIMITS["margin"] else set()
+    return promoted and gains["", ""] < LIMITS["margin"] / 2, [] if lost & {*vetoes} else vetoes
+
+
+def told(found: list[tuple[bool, list[str]]]) -> dict[str, list[float]]:
     """The shares promoted and vetoed: how many of how many, and the 95 % interval of the share."""
-    counts = {"promoted": sum(one for one, _ in found), "vetoed": sum(one for _, one in found)}
+    counts = {"promoted": sum(one for one, _ in found), "vetoed": sum(bool(one) for _, one in found)}
     return {
         name: [count, len(found), *binomtest(count, len(found)).proportion_ci(method="exact")]
         for name, count in counts.items()
@@ -92,35 +103,63 @@ def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
     return scores + high * (target - scores)
 
 
-def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """What is measured, by name."""
-    known = on_disk.names(TEAM.data)
-    rows = rows_of(known[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
-    pool, train = rows.head(BIG), rows.iloc[BIG:]
-    features, target = plan(TEAM.features, CONTRACT), CONTRACT.target(pool)
-    scores, arrays = [], CONTRACT.arrays(pool)
+def fits(train: pd.DataFrame, arrays: Arrays) -> list[np.ndarray]:
+    """The scores of equally good models."""
+    features, found = plan(TEAM.features, CONTRACT), []
     for seed in range(MODELS):
         rows = train.sample(FITTED, replace=True, random_state=seed)
         scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, TEAM.model, CONTRACT, SETTINGS)
-        scores.append(scorer.score(scorer.matrix(arrays)))
+        found.append(scorer.score(scorer.matrix(arrays)))
+    return found
+
+
+def drawn() -> np.ndarray:
+    """(PAIRS, 2) places of models."""
     random = np.random.default_rng(0)
-    pairs = random.permuted(random.permutation(list(combinations(range(MODELS), 2)))[:PAIRS], axis=1)
+    return random.permuted(random.permutation(list(combinations(range(MODELS), 2)))[:PAIRS], axis=1)
+
+
+def measured(
+    pool: pd.DataFrame, here: np.ndarray, scores: Mapping[int, np.ndarray]
+) -> tuple[dict[int, Copies], dict[tuple[str, str], int]]:
+    """Each model on some rows of the pool, and the sizes of the parts."""
+    rows = pool.iloc[here]
+    parts, target = slices(CONTRACT, rows), CONTRACT.target(rows)
+    sizes = {("", ""): len(rows)} | {name: len(places) for name, places in parts.items()}
+    return {k: copies(target, each[here], parts) for k, each in scores.items()}, sizes
+
+
+def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """What is measured, by name."""
+    rows = rows_of(on_disk.names(TEAM.data)[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
+    pool, train = rows.head(BIG), rows.iloc[BIG:]
+    scores, pairs = dict(enumerate(fits(train, CONTRACT.arrays(pool)))), drawn()
     small = []
-    for chunk, drawn in enumerate(np.array_split(pairs, BIG // SMALL)):
+    for chunk, some in enumerate(np.array_split(pairs, BIG // SMALL)):
         here = np.arange(chunk * SMALL, (chunk + 1) * SMALL)
-        parts = slices(CONTRACT, pool.iloc[here])
-        sizes = {("", ""): SMALL} | {name: len(places) for name, places in parts.items()}
-        made = {k: copies(target[here], scores[k][here], parts) for k in {*drawn.ravel()}}
-        small += [judged(made[one], made[other], sizes) for one, other in drawn]
+        made, sizes = measured(pool, here, {k: scores[k] for k in {*some.ravel()}})
+        small += [judged(made[one], made[other], sizes) for one, other in some]
     yield f"equally good, {SMALL:,} rows", told(small)
-    parts = slices(CONTRACT, pool)
-    sizes = {("", ""): BIG} | {name: len(places) for name, places in parts.items()}
-    made = {k: copies(target, each, parts) for k, each in enumerate(scores)}
+    made, sizes = measured(pool, np.arange(BIG), scores)
     yield f"equally good, {BIG:,} rows", told([judged(made[one], made[other], sizes) for one, other in pairs])
-    ahead = 1.5 * LIMITS["margin"] * unit(TASK, made[0]["", ""].value)
-    better = [copies(target, gained(target, each, ahead), parts) for each in scores]
+    ahead, target = 1.5 * LIMITS["margin"] * unit(TASK, made[0]["", ""].value), CONTRACT.target(pool)
+    better, _ = measured(pool, np.arange(BIG), {k: gained(target, each, ahead) for k, each in scores.items()})
     yield "true gain, by half more than the margin", told([judged(better[k], made[k], sizes) for k in made])
     yield "true loss, by half more than the margin", told([judged(made[k], better[k], sizes) for k in made])
+    yield from drifted(pairs)
+
+
+def drifted(pairs: np.ndarray) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """The same in the months after those of training; counted is first what other rows do not bear out."""
+    known, half = on_disk.names(TEAM.data), BIG // 2
+    pool = rows_of(known[3:7]).sample(BIG, random_state=0)
+    scores = dict(enumerate(fits(rows_of(known[:3]), CONTRACT.arrays(pool))))
+    made, sizes = measured(pool, np.arange(half), scores)
+    other, _ = measured(pool, np.arange(half, BIG), scores)
+    found = [judged(made[one], made[two], sizes) for one, two in pairs]
+    checked = [unfounded(*each, other[one], other[two]) for each, (one, two) in zip(found, pairs, strict=True)]
+    yield f"equally good, {half:,} rows of later months", told(checked)
+    yield "  and what other rows bear out", told(found)
 
 
 if __name__ == "__main__":

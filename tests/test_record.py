@@ -1,4 +1,4 @@
-"""The memory of a project: races, kills and forgeries; old releases made again; promotions, rollbacks, overrides."""
+"""The memory of a project: races, kills and forgeries; old releases made again; rollbacks, overrides, signatures."""
 
 import json
 import shutil
@@ -61,6 +61,14 @@ def test_races_kills_and_forgeries(project: Callable[..., Project]) -> None:
     printed = made.run("python", "-m", "pytest", *words)
     print(printed)
     assert "20 races" in printed
+
+
+def test_ci_signs_without_a_key(project: Callable[..., Project]) -> None:
+    made = project(sample="none")
+    for name, put in {"keyless": "test_keyless", "sigstore_standin": "sigstore_standin"}.items():
+        shutil.copy(ROOT / f"tests/inside/{name}.py", made.folder / f"tests/ops/{put}.py")
+    words = ("-q", "-n0", "--import-mode=prepend", "tests/ops/test_keyless.py")
+    assert "6 passed" in made.run("python", "-m", "pytest", *words)
 
 
 @pytest.fixture(scope="module")

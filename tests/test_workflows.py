@@ -35,7 +35,7 @@ TRIGGERS: dict[str, dict[str, Any]] = {
         "push": {"branches": ["main"], "paths": ["**.dvc", "cycle.yaml", "dvc.lock", "params.yaml"]},
     },
 }
-WRITES = {"ct.train": {"contents"}, "ct.promote": {"contents"}, "cm.alarm": {"issues", "actions"}}
+WRITES = {"ct.train": {"contents"}, "ct.promote": {"contents", "id-token"}, "cm.alarm": {"issues", "actions"}}
 ENVIRONMENTS = {"ct.promote": "model-production"}
 LANES = {  # jobs that must not run by themselves, and what lets them
     "ct.promote": "contains(needs.train.outputs.waits, 'promote')",
@@ -284,6 +284,7 @@ MUTATIONS = [
     ("schedule", "cm", '- cron: "', '- cron: "0 1 * * *" #'),
     ("permissions", "cm", "issues: write", "issues: read"),
     ("permissions", "ci", "{contents: read}", "{contents: write}"),
+    ("permissions", "ct", "{contents: write} # to push the branch", "{contents: write, id-token: write} #"),
     ("permissions", "cd", "permissions: {}", "permissions: read-all"),
     ("concurrency", "ct", "cancel-in-progress: false", "cancel-in-progress: true"),
     ("jobs", "cd", "defaults: {run: {shell: bash}}\n", ""),

@@ -131,7 +131,7 @@ def test_a_slice_may_have_a_margin_of_its_own_and_a_wrong_name_is_one_sentence(o
 def test_slices_are_crossed_and_those_that_tell_nothing_are_left_out(ops: Any) -> None:
     rows = table(500).assign(place=None, number=7)
     contract = made(ops, slices=["place", "number"])
-    slices = ops("pipeline.evaluate").slices
+    slices = ops("pipeline.groups").slices
     assert slices(contract, rows) == {}
     rows["number"] = np.where(rows["sex"] == "f", 1, 2)
     contract = made(ops, slices=["sex", "number"])

@@ -510,6 +510,36 @@ def test_a_key_is_never_made_where_it_would_be_lost_or_found(reigning: Path, mon
     assert not signing.keys(reigning)
 
 
+def test_an_identity_is_trusted_offline_and_only_with_its_issuer(
+    reigning: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sigstore.models import ClientTrustConfig
+
+    identity = "https://github.com/ada/flights/.github/workflows/ct.yml@refs/heads/main"
+    monkeypatch.setenv("MLOPS_ROOT", str(reigning))
+    monkeypatch.setenv(keys.SETTING, str(reigning.parent / "ada.pem"))
+    monkeypatch.setattr(sys, "argv", ["vouch", "--keyless", identity])
+    assert registry["vouch"].main() == 0
+    assert "keys/ct.yaml trusts it, keys/sigstore.json says who" in capsys.readouterr().out
+    assert ClientTrustConfig.from_json((reigning / signing.SIGSTORE).read_text()).trusted_root.get_fulcio_certs()
+    assert signing.keys(reigning) == [reigning / "keys/ada.pub", reigning / "keys/ct.yaml"]
+    folder = follow.fetch(reigning, record.read(reigning).releases[0])
+    project.write_text(signing.signature(folder), keys.sign(reigning, folder))
+    assert signing.signed(reigning, folder) == folder
+    (reigning / "keys/ada.pub").unlink()
+    assert "a key that is not in keys/" in says(signing.signed, reigning, folder)
+    project.write_text(signing.signature(folder), '{"certificate": "forged"}')
+    assert "ct.yaml does not vouch" in says(signing.signed, reigning, folder)
+    (reigning / "keys/ct.yaml").unlink()
+    project.write_text(reigning / "keys/ct.yml", f"identity: {identity}\nissuer: ''\n")
+    assert "an identity and its issuer" in says(signing.signed, reigning, folder)
+    for name, value in {keys.SETTING: "", "CI": "true", "GITHUB_ACTIONS": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", raising=False)
+    told = says(keys.ready, reigning)
+    assert "no key to sign with (GitHub: missing" in told and keys.SETTING in told and "--keyless" in told
+
+
 def test_a_play_signs_with_a_key_of_its_own(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(keys.SETTING, str(reigning.parent / "ada.pem"))
     keys.make(reigning)

@@ -1,7 +1,9 @@
 """Features earn their place: what is measured is repeatable, and what counts as useless or too expensive is exact."""
 
 import json
+import time
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +122,12 @@ def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(
     number = next(name for name in plan.names if name not in plan.categorical)
     plan = replace(plan, names=(number,), categorical=())
     halves = sample.rows.iloc[::2].reset_index(drop=True), sample.rows.iloc[1::2].reset_index(drop=True)
-    found = [ops("pipeline.ablate").ablate(contract, plan, team.model, *halves, params) for _ in range(2)]
+    found = [ops("pipeline.ablate").ablate(team, plan, *halves, params) for _ in range(2)]
     gains = [one["features"][number]["gain"] for one in found]
     assert gains[0] == gains[1] and gains[0]["interval"][1] > gains[0]["interval"][0]
     assert found[0]["features"][number]["reads"] == sorted(plan.ancestors(number))
     without = params | {"evaluate": params["evaluate"] | {"ablation_rows": 0}}
-    found = ops("pipeline.ablate").ablate(contract, plan, team.model, *halves, without)
+    found = ops("pipeline.ablate").ablate(team, plan, *halves, without)
     assert found["features"][number]["gain"]["value"] is None and found["features"][number]["microseconds"] > 0
 
 
@@ -148,3 +150,9 @@ def test_a_feature_is_another_one_when_what_it_is_computed_from_changes(ops: Any
     changed = replace(user, functions=user.functions | {name: period})
     assert ablate.definition(plan, name) != ablate.definition(other, name)
     assert ablate.definition(user, "user") != ablate.definition(changed, "user")
+
+
+@pytest.mark.parametrize(("waits", "shortest"), [([0.06] * 8 + [0.0], 0.0), ([0.06], 0.06)])
+def test_a_busy_machine_is_not_taken_for_a_slow_model(ops: Any, waits: list[float], shortest: float) -> None:
+    waiting = cycle(waits)
+    assert shortest <= ops("pipeline.measured").seconds(lambda: time.sleep(next(waiting))) < shortest + 0.05

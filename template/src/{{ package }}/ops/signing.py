@@ -1,4 +1,4 @@
-"""Who vouches for a model: an OpenSSF signature beside its folder, by a key whose public half the team has in `keys/`.
+"""Who vouches for a model: an OpenSSF signature beside its folder, by a key or identity that the team has in `keys/`.
 
 Everything here is asked before a model is unpickled, for a pickle runs whatever its maker wants.
 """
@@ -6,23 +6,26 @@ Everything here is asked before a model is unpickled, for a pickle runs whatever
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
 from .contract import Contract
-from .project import PACKAGE, ProjectError
+from .project import PACKAGE, ProjectError, read_yaml
 from .scoring import Scorer, load, verified
 from .verdict import Report, Verdict
 
 KEYS = Path("keys")
+SIGSTORE = KEYS / "sigstore.json"  # who certifies identities; given a file, the library does not ask the network
 BEGIN = f"To sign what is champion: uv run python -m {PACKAGE}.ops.registry.vouch, then uv run mlops follow"
 UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
+IDENTITY = (".yaml", ".yml")
 COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
 
 
 def keys(root: Path) -> list[Path]:
-    """The public keys that the team trusts; as long as there is none, nothing need be signed."""
-    return sorted((root / KEYS).glob("*.pub"))
+    """The public keys and identities that the team trusts; as long as there is none, nothing need be signed."""
+    return sorted(path for path in (root / KEYS).glob("*") if path.suffix in (".pub", *IDENTITY))
 
 
 def signature(folder: Path) -> Path:
@@ -31,7 +34,7 @@ def signature(folder: Path) -> Path:
 
 
 def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
-    """The folder of a model, once one of the trusted keys vouches for all of its bytes.
+    """The folder of a model, once a trusted key or identity vouches for all of its bytes.
 
     `beside` is the signature if it does not lie at its place yet. Raises: ProjectError `serving.signature`.
     """
@@ -40,20 +43,36 @@ def signed(root: Path, folder: Path, beside: Path | None = None) -> Path:
     beside, model = beside or signature(folder), folder.name[:8]
     if not beside.exists() or not beside.stat().st_size:
         raise ProjectError(f"serving.signature: nobody signed the model {model}.", BEGIN)
-    from model_signing import verifying
-
-    told = f"the model {model} is signed by a key that is not in keys/."
+    keyless, told = b'"certificate"' in beside.read_bytes(), []
     for key in trusted:
+        if keyless is not (key.suffix in IDENTITY):
+            continue
         try:
-            verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, beside)
+            _verifier(root, key).verify(folder, beside)
         except Exception as error:  # the library raises whatever a damaged file leads to
-            if "mismatch" not in str(error):
-                told = f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})."
-            elif not str(error).startswith("Key"):
-                told = f"{key.name} signed another model than {model}."
+            why = shorten(str(error), 300, placeholder=" ...")
+            if why.startswith("Signature mismatch"):
+                told.append(f"{key.name} signed another model than {model}.")
+            elif keyless:
+                told.append(f"{key.name} does not vouch for the model {model}: {why or type(error).__name__}.")
+            elif not why.startswith("Key mismatch"):
+                told.append(f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__}).")
         else:
             return folder
-    raise ProjectError(f"serving.signature: {told}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}")
+    why = " ".join(told) or f"the model {model} is signed by {'somebody' if keyless else 'a key'} that is not in keys/."
+    raise ProjectError(f"serving.signature: {why}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}")
+
+
+def _verifier(root: Path, key: Path) -> Any:
+    from model_signing import verifying
+
+    if key.suffix not in IDENTITY:
+        return verifying.Config().use_elliptic_key_verifier(public_key=key)
+    match read_yaml(key):
+        case {"identity": str(identity), "issuer": str(issuer), **rest} if identity and issuer and not rest:
+            named = {"identity": identity, "oidc_issuer": issuer}
+            return verifying.Config().use_sigstore_verifier(**named, trust_config=root / SIGSTORE)
+    raise ValueError("it must name an identity and its issuer, and nothing else")
 
 
 def champion(root: Path, pointer: Mapping[str, Any], contract: Contract, features: ModuleType) -> Scorer:

@@ -2,14 +2,11 @@
 
 import hashlib
 import inspect
-import math
-import time
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,86 +14,82 @@ import numpy as np
 from .. import lookups
 from ..contract import Arrays, Contract
 from ..features import Plan, plan
-from ..project import ProjectError, command_line, cycle, find_root, params, write_json, yours
+from ..project import Yours, command_line, cycle, find_root, params, write_json, yours
 from ..scoring import REFERENCE, Scorer
 from . import metrics
 from . import periods as on_disk
-from .measured import FEATURES, MAIN, unit
-from .train import CANDIDATE, EVALUATION
+from .measured import FEATURES, MAIN, rounded, seconds, unit
+from .pictures import intervals
+from .train import CANDIDATE, evaluation_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 200  # half of evaluate's: there is one model for each feature
 BATCH = 1_000  # rows in one call, beside the call for a single row
-ENOUGH, CALLS = 0.05, 50  # seconds and calls after which a time is known well enough
 
 
 def ablate(
-    contract: Contract,
+    team: Yours,
     features: Plan,
-    model: ModuleType,
     rows: "pd.DataFrame",
-    evaluation: "pd.DataFrame",
+    unseen: "pd.DataFrame",
     settings: Mapping[str, Any],
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gain and cost of each feature (or of `names`), as plain data.
 
     `gain` is the main metric of a model with all features minus that of one without the feature, positive is better,
-    both fitted on `rows` and measured on `evaluation` with the same weights. Costs are measured on this machine:
+    both fitted on `rows` and measured on `unseen` with the same weights. Costs are measured on this machine:
     microseconds for one row alone and in a batch, the share in the look-ups that it reads, bytes for each row.
     """
-    metric, most = MAIN[contract.task], settings["evaluate"]["ablation_rows"]
-    rows, evaluation, names = on_disk.thin(rows, most), on_disk.thin(evaluation, most or BATCH), names or features.names
-    values = _refitted(contract, features, model, rows, evaluation, settings, names) if most else {}
+    contract, most, names = team.contract, settings["evaluate"]["ablation_rows"], names or features.names
+    metric, rows, unseen = MAIN[contract.task], on_disk.thin(rows, most), on_disk.thin(unseen, most or BATCH)
+    values = _refitted(team, features, rows, unseen, settings, names) if most else {}
     whole = values.get("")
     found = {
         name: {
             "gain": whole.minus(values[name], metric).plain() if whole else {"value": None, "interval": [None, None]},
-            **_cost(contract, features, name, evaluation),
+            **_cost(contract, features, name, unseen),
         }
         for name in names
     }
     for look in contract.lookups:
         readers = [name for name in features.names if features.ancestors(name) & {*contract.from_source(look.name)}]
+        share = rounded(_joined(contract, look, unseen) / max(1, len(readers)) * 1e6)
         for name in {*readers} & {*names}:
             found[name]["lookups"].append(look.name)
-            found[name]["lookup_microseconds"] += _rounded(_joined(contract, look, evaluation) / len(readers) * 1e6)
+            found[name]["lookup_microseconds"] += share
     value = whole.plain()["value"] if whole else None
-    sizes = {"rows": len(evaluation), "fitted": len(rows)}
+    sizes = {"rows": len(unseen), "fitted": len(rows)}
     return {"metric": metric, "value": value, "unit": unit(contract.task, value), **sizes, "features": found}
 
 
 def _refitted(
-    contract: Contract,
+    team: Yours,
     features: Plan,
-    model: ModuleType,
     rows: "pd.DataFrame",
-    evaluation: "pd.DataFrame",
+    unseen: "pd.DataFrame",
     settings: Mapping[str, Any],
     names: Sequence[str],
 ) -> dict[str, metrics.Estimate]:
     """The main metric without each feature, and under "" with them all; nothing where there is one class only."""
     from threadpoolctl import threadpool_limits
 
-    arrays, target, truth = contract.arrays(rows), contract.target(rows), contract.target(evaluation)
+    contract = team.contract
+    arrays, target, truth = contract.arrays(rows), contract.target(rows), contract.target(unseen)
     if contract.task != "regression" and len(np.unique(target)) < 2:
         return {}
     vocabulary = features.vocabulary(arrays)
-    known, unseen = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(evaluation)))
+    known, shown = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(unseen)))
     make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings["train"]["seed"]
-    measures = {}
+    words, measures = [features.names.index(name) for name in features.categorical], {}
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
         for left_out in ("", *names):
-            kept = [name for name in features.names if name != left_out]
-            places = [features.names.index(name) for name in kept]
-            words = [place for place, name in enumerate(kept) if name in features.categorical]
-            estimator = model.build(settings["model"], words, seed)
-            shown = (part[:, places] if kept else np.zeros((len(part), 1)) for part in (known, unseen))
-            scorer = Scorer(estimator.fit(next(shown), target), features, {}, contract.task, contract.classes, 0.5)
-            measures[left_out] = make(truth, scorer.score(next(shown)))
-    return metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+            kept = [name != left_out for name in features.names]  # a column of zeros tells nothing
+            estimator = team.model.build(settings["model"], words, seed).fit(np.where(kept, known, 0), target)
+            scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
+            measures[left_out] = make(truth, scorer.score(np.where(kept, shown, 0)))
+    return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings["evaluate"]["seed"])
 
 
 def needed(features: Plan, name: str) -> set[str]:
@@ -118,8 +111,8 @@ def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -
     tracemalloc.stop()
     size = min(BATCH, len(rows))
     return {
-        "microseconds": _rounded(took[0] * 1e6),
-        "batch_microseconds": _rounded(took[1] / size * 1e6),
+        "microseconds": rounded(took[0] * 1e6),
+        "batch_microseconds": rounded(took[1] / size * 1e6),
         "lookup_microseconds": 0.0,
         "bytes": round(peak / size),
         "reads": sorted(reads),
@@ -133,23 +126,6 @@ def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
     table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
     asked = rows[list(contract.request_columns)]
     return seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call, the best of some: what else this machine does can only add."""
-    best, end = math.inf, time.perf_counter() + ENOUGH
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            break
-    return best
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def definition(features: Plan, name: str) -> str:
@@ -176,20 +152,17 @@ def main() -> int:
 
     root, team = find_root(), yours()
     known = on_disk.closed(team.data, cycle(root)["until"])
-    frames = [pd.read_parquet(root / path) for path in (CANDIDATE / REFERENCE, EVALUATION)]
-    if frames[1].empty:
-        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     features = plan(team.features, team.contract)
-    found = ablate(team.contract, features, team.model, frames[0], frames[1], params(root))
+    found = ablate(team, features, pd.read_parquet(root / CANDIDATE / REFERENCE), evaluation_rows(root), params(root))
     for name, entry in found["features"].items():
         entry["definition"] = definition(features, name)
     keep(root / FEATURES, known, found)
-    from .pictures import draw_features
-
-    draw_features(root / FEATURES.with_suffix(".svg"), found)
-    gains = {name: entry["gain"]["value"] or 0.0 for name, entry in found["features"].items()}
-    best = max(gains, key=lambda name: gains[name])
-    print(f"ablate: {len(gains)} features; without {best}, {found['metric']} loses {gains[best]:.4f}, the most")
+    gains = {name: entry["gain"] for name, entry in found["features"].items()}
+    best, *_ = names = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
+    told = f"{found['metric']} lost without the feature, right is worth more"
+    intervals(root / FEATURES.with_suffix(".svg"), {name: gains[name] for name in names}, told, zero=True)
+    lost = f"{found['metric']} loses {gains[best]['value'] or 0.0:.4f}"
+    print(f"ablate: {len(gains)} features; without {best}, {lost}, the most")
     return 0
 
 

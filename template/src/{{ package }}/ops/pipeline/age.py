@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..features import plan
 from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
-from ..scoring import REFERENCE, Scorer, fit
+from ..scoring import REFERENCE
 from . import metrics
 from . import periods as on_disk
-from .ablate import RESAMPLES
-from .learnt import repeatable
+from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
-from .train import CANDIDATE, EVALUATION, answered, joined
+from .pictures import intervals
+from .train import CANDIDATE, answered, evaluation_rows, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,28 +26,22 @@ def curve(
 
     `parts` are the periods' rows by age; a period with one class only is left out.
     """
-    from threadpoolctl import threadpool_limits
-
-    contract, features, model = team.contract, plan(team.features, team.contract), team.model
-    fitted: dict[int, Scorer] = {}
-    with threadpool_limits(1):
-        for age, rows in parts.items():
-            with suppress(ProjectError):
-                arrays, target = contract.arrays(rows), contract.target(rows)
-                fitted[age] = fit(arrays, target, features, model, contract, settings)
-        arrays, truth = contract.arrays(evaluation), contract.target(evaluation)
-        scores = {age: scorer.score(scorer.matrix(arrays)) for age, scorer in fitted.items()}
-    metric = MAIN[contract.task]
-    measures = {str(age): metrics.named(contract.task)[metric](truth, each) for age, each in scores.items()}
-    found = metrics.estimates(measures, len(evaluation), RESAMPLES, settings["evaluate"]["seed"])
+    contract, arrays = team.contract, team.contract.arrays(evaluation)
+    metric, truth = MAIN[contract.task], contract.target(evaluation)
+    measures: dict[int, metrics.Measure] = {}
+    for age, rows in parts.items():
+        with suppress(ProjectError):
+            _, scores = refit(team, contract.arrays(rows), contract.target(rows), arrays, settings)
+            measures[age] = metrics.named(contract.task)[metric](truth, scores)
+    found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings["evaluate"]["seed"])
     return [
         {
             "age": age,
             "rows": len(parts[age]),
-            "value": found[str(age)].plain(),
-            "difference": found[str(age)].minus(found[str(min(fitted))], metric).plain(),
+            "value": each.plain(),
+            "difference": each.minus(found[min(found)], metric).plain(),
         }
-        for age in fitted
+        for age, each in found.items()
     ]
 
 
@@ -64,7 +57,7 @@ def main() -> int:
         age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
         for age, period in ages.items()
     }
-    evaluation, reference = (pd.read_parquet(root / path) for path in (EVALUATION, CANDIDATE / REFERENCE))
+    evaluation, reference = evaluation_rows(root), pd.read_parquet(root / CANDIDATE / REFERENCE)
     entries = curve(team, parts, on_disk.thin(evaluation, most), settings) if parts else []
     found = {
         "metric": MAIN[contract.task],
@@ -75,9 +68,10 @@ def main() -> int:
         "repeatable": repeatable(team, on_disk.thin(reference, most or 1), settings) if most else None,
     }
     write_json(root / AGE, found)
-    from .pictures import draw_age
-
-    draw_age((root / AGE).with_suffix(".svg"), found)
+    shown = {f"{ages[entry['age']]} ({entry['age']})": entry["difference"] for entry in entries}
+    told = f"{found['metric']} of a model of that period (its age), right is better"
+    told = told if entries else "staleness: no earlier period could be measured"
+    intervals((root / AGE).with_suffix(".svg"), shown, told, zero=True)
     told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
     print(f"age: {told}")
     return 0

@@ -176,14 +176,17 @@ def _performance(name: str, found: Found, where: str) -> dict[str, Any]:
     return {"type": name, "value": str(found["value"]), **({"slice": where} if where else {}), **bounds}
 
 
-def drawn(root: Path, measured: Found, report: Report) -> list[Section]:
+def drawn(root: Path, report: Report) -> list[Section]:
     """The card of the candidate, from the reports of the stages before and the contract."""
-    trained, manifest = (read_json(root / "reports" / f"{name}.json") for name in ("train", "manifest"))
-    return sections(yours().contract, measured, trained, manifest, params(root), report)
+    return sections(yours().contract, *_found(root), params(root), report)
 
 
-def write(root: Path, measured: Found, report: Report) -> None:
+def write(root: Path, report: Report) -> None:
     """Write card and bill of materials."""
-    trained, manifest = (read_json(root / "reports" / f"{name}.json") for name in ("train", "manifest"))
-    write_text(root / CARD, markdown(drawn(root, measured, report)))
-    write_json(root / BOM, bom(yours().contract, measured, trained, manifest))
+    write_text(root / CARD, markdown(drawn(root, report)))
+    write_json(root / BOM, bom(yours().contract, *_found(root)))
+
+
+def _found(root: Path) -> tuple[Found, Found, Found]:
+    measured, trained, manifest = (root / "reports" / f"{name}.json" for name in ("metrics", "train", "manifest"))
+    return read_json(measured), read_json(trained), read_json(manifest)

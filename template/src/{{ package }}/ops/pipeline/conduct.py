@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Arrays, Contract
+from ..contract import Arrays, Contract, to_array
 from ..project import Yours
 from ..scoring import REFERENCE, Scorer, load
 from . import metrics
 from . import periods as on_disk
-from .ablate import RESAMPLES, seconds
-from .measured import MAIN, unit
+from .groups import slices
+from .measured import MAIN, rounded, seconds, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 GROUPS = 10  # of rows by prediction, in which calibration is measured
 NUMBERS_CHANGE = 0.25  # of the mean error: a number that moved by more is another decision
 SLICES_NAMED = 3
-OPPONENTS = ("champion", "baseline.trivial", "baseline.simple")
 MEGABYTE = 1_000_000
 
 
@@ -36,15 +35,16 @@ def conduct(
     """
     contract, rows = team.contract, on_disk.thin(rows, settings["conduct_rows"])
     arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
-    scores = {name: _scored(models[name], arrays) for name in ("candidate", *OPPONENTS) if name in models}
+    scores = {name: _scored(each, arrays) for name, each in models.items()}
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]
     measures = {f"calibration.{name}": calibration(contract, target, each) for name, each in scores.items()}
     measures |= {name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()}
-    found = metrics.estimates(measures, len(rows), RESAMPLES, settings["seed"])
+    found = metrics.estimates(measures, len(rows), metrics.RESAMPLES, settings["seed"])
     others = [found[f"calibration.{name}"] for name in scores if name != "candidate"]
-    drifted = max(others, key=lambda one: one.value, default=metrics.Estimate(0.0, np.zeros(RESAMPLES)))
+    drifted = max(others, key=lambda one: one.value)
+    decided, champion = scorer.decide(scores["candidate"]), models.get("champion")
     near = NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean()) if contract.task == "regression" else 0.0
     return {
         "rows": len(rows),
@@ -54,12 +54,13 @@ def conduct(
         "changes": {
             name: {
                 "difference": found[name].minus(found[""], MAIN[contract.task]).plain(),
-                "decisions": float(moved(scorer, scores["candidate"], each, near).mean()),
+                "decisions": float(moved(decided, scorer.decide(each), near).mean()),
             }
             for name, each in changed.items()
         },
-        "unanswered": [name for name, given in inputs.items() if not given],
-        "churn": _churn(contract, rows, scorer, models, scores, near) if "champion" in scores else None,
+        "churn": _churn(slices(contract, rows), moved(champion.decide(scores["champion"]), decided, near))
+        if champion
+        else None,
         "cost": _cost(team, arrays, scorer, folder),
     }
 
@@ -118,54 +119,31 @@ def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: Mapping[
         spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
         other = values + random.normal(0, settings["noise"] * spread, len(values))
         other = np.where(values == 0, 0, np.round(other) if column.kind == "int" else other)  # zero often means none
-        low, high = (
-            value if bound is None else bound for bound, value in ((column.low, -np.inf), (column.high, np.inf))
-        )
-        found[column.name] = np.clip(other, low, high)
+        low = -np.inf if column.low is None else column.low
+        found[column.name] = np.clip(other, low, np.inf if column.high is None else column.high)
     return found if columns else {}
 
 
 def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
-    """What the features read while one look-up finds nothing; nothing where the contract then refuses an answer."""
+    """What the features read while one look-up finds nothing; left out where the contract then refuses an answer."""
     found: dict[str, Arrays] = {}
     for look in contract.lookups:
         columns = contract.from_source(look.name)
-        missing = {name: _missing(arrays[name]) for name in columns}
-        found[look.name] = arrays | missing if all(column.nullable for column in columns.values()) else {}
+        if all(column.nullable for column in columns.values()):
+            missing = {name: to_array(column, [None] * len(arrays[name])) for name, column in columns.items()}
+            found[look.name] = arrays | missing
     return found
 
 
-def _missing(values: np.ndarray) -> np.ndarray:
-    nothing: Any = {"f": np.nan, "M": np.datetime64("NaT")}.get(values.dtype.kind)
-    return np.full_like(values, nothing)
-
-
-def moved(scorer: Scorer, before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
-    """(n,) bool: whether the decision is another one; numbers may move by `near`."""
-    if scorer.task == "regression":
-        return np.abs(now - before) > near
-    other: np.ndarray = scorer.decide(now) != scorer.decide(before)
+def moved(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
+    """(n,) bool: whether a decision is another one; numbers may move by `near`."""
+    other: np.ndarray = np.abs(now - before) > near if now.dtype.kind == "f" else now != before
     return other
 
 
-def _churn(
-    contract: Contract,
-    rows: "pd.DataFrame",
-    scorer: Scorer,
-    models: Mapping[str, Scorer],
-    scores: Mapping[str, np.ndarray],
-    near: float,
-) -> dict[str, Any]:
+def _churn(parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray) -> dict[str, Any]:
     """The share of decisions that differ from the champion's, and the most changed slices as [name, share, rows]."""
-    changed = moved(scorer, scores["champion"], scores["candidate"], near)
-    if scorer.task != "regression":
-        changed = models["champion"].decide(scores["champion"]) != scorer.decide(scores["candidate"])
-    marked = rows[list(contract.slices)].astype(str).assign(__changed=changed)
-    slices: list[tuple[str, float, int]] = [
-        (f"{column}={word}", float(part.mean()), len(part))
-        for column in contract.slices
-        for word, part in marked.groupby(column)["__changed"]
-    ]
+    slices = [("=".join(name), float(changed[places].mean()), len(places)) for name, places in parts.items()]
     slices.sort(key=lambda entry: (-entry[1] * entry[2] ** 0.5, entry[0]))  # a handful of rows is no slice
     return {"share": float(changed.mean()), "slices": slices[:SLICES_NAMED]}
 
@@ -180,10 +158,9 @@ def _cost(team: Yours, arrays: Arrays, scorer: Scorer, folder: Path) -> dict[str
         with threadpool_limits(1):
             found[f"milliseconds_{size}"] = seconds(lambda some=some: _scored(scorer, some)) * 1e3  # type: ignore[misc]
     tracemalloc.start()
-    kept = load(folder, team.contract, team.features)
+    _ = load(folder, team.contract, team.features)  # kept, while its memory is counted
     found["memory"] = tracemalloc.get_traced_memory()[0] / MEGABYTE
     tracemalloc.stop()
-    del kept
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != REFERENCE)
     found["megabytes"] = sum(path.stat().st_size for path in files) / MEGABYTE
-    return {name: float(f"{value:.3g}") for name, value in found.items()}
+    return {name: rounded(value) for name, value in found.items()}

@@ -73,21 +73,23 @@ def columns(
         if absent or column.kind in ("datetime", "text") or column.source == "outcome":
             continue
         old, new = reference[name], current[name]
-        known = [int((~gone(side)).sum()) for side in (old, new)]
+        known, every = [int((~gone(side)).sum()) for side in (old, new)], [len(old), len(new)]
         words = len(np.unique(new[~gone(new)])) if new.dtype == object else 0
-        counts = {"distribution": known, "association": known, "missing": [len(old), len(new)]}
-        values = {"distribution": distance(old, new, column) if min(known) else None, "missing": None}
-        if min(counts["missing"]):
+        values = {"distribution": distance(old, new, column), "missing": float("nan")}
+        if min(every):
             values["missing"] = abs(float(gone(old).mean()) - float(gone(new).mean()))
         if column.source == "request":
             values["association"] = abs(association(old, targets[0], column) - association(new, targets[1], column))
         for kind, value in values.items():
-            rows = min(counts[kind])
-            most = max(limit(kind, limits), noise(counts[kind][0], counts[kind][1], words) if rows else 0)
-            told = {"least": limits["drift_min_rows"], "required": False, "evidence": column.alias}
-            found = None if value is None else round(value, 6)
-            checks.append(at_most(f"drift.{kind}.{name}", found, round(most, 6), rows, **told))
+            rows = every if kind == "missing" else known
+            most = max(limit(kind, limits), noise(rows[0], rows[1], words) if min(rows) else 0)
+            checks.append(_check(f"{kind}.{name}", value, most, min(rows), limits["drift_min_rows"], column.alias))
     return checks
+
+
+def _check(name: str, value: float, most: float, rows: int, least: int, evidence: str) -> Check:
+    told = round(value, 6), round(most, 6)
+    return at_most(f"drift.{name}", *told, rows, least=least, required=False, evidence=evidence)
 
 
 def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Check]:
@@ -97,30 +99,27 @@ def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits
     `last` (unix seconds that 99.9 % of the rows keep to, None without a time), and `late`, the share of rows older than
     the period before.
     """
-    rows, filled = now["rows"], [one for one in before if one["rows"]]
+    rows, filled, found = now["rows"], [one for one in before if one["rows"]], []
     if not filled:
         return []
 
-    def check(name: str, value: float | None, evidence: str) -> Check:
-        value = None if value is None else round(value, 6)
+    def add(name: str, value: float, evidence: str) -> None:
         least = 1 if name in ("volume", "freshness") else limits["drift_min_rows"]
-        return at_most(
-            f"drift.{name}", value, limit(name, limits), rows, least=least, required=False, evidence=evidence
-        )
+        found.append(_check(name, value, limit(name, limits), rows, least, evidence))
 
     usual = float(np.mean([one["rows"] for one in filled]))
     changed = abs(float(np.log2(max(rows, 0.5) / usual)))
-    found = [check("volume", changed, f"doublings or halvings of {usual:,.0f} rows")]
+    add("volume", changed, f"doublings or halvings of {usual:,.0f} rows")
     if rows:
         alike = now["alike"] - float(np.mean([one["alike"] for one in filled]))
-        found.append(check("duplicates", alike, "rise of the share of rows that are there twice"))
+        add("duplicates", alike, "rise of the share of rows that are there twice")
         old, new = np.mean([one["outcome"] for one in filled], axis=0), np.asarray(now["outcome"])
         spread = float(np.mean([one["spread"] for one in filled])) or 1.0
-        found.append(check("outcome", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean"))
+        add("outcome", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean")
     if now["last"] is not None and filled[-1]["last"] is not None:
         lengths = [one["last"] - one["first"] for one in filled]
         usual = float(np.median(lengths)) or 1.0
         lag = max(0.0, filled[-1]["last"] + usual - now["last"]) / usual
-        found.append(check("freshness", lag, "how much of a usual period the newest rows lack"))
-        found.append(check("late", now["late"], "share of rows that belong to the period before"))
+        add("freshness", lag, "how much of a usual period the newest rows lack")
+        add("late", now["late"], "share of rows that belong to the period before")
     return found

@@ -1,8 +1,7 @@
 """evaluate: measure candidate, champion and baselines on the same untouched rows, over all of them and by slice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,16 @@ from ..scoring import Scorer, load
 from ..signing import signed
 from . import metrics
 from .conduct import conduct
-from .groups import RESAMPLES, frequent, measure_groups, words
+from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
-from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT
+from .pictures import draw
+from .train import BASELINES, CANDIDATE, HOLDOUT, evaluation_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRIVIAL = "baseline.trivial"
+LOST = {"champion": "difference", TRIVIAL: "floor"}  # what a slice calls the candidate's lead over each
 
 
 def measure(
@@ -33,64 +34,41 @@ def measure(
     `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
     plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
     """
-    target = contract.target(rows)
-    makers = metrics.named(contract.task)
-    measures = {f"{m}/{name}": make(target, s) for m, s in scores.items() for name, make in makers.items()}
-    parts, by_slice = slices(contract, rows), {}
+    target, makers, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
+    measures = {("", m, name): make(target, s) for m, s in scores.items() for name, make in makers.items()}
+    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures, len(rows), resamples, seed)}
     compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
-    for (column, word), places in parts.items():
-        for model in compared:
-            for name, make in makers.items():
-                part = make(target[places], scores[model][places])
-                by_slice[f"{column}={word}/{model}/{name}"] = metrics.on(places, part)
-    found = metrics.estimates(measures, len(rows), resamples, seed)
-    found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed) if by_slice else {}
-    others = [model for model in scores if model != "candidate"]
-    return {
-        "rows": len(rows),
-        "finite": bool(all(np.isfinite(s).all() for s in scores.values())),
-        "values": {m: {name: found[f"{m}/{name}"].plain() for name in makers} for m in scores},
-        "differences": {
-            m: {name: found[f"candidate/{name}"].minus(found[f"{m}/{name}"], name).plain() for name in makers}
-            for m in others
-        },
-        "slices": [
-            _slice(found, column, word, len(places), compared, list(makers)) for (column, word), places in parts.items()
-        ],
+    by_slice = {
+        (where, model, name): metrics.on(places, make(target[places], scores[model][places]))
+        for where, places in parts.items()
+        for model in compared
+        for name, make in makers.items()
     }
+    if by_slice:
+        found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
+    values, differences = _compared(found, scores, makers)
+    told = []
+    for where, places in parts.items():
+        each, others = _compared(found, compared, makers, where)
+        each.pop(TRIVIAL, None)
+        lost = {what: others[model] for model, what in LOST.items() if model in others}
+        told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
+    finite = bool(all(np.isfinite(s).all() for s in scores.values()))
+    return {"rows": len(rows), "finite": finite, "values": values, "differences": differences, "slices": told}
 
 
-def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
-    """The positions of the rows of each slice: the most frequent values of each slice column, and of each two."""
-    columns = {column: words(rows, column) for column in contract.slices}
-    found = {(column, word): np.flatnonzero(has == word) for column, has in columns.items() for word in frequent(has)}
-    for one, other in combinations(columns, 2):
-        both = np.array([f"{a},{b}" for a, b in zip(columns[one], columns[other], strict=True)])
-        for word in frequent(both):
-            places = np.flatnonzero(both == word)
-            parents = (found.get((column, columns[column][places[0]]), rows) for column in (one, other))
-            if all(len(places) < len(parent) for parent in parents):
-                found[f"{one},{other}", word] = places
-    return found
-
-
-def _slice(
-    found: Mapping[str, metrics.Estimate],
-    column: str,
-    word: str,
-    rows: int,
-    models: Sequence[str],
-    names: Sequence[str],
-) -> dict[str, Any]:
-    prefix = f"{column}={word}"
-    entry: dict[str, Any] = {"column": column, "value": word, "rows": rows}
-    for model in {*models} - {TRIVIAL}:
-        entry[model] = {name: found[f"{prefix}/{model}/{name}"].plain() for name in names}
-    for model, what in (("champion", "difference"), (TRIVIAL, "floor")):
-        if model in models:
-            pairs = {name: (found[f"{prefix}/candidate/{name}"], found[f"{prefix}/{model}/{name}"]) for name in names}
-            entry[what] = {name: new.minus(old, name).plain() for name, (new, old) in pairs.items()}
-    return entry
+def _compared(
+    found: Mapping[Any, metrics.Estimate], models: Iterable[str], names: Iterable[str], where: object = ""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of some models, and by how much the candidate is better than each of the others, by metric."""
+    each = {model: {name: found[where, model, name] for name in names} for model in models}
+    values = {model: {name: value.plain() for name, value in part.items()} for model, part in each.items()}
+    differences = {
+        model: {name: each["candidate"][name].minus(value, name).plain() for name, value in part.items()}
+        for model, part in each.items()
+        if model != "candidate"
+    }
+    return values, differences
 
 
 def champion(root: Path, fingerprint: str | None, load_model: Any, **asked: Any) -> dict[str, Scorer]:
@@ -136,9 +114,7 @@ def main() -> int:
 
     root, team = find_root(), yours()
     settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
-    rows = pd.read_parquet(root / EVALUATION)
-    if rows.empty:
-        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+    rows = evaluation_rows(root)
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
     models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)
@@ -150,7 +126,7 @@ def main() -> int:
     facts = read_json(root / "reports" / "train.json")
     new = models["candidate"]
     measured |= {
-        "groups": measure_groups(team.contract, rows, new, new.matrix(arrays), settings),
+        "groups": measure_groups(team.contract, rows, new, arrays, scores["candidate"], settings),
         "holdout": on_holdout(team.contract, pd.read_parquet(root / HOLDOUT), models, settings),
         "conduct": conduct(team, rows, models, root / CANDIDATE, settings),
         "model": digest(root / CANDIDATE),
@@ -159,8 +135,6 @@ def main() -> int:
         "task": team.contract.task,
     }
     write_json(root / "reports" / "metrics.json", measured)
-    from .pictures import draw
-
     draw(root / "reports" / "pictures", team.contract, rows, scores, measured)
     main_metric = MAIN[team.contract.task]
     line = ", ".join(f"{m} {number(measured['values'][m][main_metric]['value']) or '?'}" for m in scores)

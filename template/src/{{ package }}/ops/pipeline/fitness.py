@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..project import ProjectError, nearest
-from ..verdict import Check, at_most, not_below
+from ..verdict import Check, at_most
+from .judging import compared
 
 KINDS = ("calibration", "noise", "lookup", "churn", "milliseconds", "megabytes", "memory", "repeatable")
 
@@ -12,9 +12,8 @@ KINDS = ("calibration", "noise", "lookup", "churn", "milliseconds", "megabytes",
 def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
     """How many periods old a model's data may be, and why: the last age before one that surely loses the margin."""
     if not curve["ages"]:
-        return curve[
-            "otherwise"
-        ], "no curve could be measured: none of the periods that it trained on is trained on now"
+        told = "no curve could be measured: none of the periods that it trained on is trained on now"
+        return curve["otherwise"], told
     known, limit = curve["ages"][0]["age"], -margin * curve["unit"]
     for entry in curve["ages"]:
         high = entry["difference"]["interval"][1]
@@ -26,12 +25,7 @@ def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
 
 
 def judge(measured: Mapping[str, Any], curve: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
-    """`gate.<kind>` for each of KINDS that was measured; `limits` is the section `gate` of the parameters.
-
-    Raises: ProjectError for an unknown veto.
-    """
-    for kind in {*limits["conduct_vetoes"]} - {*KINDS}:
-        raise ProjectError(f"params.yaml: gate.conduct_vetoes names {kind!r}.", nearest(str(kind), KINDS))
+    """`gate.<kind>` for each of KINDS that was measured; `limits` is the section `gate` of the parameters."""
     if curve.get("repeatable") is not None:
         told = "largest difference between two fits with the same seed"
         yield at_most("gate.repeatable", curve["repeatable"], 0.0, curve["rows"], required=False, evidence=told)
@@ -46,12 +40,12 @@ def _conducted(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[
         f"{name} {entry['value']:.3f}" for name, entry in found["calibration"].items() if entry["value"] is not None
     )
     told = f"calibration error: {values}"
-    yield _loses("gate.calibration", found["excess"], limits["max_calibration_error"], rows, evidence=told, **few)
+    yield compared("gate.calibration", found["excess"], -limits["max_calibration_error"], rows, evidence=told, **few)
     for name, entry in found["changes"].items():
         full = "gate.noise.loss" if name == "noise" else f"gate.lookup.{name}"
-        most = limits["max_noise_loss" if name == "noise" else "max_lookup_loss"] * found["unit"]
+        limit = -limits["max_noise_loss" if name == "noise" else "max_lookup_loss"] * found["unit"]
         told = f"{entry['decisions']:.1%} of the decisions change"
-        yield _loses(full, entry["difference"], most, rows, evidence=told, **few)
+        yield compared(full, entry["difference"], limit, rows, evidence=told, **few)
     if noise := found["changes"].get("noise"):
         yield at_most("gate.noise.decisions", noise["decisions"], limits["max_noise_decisions"], rows, **few)
     if churn := found["churn"]:
@@ -66,9 +60,3 @@ def _conducted(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[
         "memory": ("memory", "max_memory_megabytes"),
     }.items():
         yield at_most(f"gate.{name}", found["cost"][value], limits[limit], 1, required=False)
-
-
-def _loses(name: str, difference: Mapping[str, Any], most: float, rows: int, **more: Any) -> Check:
-    low, high = difference["interval"]
-    interval = None if low is None or high is None else (low, high)
-    return not_below(name, difference["value"], interval, -most, rows, **more)

@@ -5,23 +5,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ..project import (
-    ProjectError,
-    command_line,
-    custom,
-    cycle,
-    find_root,
-    nearest,
-    params,
-    read_json,
-    write_json,
-    write_text,
-)
+from ..project import ProjectError, command_line, custom, cycle, find_root, params, read_json, write_json, write_text
 from ..report import page, terminal
-from ..verdict import Check, Report, Verdict, not_below
-from . import card, fitness, parts
+from ..verdict import Check, Report, Verdict
+from . import card, fitness, parts, worth
+from .judging import compared, expect, interval, vetoes
 from .measured import AGE, FEATURES, MAIN, TUNING, unit
-from .worth import judge
 
 
 def gate(
@@ -50,26 +39,26 @@ def gate(
     ]
     for name, told, required in (("trivial", "better", True), ("simple", "not worse", False)):
         if difference := measured["differences"].get(f"baseline.{name}"):
-            told = f"{told} than the {name} baseline"
-            checks.append(
-                _compare(f"gate.baseline.{name}", difference[metric], 0.0, rows, required=required, evidence=told)
-            )
+            told, full = f"{told} than the {name} baseline", f"gate.baseline.{name}"
+            checks.append(compared(full, difference[metric], 0.0, rows, evidence=told, required=required))
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
         margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])
-        checks.append(_compare("gate.champion", difference, -margin, rows, evidence="not worse"))
+        checks.append(compared("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, oldest))
     elif measured["opponent"]:
         told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     checks += parts.slices(measured, metric, limits)
-    worth = [*(judge(ablations, limits) if ablations else []), *fitness.judge(measured, curve or {}, limits)]
-    vetoes = [*limits["feature_vetoes"], *limits["conduct_vetoes"]]
-    advice = [check for check in worth if check.name.split(".")[1] not in vetoes]
-    checks += [check for check in worth if check not in advice]
+    advice: list[Check] = []
+    vetoing = vetoes(limits, "feature_vetoes", worth.KINDS) | vetoes(limits, "conduct_vetoes", fitness.KINDS)
+    features = worth.judge(ablations, limits) if ablations else []
+    for check in [*features, *fitness.judge(measured, curve or {}, limits)]:
+        (checks if check.name.split(".")[1] in vetoing else advice).append(check)
+    vetoing = vetoes(limits, "group_vetoes", parts.KINDS) | {"waiver"}
     today = ablations[-1]["measured"] if ablations else str(date.today())
     for kind, check in parts.groups(measured, limits, today):
-        (checks if kind in ("waiver", *limits["group_vetoes"]) else advice).append(check)
+        (checks if kind in vetoing else advice).append(check)
     if tuning:
         (checks if limits["tune_vetoes"] else advice).append(tuned(tuning, limits))
     if "champion" in measured["differences"]:
@@ -94,8 +83,7 @@ def gate(
 def _metric(measured: Mapping[str, Any], name: str) -> str:
     known = measured["values"]["candidate"]
     name = MAIN[measured["task"]] if name == "auto" else name
-    if name not in known:
-        raise ProjectError(f"params.yaml: gate.metric {name!r} was not measured.", nearest(name, known))
+    expect(name, known, f"gate.metric {name!r} was not measured.")
     return name
 
 
@@ -107,30 +95,19 @@ def _title(facts: Mapping[str, Any]) -> str:
     return f"gate  candidate {facts['model'][:8]} against {against}, {where}"
 
 
-def _compare(name: str, difference: Mapping[str, Any], limit: float, rows: int, **more: Any) -> Check:
-    if difference["value"] is None:
-        more["evidence"] = f"not measured, for the metric is not a number: {more['evidence']}"
-    return not_below(name, difference["value"], _interval(difference), limit, rows, **more)
-
-
-def _interval(difference: Mapping[str, Any]) -> tuple[float, float] | None:
-    low, high = difference["interval"]
-    return None if low is None or high is None else (low, high)
-
-
 def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None) -> Check:
     """Better by more than a hair: gains the margin, and surely half of it. An old champion need not lose.
 
     Its age counts from the periods that it was evaluated on, so at `most` its data are one period older than allowed.
     """
-    value, interval, old = difference["value"], _interval(difference), most is not None and age >= most
+    value, sure, old = difference["value"], interval(difference), most is not None and age >= most
     verdict = Verdict.INSUFFICIENT
-    if interval and ((interval[0] >= margin / 2 and value >= margin) or (old and interval[0] >= -margin)):
+    if sure and ((sure[0] >= margin / 2 and value >= margin) or (old and sure[0] >= -margin)):
         verdict = Verdict.OK
-    elif interval and interval[1] < (-margin if old else margin):
+    elif sure and sure[1] < (-margin if old else margin):
         verdict = Verdict.FAIL
     evidence = f"better, or not worse and the champion {most} periods old (it is {age})"
-    return Check("gate.better", verdict, value, margin, interval, rows, evidence=evidence)
+    return Check("gate.better", verdict, value, margin, sure, rows, evidence=evidence)
 
 
 def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
@@ -139,7 +116,7 @@ def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[st
     if not held["rows"]:
         return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, required=False)
     margin = limits["holdout_margin"] * unit(task, held["values"]["champion"][metric]["value"])
-    return _compare("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
+    return compared("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
 
 
 def tuned(tuning: Mapping[str, Any], limits: Mapping[str, Any]) -> Check:
@@ -152,7 +129,7 @@ def tuned(tuning: Mapping[str, Any], limits: Mapping[str, Any]) -> Check:
     told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
     margin, least = limits["tune_tolerance"] * tuning["unit"], limits["slice_min_rows"]
     settings = {"least": least, "required": False, "evidence": told}
-    return _compare("gate.tuned", tuning["difference"], -margin, tuning["rows"], **settings)
+    return compared("gate.tuned", tuning["difference"], -margin, tuning["rows"], **settings)
 
 
 def decide(root: Path) -> Report:
@@ -171,7 +148,7 @@ def decide(root: Path) -> Report:
             report.checks += own.checks(measured)
         except Exception as error:
             raise ProjectError(f"custom/gate.py: checks() failed: {type(error).__name__}: {error}") from error
-    report.checks.append(card.complete(card.drawn(root, measured, report)))
+    report.checks.append(card.complete(card.drawn(root, report)))
     return report
 
 
@@ -187,7 +164,7 @@ def main() -> int:
     root = find_root()
     report = decide(root)
     write_json(root / "reports" / "gate.json", report.to_dict())
-    card.write(root, read_json(root / "reports" / "metrics.json"), report)
+    card.write(root, report)
     pictures = [path for part in ("pictures", ".") for path in sorted((root / "reports" / part).glob("*.svg"))]
     write_text(root / "reports" / "gate.html", page(report, pictures))
     print(terminal(report))

@@ -1,11 +1,12 @@
-"""Groups: whether the model treats protected groups alike, and which features give a group away."""
+"""Parts of the rows: slices; and protected groups, whether the model treats them alike and what gives them away."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract import Contract
+from ..contract import Arrays, Contract
 from ..scoring import Scorer
 from . import metrics
 
@@ -32,6 +33,20 @@ def frequent(found: np.ndarray) -> list[str]:
     """The most frequent words; none where all are the same."""
     known, counts = np.unique(found, return_counts=True)
     return [str(word) for word in known[np.argsort(-counts, kind="stable")][:SHOWN]] if len(known) > 1 else []
+
+
+def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
+    """The positions of the rows of each slice: the most frequent values of each slice column, and of each two."""
+    columns = {column: words(rows, column) for column in contract.slices}
+    found = {(column, word): np.flatnonzero(has == word) for column, has in columns.items() for word in frequent(has)}
+    for one, other in combinations(columns, 2):
+        both = np.array([f"{a},{b}" for a, b in zip(columns[one], columns[other], strict=True)])
+        for word in frequent(both):
+            places = np.flatnonzero(both == word)
+            parents = (found.get((column, columns[column][places[0]]), rows) for column in (one, other))
+            if all(len(places) < len(parent) for parent in parents):
+                found[f"{one},{other}", word] = places
+    return found
 
 
 def treatment(
@@ -123,18 +138,23 @@ def _told(matrix: np.ndarray, codes: np.ndarray, classes: int) -> float | None:
     tree.fit(matrix[::2], codes[::2])
     scores = np.zeros((len(codes[1::2]), classes))
     scores[:, tree.classes_] = tree.predict_proba(matrix[1::2])
-    return metrics.plain_number(metrics.macro_roc_auc(codes[1::2], scores)(np.ones((1, len(scores)), np.float32))[0])
+    return metrics.plain_number(metrics.value(metrics.macro_roc_auc(codes[1::2], scores), len(scores)))
 
 
 def measure_groups(
-    contract: Contract, rows: "pd.DataFrame", scorer: Scorer, matrix: np.ndarray, settings: Mapping[str, Any]
+    contract: Contract,
+    rows: "pd.DataFrame",
+    scorer: Scorer,
+    arrays: Arrays,
+    scores: np.ndarray,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the gate asks of the candidate's `scorer` and the contract's groups; empty if it has none."""
+    """What the gate asks of the contract's groups and the candidate's `scorer`; empty if there are none."""
     if not contract.groups:
         return {}
-    resampling = {"resamples": settings["resamples"], "seed": settings["seed"]}
+    resamples, features = settings["resamples"], {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
     return {
-        "rates": treatment(contract, rows, scorer.score(matrix), scorer.threshold, **resampling),
-        "proxies": proxies(contract, rows, matrix, {name: scorer.plan.ancestors(name) for name in scorer.plan.names}),
+        "rates": treatment(contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings["seed"]),
+        "proxies": proxies(contract, rows, scorer.matrix(arrays), features),
         "waived": {name: str(until) for name, until in contract.waivers.items()},
     }

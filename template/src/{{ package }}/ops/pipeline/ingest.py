@@ -27,9 +27,8 @@ def ingest(root: Path, data: ModuleType, contract: Contract, periods: Sequence[s
     manifest = read_json(root / MANIFEST) if (root / MANIFEST).exists() else {}
     on_disk.drop_others(root, "raw", periods)
     erased = tombstones.read(root, contract)
-    names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
-    files = {period: [on_disk.folder(root, "raw", period) / f"{name}.parquet" for name in names] for period in periods}
-    new = [period for period in periods if not all(file.exists() for file in files[period])]
+    names, folders = on_disk.tables(contract), {period: on_disk.folder(root, "raw", period) for period in periods}
+    new = [period for period in periods if not all((folders[period] / f"{name}.parquet").exists() for name in names)]
     for period in new:
         try:
             _close(root, data, erased, period, manifest)
@@ -38,7 +37,7 @@ def ingest(root: Path, data: ModuleType, contract: Contract, periods: Sequence[s
         except Exception as error:
             raise ProjectError(f"data.py could not give period {period}: {type(error).__name__}: {error}") from error
     for period in periods:
-        if _forget(on_disk.folder(root, "raw", period), erased) or period not in manifest:
+        if _forget(folders[period], erased) or period not in manifest:
             manifest[period] = {name: _held(on_disk.read(root, "raw", period, name)) for name in names}
     write_json(root / MANIFEST, {period: manifest[period] for period in periods})
     return new

@@ -4,47 +4,53 @@ A Poisson(1) weight per row stands for a bootstrap resample (Hanley and MacGibbo
 model make the intervals paired.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 MOST, CELLS = 50, 300_000  # resamples in a chunk, and its numbers: what fits a processor's cache is four times faster
 TINY = 1e-15
+RESAMPLES = 200  # where many models are compared; half of evaluate's
 
+Key = TypeVar("Key")
 Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
 
 
-def _ranks(target: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counts(target: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Weights to the weight of positive rows, and of all, that have at least each of the scores, highest first."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
-    return order, ends, target[order].astype(np.float32)
+    positive = target[order].astype(np.float32)
+
+    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = weights[:, order]
+        hits = np.cumsum(given * positive, axis=1, dtype=np.float64)[:, ends]
+        return hits, np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
+
+    return count
 
 
 def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Area under the precision-recall curve, ties as one threshold; equals scikit-learn's for unit weights."""
-    order, ends, positive = _ranks(target, scores)
+    count = _counts(target, scores)
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
-        total = np.cumsum(sorted_weights, axis=1, dtype=np.float64)[:, ends]
-        gained = np.diff(hits, axis=1, prepend=0)
+        hits, total = count(weights)
         precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
-        return _divide((precision * gained).sum(axis=1), hits[:, -1])
+        return _divide((precision * np.diff(hits, axis=1, prepend=0)).sum(axis=1), hits[:, -1])
 
     return measure
 
 
 def roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Probability that a positive row has the higher score, ties counting half; NaN with one class only."""
-    order, ends, positive = _ranks(target, scores)
+    count = _counts(target, scores)
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        hits = np.cumsum(sorted_weights * positive, axis=1, dtype=np.float64)[:, ends]
-        misses = np.cumsum(sorted_weights * (1 - positive), axis=1, dtype=np.float64)[:, ends]
+        hits, total = count(weights)
+        misses = total - hits
         new, above = np.diff(misses, axis=1, prepend=0), hits - np.diff(hits, axis=1, prepend=0) / 2
         return _divide((new * above).sum(axis=1), hits[:, -1] * misses[:, -1])
 
@@ -75,11 +81,8 @@ def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def log_loss(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Mean negative log-likelihood; `scores` (n,) of the second class or (n, c)."""
-    given = (
-        np.where(target == 1, scores, 1 - scores)
-        if scores.ndim == 1
-        else scores[np.arange(len(target)), target.astype(int)]
-    )
+    by_class = np.column_stack([1 - scores, scores]) if scores.ndim == 1 else scores
+    given = by_class[np.arange(len(target)), target.astype(int)]
     return _mean(-np.log(np.clip(given, TINY, 1)))
 
 
@@ -135,7 +138,7 @@ class Estimate:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval; NaN where a copy could not be computed."""
-        low, high = np.quantile(self.copies, [0.025, 0.975]) if len(self.copies) else (np.nan, np.nan)
+        low, high = np.quantile(self.copies, [0.025, 0.975])
         return float(low), float(high)
 
     def plain(self) -> dict[str, Any]:
@@ -149,9 +152,9 @@ class Estimate:
         return Estimate(sign(metric) * (self.value - other.value), sign(metric) * (self.copies - other.copies))
 
 
-def estimates(measures: Mapping[str, Measure], rows: int, resamples: int, seed: int) -> dict[str, Estimate]:
+def estimates(measures: Mapping[Key, Measure], rows: int, resamples: int, seed: int) -> dict[Key, Estimate]:
     """All measures over the same weights. `rows` is the number of rows that each measure was made for."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+    found: dict[Key, list[np.ndarray]] = {name: [] for name in measures}
     for chunk in weights(rows, resamples, seed):
         for name, measure in measures.items():
             found[name].append(measure(chunk))
@@ -169,6 +172,6 @@ def on(places: np.ndarray, measure: Measure) -> Measure:
     return lambda chunk: measure(chunk[:, places])
 
 
-def named(task: str, metrics: Sequence[str] | None = None) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:
-    """The metrics of a task by name, all or some."""
-    return {metric.__name__: metric for metric in METRICS[task] if metrics is None or metric.__name__ in metrics}
+def named(task: str) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:
+    """The metrics of a task by name."""
+    return {metric.__name__: metric for metric in METRICS[task]}

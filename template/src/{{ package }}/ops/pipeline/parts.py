@@ -1,16 +1,18 @@
 """From what evaluate measured of slices and groups to checks: the more are looked at, the surer each must be."""
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import date
 from statistics import NormalDist
 from typing import Any
 
-from ..project import ProjectError, nearest
+from ..report import number
 from ..verdict import Check, Verdict, at_most, not_below
+from .judging import expect
 from .measured import unit
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
-RATES = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error")
+KINDS = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error", "proxy")
 LIMITS = ("margin", "floor")
 
 
@@ -29,78 +31,61 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
     """
     parts, own = {f"{part['column']}={part['value']}": part for part in measured["slices"]}, limits.get("slices", {})
     for name, given in own.items():
-        if name not in parts:
-            raise ProjectError(f"params.yaml: gate.slices names {name!r}, which is no slice.", nearest(name, parts))
-        for limit in {*given} - {*LIMITS}:
-            raise ProjectError(f"params.yaml: gate.slices has {limit!r} of {name}.", nearest(str(limit), LIMITS))
+        expect(name, parts, f"gate.slices names {name!r}, which is no slice.")
+        for limit in given:
+            expect(limit, LIMITS, f"gate.slices has {limit!r} of {name}.")
     least, task = limits["slice_min_rows"], measured["task"]
     judged = sum(part["rows"] >= least for part in parts.values())
-    more = {"least": least, "required": False}
     whole = measured["differences"].get("baseline.trivial", {}).get(metric, {}).get("value")
-    checks = []
+    checks: list[Check] = []
+
+    def check(kind: str, each: Mapping[str, Any], limit: float, told: str) -> None:
+        told, more = f"{number(new) or '?'}{told}", {"least": least, "required": False}
+        args = (each["value"], surely(each, judged), limit, part["rows"])
+        checks.append(not_below(f"gate.{kind}.{name}", *args, evidence=told, **more))
+
     for name, part in parts.items():
-        mine = own.get(name, {})
+        mine, new = own.get(name, {}), part["candidate"][metric]["value"]
         if "difference" in part:
-            each, old = part["difference"][metric], part["champion"][metric]["value"]
+            old = part["champion"][metric]["value"]
             limit = -mine.get("margin", limits["slice_margin"]) * unit(task, old)
-            args = (each["value"], surely(each, judged), limit, part["rows"])
-            told = f"{_short(part['candidate'][metric]['value'])} (champion: {_short(old)})"
-            checks.append(not_below(f"gate.slice.{name}", *args, **more, evidence=told))
+            check("slice", part["difference"][metric], limit, f" (champion: {number(old) or '?'})")
         if "floor" in part:
-            each = part["floor"][metric]
             asked = mine.get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
-            spared = limits["margin"] * unit(task, part["candidate"][metric]["value"])
-            args = (each["value"], surely(each, judged), asked - spared, part["rows"])
-            told = f"{_short(part['candidate'][metric]['value'])}, better than a constant"
-            checks.append(not_below(f"gate.floor.{name}", *args, **more, evidence=told))
+            limit = asked - limits["margin"] * unit(task, new)
+            check("floor", part["floor"][metric], limit, ", better than a constant")
     return checks
 
 
-def _short(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4g}"
-
-
 def groups(measured: Mapping[str, Any], limits: Mapping[str, Any], today: str) -> Iterator[tuple[str, Check]]:
-    """Checks of protected groups, each after its kind: a rate, `proxy` or `waiver`.
-
-    Raises: ProjectError for an unknown kind in `group_vetoes`.
-    """
-    found = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}
-    for kind in {*limits.get("group_vetoes", ())} - {*RATES, "proxy"}:
-        raise ProjectError(f"params.yaml: gate.group_vetoes names {kind!r}.", nearest(str(kind), [*RATES, "proxy"]))
-    judged = sum(entry["rows"] >= limits["slice_min_rows"] for entry in found["rates"])
+    """Checks of protected groups, each after its kind: one of KINDS or `waiver`."""
+    found, least = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}, limits["slice_min_rows"]
+    judged = sum(entry["rows"] >= least for entry in found["rates"])
     for entry in found["rates"]:
-        kind = entry["rate"].partition(".")[0]
-        name, limit = f"gate.group.{entry['column']}={entry['value']}.{entry['rate']}", limits["group_margin"]
-        told = f"{_short(entry['group'])} (the rest: {_short(entry['rest'])})"
-        yield kind, _alike(name, entry, limit * entry["unit"], surely(entry["gap"], judged), limits, told)
+        limit, sure, rows = limits["group_margin"] * entry["unit"], surely(entry["gap"], judged), entry["rows"]
+        verdict = _alike(sure, limit) if rows >= least else Verdict.INSUFFICIENT
+        told = f"{number(entry['group']) or '?'} (the rest: {number(entry['rest']) or '?'})"
+        name = f"gate.group.{entry['column']}={entry['value']}.{entry['rate']}"
+        check = Check(name, verdict, entry["gap"]["value"], limit, sure, rows, required=False, evidence=told)
+        yield entry["rate"].partition(".")[0], check
     for column, proxy in found["proxies"].items():
         known = {feature: value for feature, value in proxy["features"].items() if value is not None}
         near = {name: value for name, value in known.items() if value > limits["proxy_limit"]}
         named = ", ".join(f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name]))
         told = f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
         values = [value for value in (proxy["all"], *known.values()) if value is not None]
-        most, settings = max(values, default=None), {"least": limits["slice_min_rows"], "required": False}
-        limit = limits["proxy_limit"]
-        yield "proxy", at_most(f"gate.proxy.{column}", most, limit, proxy["rows"], evidence=told, **settings)
+        more = {"least": least, "required": False, "evidence": told}
+        most = max(values, default=None)
+        yield "proxy", at_most(f"gate.proxy.{column}", most, limits["proxy_limit"], proxy["rows"], **more)
     for column, until in found["waived"].items():
         verdict = Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
         told = f"protected, and waived in schema.py until {until}"
         yield "waiver", Check(f"gate.waiver.{column}", verdict, until, today, evidence=told)
 
 
-def _alike(
-    name: str,
-    entry: Mapping[str, Any],
-    limit: float,
-    interval: tuple[float, float] | None,
-    limits: Mapping[str, Any],
-    told: str,
-) -> Check:
-    """`ok` if the difference surely lies within the limit, on whichever side, `fail` if surely beyond."""
-    verdict, rows = Verdict.INSUFFICIENT, entry["rows"]
-    if interval and rows >= limits["slice_min_rows"]:
-        low, high = interval
-        verdict = Verdict.OK if -limit <= low and high <= limit else verdict
-        verdict = Verdict.FAIL if low > limit or high < -limit else verdict
-    return Check(name, verdict, entry["gap"]["value"], limit, interval, rows, required=False, evidence=told)
+def _alike(interval: tuple[float, float] | None, limit: float) -> Verdict:
+    """`ok` if a difference surely lies within the limit, on whichever side, `fail` if surely beyond."""
+    low, high = interval or (-math.inf, math.inf)
+    if low > limit or high < -limit:
+        return Verdict.FAIL
+    return Verdict.OK if -limit <= low and high <= limit else Verdict.INSUFFICIENT

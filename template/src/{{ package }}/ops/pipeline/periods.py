@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contract import Contract
-from ..project import ProjectError, nearest
+from ..project import ProjectError, nearest, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,11 @@ ROWS = "rows"
 def folder(root: Path, step: str, period: str) -> Path:
     """`data/<step>/period=<period>`; step is raw or checked."""
     return root / "data" / step / f"period={period}"
+
+
+def tables(contract: Contract) -> list[str]:
+    """The tables of a period: the rows and the look-ups."""
+    return [ROWS, *(look.name for look in contract.lookups)]
 
 
 def names(data: ModuleType) -> list[str]:
@@ -71,6 +76,12 @@ def read(root: Path, step: str, period: str, table: str = ROWS) -> "pd.DataFrame
     if not path.exists():
         raise ProjectError(f"{path.relative_to(root)} is missing.", "Run: uv run dvc repro (or uv run dvc pull)")
     return pd.read_parquet(path)
+
+
+def kept(root: Path, periods: Sequence[str]) -> list[int]:
+    """How many rows of each period validate let through."""
+    files = (folder(root, "checked", period) / "report.json" for period in periods)
+    return [int(read_json(file)["facts"][ROWS]["kept"]) for file in files]
 
 
 def length(path: Path) -> int:

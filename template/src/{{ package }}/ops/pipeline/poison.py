@@ -4,6 +4,7 @@ A sign is advice, and stops no run; the parameter `poison_vetoes` says which one
 they cannot see: poison that looks like the reference. What looks like poison and is none: a new shop, a new route.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from ..verdict import Check, at_most
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS = ("trigger", "flood", "labels")
 DIGITS = 3  # numbers that agree in so many are near each other
 MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
+MOST_WORDS = 200  # of a column, that trees tell apart
 CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely
 TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.15, "early_stopping": False, "random_state": 0}
 
@@ -62,50 +65,45 @@ def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, li
     a bad one is known. Flipped outcomes put a floor under this share that no drift puts there (the idea of confident
     learning, Northcutt et al. 2021).
     """
-    sliced = {(name, word): group for name in contract.slices for word, group in rows.groupby(name).groups.items()}
-    large = {key: group for key, group in sliced.items() if len(group) >= least}
+    sliced: dict[str, Any] = {
+        f"{name}={word}": places for name in contract.slices for word, places in rows.groupby(name).indices.items()
+    }
+    large = {name: places for name, places in sliced.items() if len(places) >= least}
     target = contract.target(rows)
     if contract.task == "regression" or len(large) < 2 or np.bincount(target.astype(int)).max() > len(rows) - 10:
         return {}
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from threadpoolctl import threadpool_limits
 
-    matrix, categories = _plain(contract, rows)
-    half = np.random.default_rng(0).permutation(len(rows)) % 2 == 0
-    sure, wrong = np.empty(len(rows)), np.empty(len(rows))
-    for fitted, judged in ((half, ~half), (~half, half)):
-        model = HistGradientBoostingClassifier(categorical_features=categories, **TREES)
-        with threadpool_limits(1):  # on so few rows, threads cost more than they save
-            scores = model.fit(matrix[fitted], target[fitted]).predict_proba(matrix[judged])
-        sure[judged] = scores.max(axis=1)
-        wrong[judged] = model.classes_[scores.argmax(axis=1)] != target[judged]
+    trees = HistGradientBoostingClassifier(**TREES)
+    halves = PredefinedSplit(np.random.default_rng(0).permutation(len(rows)) % 2)
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # few rows: threads cost; a class may be rare
+        scores = cross_val_predict(trees, _plain(contract, rows), target, cv=halves, method="predict_proba")
+    sure, wrong = scores.max(axis=1), np.unique(target)[scores.argmax(axis=1)] != target
     found = {}
-    for (name, word), group in large.items():
-        places = rows.index.get_indexer(group)
+    for name, places in large.items():
         surest = places[np.argsort(-sure[places], kind="stable")[: int(CONFIDENT * len(places))]]
-        found[f"{name}={word}"] = [round(float(wrong[surest].mean()), 6), len(surest)]
+        found[name] = [round(float(wrong[surest].mean()), 6), len(surest)]
     return found
 
 
-def _plain(contract: Contract, rows: "pd.DataFrame") -> tuple[np.ndarray, list[int]]:
-    """The request as numbers: times as hours since the first and hours of the day, words by how often they occur."""
+def _plain(contract: Contract, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The request as trees read it: times as hours since the first and hours of the day, the most frequent words."""
     import pandas as pd
 
-    columns: list[np.ndarray] = []
-    categories = []
+    found: dict[str, Any] = {}
     for name, column in contract.request_columns.items():
+        values = rows[name]
         if column.kind == "datetime":
-            hours = pd.to_datetime(rows[name]).to_numpy(dtype="datetime64[s]").astype(float) / 3600
-            columns += [hours - hours.min(), hours % 24]
+            times = pd.to_datetime(values)
+            found[f"{name}, day"] = (times - times.min()) / pd.Timedelta(hours=1)
+            found[name] = (times - times.dt.normalize()) / pd.Timedelta(hours=1)
         elif column.is_number:
-            columns.append(rows[name].to_numpy(dtype=float, na_value=np.nan))
+            found[name] = values.to_numpy(dtype=float, na_value=np.nan)
         else:
-            codes = (
-                rows[name].map(rows[name].value_counts().rank(method="first", ascending=False)).to_numpy(dtype=float)
-            )
-            categories.append(len(columns))
-            columns.append(np.where(codes <= 200, codes, np.nan))
-    return np.column_stack(columns), categories
+            found[name] = pd.Categorical(values, values.value_counts().index[:MOST_WORDS])
+    return pd.DataFrame(found)
 
 
 def poison(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from .. import report as renderer
 from ..contract import Column, Contract
+from ..project import write_text
 from ..verdict import Report
 from .periods import ROWS
+from .pictures import BLUE, GREY, picture
 from .poison import is_id
 from .suite import ROW_RULES, described
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    Tables = Mapping[str, Sequence[pd.DataFrame]]  # rows and look-ups, by period
+
 PRIVATE = ("personal", "sensitive")  # nothing measured of these leaves the data
 TO_FILL = ("owner", "source", "privacy", "status")
-BLUE, GREY = "#1f6feb", "#8b949e"
-MOST_BARS = 15
+MOST_BARS, ACROSS = 15, 4
 
 
 def allowed(column: Column) -> str:
@@ -49,6 +52,13 @@ def _measured(column: Column, values: "pd.Series") -> str:
         return f"{low} to {high}{gone}"
     top = known.astype(str).value_counts(normalize=True).head(2)
     return ", ".join(f"{word} {share:.0%}" for word, share in top.items()) + gone
+
+
+def write(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> None:
+    """Write both; `reports` and `tables` are those of the periods in use, the newest one last."""
+    newest = list(reports)[-1]
+    write_text(folder / "datasheet.md", datasheet(contract, tables[newest], newest))
+    write_text(folder / "data.html", page(contract, reports, tables))
 
 
 def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str) -> str:
@@ -80,16 +90,15 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
     return "\n".join(lines) + "\n"
 
 
-def page(contract: Contract, reports: Mapping[str, Report], tables: "Mapping[str, Sequence[pd.DataFrame]]") -> str:
+def page(contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> str:
     """The page of the newest period: its checks, its distributions against the periods before, quarantine, rules."""
     newest = list(reports)[-1]
-    report, before = reports[newest], [tables[period] for period in list(reports)[:-1]]
-    rows = report.facts[ROWS]
+    report, rows = reports[newest], reports[newest].facts[ROWS]
     facts = {"rows read": rows.get("read"), "kept": rows.get("kept"), "in quarantine": rows.get("quarantined")}
     facts["compared with"] = ", ".join(list(reports)[:-1])
     shown = Report(f"data of {newest}", report.checks, facts, report.drift, report.advice)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = _draw(Path(folder), contract, before, tables[newest], reports)
+        pictures = _draw(Path(folder), contract, reports, tables)
         return renderer.page(shown, pictures, _rules(contract))
 
 
@@ -109,82 +118,49 @@ def _rules(contract: Contract) -> str:
     return "".join(parts)
 
 
-def _draw(
-    folder: Path,
-    contract: Contract,
-    before: "Sequence[Sequence[pd.DataFrame]]",
-    now: "Sequence[pd.DataFrame]",
-    reports: Mapping[str, Report],
-) -> list[Path]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    spines = {"axes.spines.top": False, "axes.spines.right": False}
-    matplotlib.rcParams |= {"svg.hashsalt": "mlops", "font.size": 8, **spines}
-    import matplotlib.pyplot as plt
+def _draw(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> list[Path]:
     import pandas as pd
 
+    *before, now = tables.values()
     old = {n: pd.concat([t[n] for part in before for t in part if n in t]) for n in contract.columns} if before else {}
     new = {name: next(table[name] for table in now if name in table) for name in contract.columns}
     drawn = [c for name, c in contract.columns.items() if c.kind != "datetime" and new[name].notna().any()]
     shown = [column for column in drawn if not _private(column, new[column.name].dropna())]
-    across, down = 4, -(-len(shown) // 4)
-    figure, grid = plt.subplots(down, across, figsize=(11, 1.9 * down), squeeze=False)
-    for axes, column in zip(grid.flat, shown, strict=False):
-        _distribution(axes, column, old.get(column.name), new[column.name])
-    for axes in list(grid.flat)[len(shown) :]:
-        axes.axis("off")
-    figure.tight_layout()
-    _save(figure, folder / "distributions, periods before in grey.svg")
-    figure, axes = plt.subplots(figsize=(8, 1 + 0.3 * len(reports)), layout="constrained")
-    _quarantine(axes, reports)
-    _save(figure, folder / "quarantine by rule.svg")
+    down = max(1, -(-len(shown) // ACROSS))
+    with picture(folder / "distributions, periods before in grey.svg", (11, 1.9 * down), down, ACROSS) as grid:
+        for axes, column in zip(grid, shown, strict=False):
+            _distribution(axes, column, old.get(column.name), new[column.name])
+        for axes in grid[len(shown) :]:
+            axes.axis("off")
+    with picture(folder / "quarantine by rule.svg", (8, 1 + 0.3 * len(reports))) as (axes,):
+        _quarantine(axes, reports)
     return sorted(folder.glob("*.svg"))
 
 
 def _quarantine(axes: "Axes", reports: Mapping[str, Report]) -> None:
     """The share of each period's rows that broke each rule; a row that broke two counts in both."""
+    import pandas as pd
+
     checked = {period: {c.name: c.value for c in report.named("data.")} for period, report in reports.items()}
-    ends = dict.fromkeys(checked, 0.0)
-    for rule in ROW_RULES:
-        shares = {period: float(values.get(rule) or 0.0) for period, values in checked.items()}
-        if any(shares.values()):
-            axes.barh(list(shares), list(shares.values()), left=list(ends.values()), label=rule)
-            ends = {period: end + shares[period] for period, end in ends.items()}
-    if any(ends.values()):
-        axes.legend(frameon=False)
-    else:
-        axes.barh(list(ends), [0.0] * len(ends))
-    axes.set_xlim(0, max(0.01, *ends.values()) * 1.05)
+    shares = pd.DataFrame(checked).reindex(ROW_RULES).astype(float).fillna(0).T
+    broken = shares.loc[:, shares.any()]
+    (shares if broken.empty else broken).plot.barh(stacked=True, ax=axes, legend=not broken.empty)
+    axes.set_xlim(0, max(0.01, shares.sum(axis=1).max()) * 1.05)
     axes.invert_yaxis()
-    axes.set_xlabel("share of rows in quarantine" if any(ends.values()) else "no row is in quarantine")
-
-
-def _save(figure: object, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, metadata={"Date": None})  # type: ignore[attr-defined]
-    plt.close(figure)
+    axes.set_xlabel("no row is in quarantine" if broken.empty else "share of rows in quarantine")
 
 
 def _distribution(axes: "Axes", column: Column, old: "pd.Series | None", new: "pd.Series") -> None:
-    import numpy as np
     import pandas as pd
 
-    sides = [(side, colour) for side, colour in ((old, GREY), (new, BLUE)) if side is not None]
+    sides = {colour: side for colour, side in ((GREY, old), (BLUE, new)) if side is not None and side.notna().any()}
     if column.is_number and column.kind != "bool":
-        known = pd.concat([side for side, _ in sides]).dropna().astype(float)
-        edges = np.histogram_bin_edges(known, bins=30)
-        for side, colour in sides:
-            values = side.dropna().astype(float)
-            if len(values):
-                shares = np.histogram(values, edges)[0] / len(values)
-                axes.stairs(shares, edges, color=colour)
+        values = [side.dropna().astype(float) for side in sides.values()]
+        axes.hist(values, bins=30, density=True, histtype="step", color=[*sides])
     else:
-        words = new.astype(str).value_counts().index[:MOST_BARS]
-        for place, (side, colour) in enumerate(sides):
-            known_shares = side.astype(str).value_counts(normalize=True).reindex(words, fill_value=0)
-            axes.bar(np.arange(len(words)) + 0.4 * place, known_shares, 0.4, color=colour)
-        axes.set_xticks(np.arange(len(words)) + 0.2, words, rotation=90, fontsize=6)
+        counted = {colour: side.astype(str).value_counts(normalize=True) for colour, side in sides.items()}
+        words = counted[BLUE].index[:MOST_BARS]
+        shares = pd.DataFrame(counted).reindex(words)
+        shares.plot.bar(ax=axes, color=[*sides], width=0.8, legend=False, fontsize=6, xlabel="")
     axes.set_title(column.label + (f" ({column.about.unit})" if column.about.unit else ""), fontsize=8)
     axes.set_yticks([])

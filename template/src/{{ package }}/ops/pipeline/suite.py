@@ -48,24 +48,24 @@ def suite(table: Table) -> "gx.ExpectationSuite":
     import great_expectations.expectations as gxe
 
     rules: list[Any] = []
-    for column in table.columns.values():
+
+    def rule(check: str, expectation: Any, **about: Any) -> None:
+        rules.append(expectation(**about, meta={"check": check}))
+
+    for name, column in table.columns.items():
         if not column.nullable:
-            rules.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, meta={"check": "data.missing"}))
+            rule("data.missing", gxe.ExpectColumnValuesToNotBeNull, column=name)
         if column.is_number and (column.low is not None or column.high is not None):
             bounds = {"min_value": column.low, "max_value": column.high}
-            rules.append(gxe.ExpectColumnValuesToBeBetween(column=column.name, meta={"check": "data.range"}, **bounds))
+            rule("data.range", gxe.ExpectColumnValuesToBeBetween, column=name, **bounds)
         if column.kind == "category":
-            words = list(column.categories)
-            rules.append(
-                gxe.ExpectColumnValuesToBeInSet(column=column.name, value_set=words, meta={"check": "data.category"})
-            )
+            rule("data.category", gxe.ExpectColumnValuesToBeInSet, column=name, value_set=list(column.categories))
         if column.pattern:
-            pattern = {"regex": column.pattern, "meta": {"check": "data.pattern"}}
-            rules.append(gxe.ExpectColumnValuesToMatchRegex(column=column.name, **pattern))
+            rule("data.pattern", gxe.ExpectColumnValuesToMatchRegex, column=name, regex=column.pattern)
     if len(table.key) > 1:
-        rules.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=list(table.key), meta={"check": "data.key"}))
+        rule("data.key", gxe.ExpectCompoundColumnsToBeUnique, column_list=list(table.key))
     elif table.key:
-        rules.append(gxe.ExpectColumnValuesToBeUnique(column=table.key[0], meta={"check": "data.key"}))
+        rule("data.key", gxe.ExpectColumnValuesToBeUnique, column=table.key[0])
     return gx.ExpectationSuite(name=table.name, expectations=rules)
 
 

@@ -1,6 +1,7 @@
 """train: split by time, join the look-ups as of each decision, fit the model and the baselines, keep a reference."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,7 @@ import numpy as np
 from .. import lookups
 from ..contract import Contract
 from ..features import Plan, plan
-from ..project import (
-    ProjectError,
-    Yours,
-    command_line,
-    cycle,
-    digest,
-    find_root,
-    params,
-    read_json,
-    whole,
-    write_json,
-    yours,
-)
+from ..project import ProjectError, Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
 from ..scoring import REFERENCE, Scorer, fit, save
 from . import periods as on_disk
 from .learnt import learnt
@@ -37,7 +26,10 @@ EVALUATION, HOLDOUT = Path("data/evaluation.parquet"), Path("data/holdout.parque
 
 
 def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
-    """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first."""
+    """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first.
+
+    No row may be lost. Raises: ProjectError `train.account`.
+    """
     import pandas as pd
 
     start = known.index(periods[0])
@@ -47,7 +39,11 @@ def joined(root: Path, contract: Contract, periods: Sequence[str], known: Sequen
         for look in contract.lookups
     }
     rows = pd.concat([on_disk.read(root, "checked", period) for period in periods], ignore_index=True)
-    return lookups.join(rows, contract, tables)
+    rows, kept = lookups.join(rows, contract, tables), sum(on_disk.kept(root, periods))
+    if len(rows) != kept:
+        told = f"train.account: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
+        raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
+    return rows
 
 
 def split(
@@ -58,18 +54,18 @@ def split(
     `holdout` are the rows of the first periods, by key, that no training ever sees: the same in every cycle.
     """
     train_periods, evaluation_periods = on_disk.window(known, settings["periods"], contract)
-    rows, first = _counted(root, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
+    rows, first = joined(root, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
     share = on_disk.key_share(rows, contract)
-    of_first = np.repeat([period in first for period in train_periods], _kept(root, train_periods))
+    of_first = np.repeat([period in first for period in train_periods], on_disk.kept(root, train_periods))
     left = (share < settings["holdout_share"]) & (of_first | (not contract.time))
     if contract.time:
-        evaluation, trains = _counted(root, contract, evaluation_periods, known), ~left
+        evaluation, trains = joined(root, contract, evaluation_periods, known), ~left
     else:
         evaluates = ~left & (share < settings["holdout_share"] + settings["evaluation_share"])
         evaluation, trains = rows[evaluates], ~left & ~evaluates
     holdout = rows[left & of_first]
     if not set(first) <= set(train_periods):
-        kept = _counted(root, contract, first, known)
+        kept = joined(root, contract, first, known)
         holdout = kept[on_disk.key_share(kept, contract) < settings["holdout_share"]]
     apart(contract, rows[trains], evaluation)
     parts = {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
@@ -95,17 +91,13 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
     return rows.drop(index=rows.index[out])
 
 
-def _kept(root: Path, periods: Sequence[str]) -> list[int]:
-    files = (on_disk.folder(root, "checked", period) / "report.json" for period in periods)
-    return [int(read_json(file)["facts"][on_disk.ROWS]["kept"]) for file in files]
+def evaluation_rows(root: Path) -> "pd.DataFrame":
+    """The rows to evaluate on. Raises: ProjectError if there are none."""
+    import pandas as pd
 
-
-def _counted(root: Path, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
-    """`joined`, of which no row may be lost. Raises: ProjectError `train.account`."""
-    rows, kept = joined(root, contract, periods, known), sum(_kept(root, periods))
-    if len(rows) != kept:
-        told = f"train.account: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
-        raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
+    rows = pd.read_parquet(root / EVALUATION)
+    if rows.empty:
+        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     return rows
 
 
@@ -128,7 +120,7 @@ def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame")
             raise ProjectError(f"{told} (until {last}).", remedy)
 
 
-def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> "dict[str, Any]":
+def baselines(team: Yours, features: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Two unfitted opponents that the model has to beat: the constant, and a linear model on the same features."""
     from sklearn.compose import make_column_transformer
     from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -161,14 +153,8 @@ def train(team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tup
     scorer = fit(arrays, target, features, team.model, team.contract, settings)
     learnt(team.contract, scorer, rows)
     matrix = scorer.matrix(arrays)
-    simple = {
-        name: _fitted(scorer, model, matrix, target) for name, model in baselines(team, features, settings).items()
-    }
-    return scorer, simple
-
-
-def _fitted(like: Scorer, model: Any, matrix: np.ndarray, target: np.ndarray) -> Scorer:
-    return Scorer(model.fit(matrix, target), like.plan, like.vocabulary, like.task, like.classes, like.threshold)
+    simple = {name: model.fit(matrix, target) for name, model in baselines(team, features, settings).items()}
+    return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
 
 
 def main() -> int:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contract import Contract
-from ..features import plan
 from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
 from ..report import number
-from ..scoring import fit
 from . import metrics
 from . import periods as on_disk
+from .learnt import refit
 from .measured import MAIN, TUNING, unit
 from .train import split
 
@@ -46,9 +45,7 @@ def tune(team: Yours, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Ma
     compared on the other, else the luckiest of equals would seem better than it is.
     Raises: ProjectError if the model refuses a value.
     """
-    from threadpoolctl import threadpool_limits
-
-    contract, features, searched = team.contract, plan(team.features, team.contract), drawn(team, settings)
+    contract, searched = team.contract, drawn(team, settings)
     arrays, target = contract.arrays(rows), contract.target(rows)
     shown, truth = contract.arrays(unseen), contract.target(unseen)
     metric, picks = MAIN[contract.task], np.arange(len(truth)) % 2 == 0
@@ -61,13 +58,12 @@ def tune(team: Yours, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Ma
         if tried == chosen:
             continue
         start, given = time.process_time(), {**settings, "model": settings["model"] | tried}
-        with threadpool_limits(1):  # on so few rows, threads cost four times what they save
-            scorer = fit(arrays, target, features, team.model, contract, given)
-            scores.append(np.nan_to_num(scorer.score(scorer.matrix(shown)), posinf=0, neginf=0))
+        scorer, score = refit(team, arrays, target, shown, given)
+        scores.append(np.nan_to_num(score, posinf=0, neginf=0))
         if chosen is None:
             own = getattr(scorer.estimator, "get_params", dict)() | settings["model"]
             tried = chosen = {name: own.get(name, "as it is") for name in searched[0]}
-        value = metrics.Estimate(metrics.value(make(truth, scores[-1]), len(truth)), np.empty(0)).plain()["value"]
+        value = metrics.plain_number(metrics.value(make(truth, scores[-1]), len(truth)))
         found["trials"].append({"values": tried, "value": value, "seconds": round(time.process_time() - start, 2)})
     picked = [sign * metrics.value(make(truth[picks], score[picks]), int(picks.sum())) for score in scores]
     best = int(np.argmax(np.nan_to_num(picked, nan=-np.inf)))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -9,24 +10,13 @@ import numpy as np
 
 from .. import tombstones
 from ..contract import Column, Contract, Lookup
-from ..project import (
-    command_line,
-    cycle,
-    digest,
-    find_root,
-    nearest,
-    params,
-    read_json,
-    whole,
-    write_json,
-    write_text,
-    yours,
-)
+from ..project import command_line, cycle, digest, find_root, nearest, params, read_json, whole, write_json, yours
 from ..report import terminal
 from ..verdict import Check, Report, Verdict, at_most
 from . import drift, poison, sheet
 from . import periods as on_disk
 from .ingest import MANIFEST
+from .judging import vetoes
 from .suite import ROW_RULES, Table, described, run, suite
 
 if TYPE_CHECKING:
@@ -66,18 +56,20 @@ def check_table(
             broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
     twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.key")
     quarantine = _quarantine(kept, {which: places for which, places in broken.items() if which[0] in ROW_RULES})
-    optional: dict[str, Any] = {"required": False}
+
+    def add(name: str, broke: "pd.Series", most: str, **more: Any) -> None:
+        share = broke.nunique() / rows if rows else None
+        report.checks.append(at_most(name + suffix, share, limits[most], rows, required=False, **more))
+
     for rule in ROW_RULES:
         found = quarantine[quarantine["rule"] == rule]
         counts = found["column"].value_counts().head(3)
         told = ", ".join(f"{table.label(str(column))} ({count:,})" for column, count in counts.items())
-        share = found["row"].nunique() / rows if rows else None
-        report.checks.append(at_most(rule + suffix, share, limits["max_bad_share"], rows, evidence=told, **optional))
+        add(rule, found["row"], "max_bad_share", evidence=told)
     if table.key:
-        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, **optional))
+        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
+    add("data.quarantine", quarantine["row"], "max_quarantine_share")
     out = quarantine["row"].unique()
-    share = len(out) / rows if rows else None
-    report.checks.append(at_most(f"data.quarantine{suffix}", share, limits["max_quarantine_share"], rows, **optional))
     kept = kept.drop(index=list(out)).reset_index(drop=True)
     report.facts = {"read": rows, "kept": len(kept), "quarantined": len(out)}
     return report, kept, quarantine
@@ -91,11 +83,9 @@ def _quarantine(kept: "pd.DataFrame", broken: "Mapping[tuple[str, str], np.ndarr
         values = kept[names].iloc[places].astype(str).agg(" ".join, axis=1) if names else "impossible"
         return pd.DataFrame({"row": places, "rule": rule, "column": column, "value": values})
 
-    parts = [lines(*which, places) for which, places in broken.items() if len(places)]
-    empty = pd.DataFrame({"row": np.array([], dtype=np.int64), "rule": "", "column": "", "value": ""}).astype(
-        {"rule": object, "column": object, "value": object}
-    )
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    if parts := [lines(*which, places) for which, places in broken.items() if len(places)]:
+        return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns=["row", "rule", "column", "value"]).astype({"row": np.int64})
 
 
 def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
@@ -150,7 +140,7 @@ def check_period(
         if stored["facts"].get("content") == content:
             return Report.from_dict(stored)
     earlier = [on_disk.folder(root, "checked", one) for one in before]
-    known = [np.load(folder / KEYS) for folder in earlier]
+    known = np.concatenate([np.load(folder / KEYS) for folder in earlier]) if earlier else None
     signs = [found for folder in earlier if (found := read_json(folder / "report.json")["facts"]["signs"])]
     report = Report(f"period {period}", facts={"content": content})
     with whole(target) as folder:
@@ -159,9 +149,7 @@ def check_period(
         for look in tables:
             name = look.name if look else on_disk.ROWS
             frame = on_disk.read(root, "raw", period, name)
-            part, kept, quarantine = check_table(
-                frame, contract, limits, look, np.concatenate(known) if known else None
-            )
+            part, kept, quarantine = check_table(frame, contract, limits, look, known)
             on_disk.write(kept, folder / f"{name}.parquet")
             on_disk.write(quarantine, folder / f"{name}.quarantine.parquet")
             report.checks += [*part.checks, *books(folder, name, frame, manifest.get(name, {}), part)]
@@ -216,8 +204,7 @@ def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, An
 
 
 def _samples(root: Path, contract: Contract, period: str) -> "list[pd.DataFrame]":
-    names = [on_disk.ROWS, *(look.name for look in contract.lookups)]
-    return [on_disk.read(root, "checked", period, f"{name}.{SAMPLE}") for name in names]
+    return [on_disk.read(root, "checked", period, f"{name}.{SAMPLE}") for name in on_disk.tables(contract)]
 
 
 def delivered(
@@ -250,9 +237,9 @@ def compare(
     report.drift += drift.delivery(before, report.facts["signs"], limits)
     report.drift += drift.columns(contract, old, new, targets, limits)
     found = poison.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
-    vetoes = [check for check in found if check.name.split(".")[1] in limits["poison_vetoes"]]
-    report.checks += vetoes
-    report.advice += [check for check in found if check not in vetoes]
+    vetoing = vetoes(limits, "poison_vetoes", poison.KINDS, "validate")
+    for check in found:
+        (report.checks if check.name.split(".")[1] in vetoing else report.advice).append(check)
 
 
 def summarise(periods: Mapping[str, Report]) -> Report:
@@ -263,7 +250,7 @@ def summarise(periods: Mapping[str, Report]) -> Report:
             known = worst.get(check.name)
             if known is None or SEVERITY.index(check.verdict) >= SEVERITY.index(known.verdict):
                 evidence = f"{period}: {check.evidence}" if check.evidence else period
-                worst[check.name] = Check(**{**check.__dict__, "evidence": evidence})
+                worst[check.name] = replace(check, evidence=evidence)
     facts = {period: report.facts.get(on_disk.ROWS) for period, report in periods.items()}
     newest = list(periods.values())[-1]
     return Report("validate", list(worst.values()), {"rows": facts}, newest.drift, newest.advice)
@@ -288,8 +275,7 @@ def main() -> int:
     report.checks.append(forgotten(tombstones.read(root, contract), tables))
     write_json(root / "reports" / "validate.json", report.to_dict())
     samples = {period: _samples(root, contract, period) for period in used}
-    write_text(root / "reports" / "datasheet.md", sheet.datasheet(contract, samples[periods[-1]], periods[-1]))
-    write_text(root / "reports" / "data.html", sheet.page(contract, used, samples))
+    sheet.write(root / "reports", contract, used, samples)
     print(terminal(report))
     failed = [check.name for check in report.checks if check.verdict is Verdict.FAIL]
     if not any(name.startswith("data.") for name in failed):

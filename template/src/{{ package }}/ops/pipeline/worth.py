@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from ..project import ProjectError, nearest, waiver
+from ..project import waiver
 from ..verdict import Check, Verdict, at_most
+from .judging import interval
 
+KINDS = ("gain", "cost")
 POINT = 0.01  # of a metric between 0 and 1, or of an error
 
 
@@ -15,11 +17,9 @@ def judge(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> li
     """`gate.gain.<feature>` and `gate.cost.<feature>` of the last of some ablation reports, oldest first.
 
     `limits` is the section `gate` of the parameters. A waiver holds for what was measured until its day.
-    Raises: ProjectError for a waiver that names no feature or no day, and for an unknown veto.
+    Raises: ProjectError for a waiver that names no feature or no day.
     """
     last = history[-1]
-    for kind in {*limits["feature_vetoes"]} - {"gain", "cost"}:
-        raise ProjectError(f"params.yaml: gate.feature_vetoes names {kind!r}.", nearest(str(kind), ["gain", "cost"]))
     waivers = dict(
         waiver(written, last["features"], "params.yaml: gate.waive", "feature") for written in limits["waive"]
     )
@@ -37,20 +37,20 @@ def _waived(check: Check, until: date, today: date) -> Check:
 def _gains(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> Iterator[Check]:
     last, periods = history[-1], limits["feature_periods"]
     for name, entry in last["features"].items():
-        verdict, evidence, interval = Verdict.OK, "", tuple(entry["gain"]["interval"])
+        verdict, evidence = Verdict.OK, ""
         if not _judged(last, name, limits):
             verdict, evidence = Verdict.INSUFFICIENT, f"{limits['feature_min_rows']:,} rows with outcomes needed"
         elif running := _running(name, history, limits):
             verdict = Verdict.FAIL if running >= periods else Verdict.INSUFFICIENT
             evidence = f"no gain shown, {running} of {periods} periods running"
-        more = (entry["gain"]["value"], 0.0, None if None in interval else interval, last["rows"], False, evidence)
+        more = (entry["gain"]["value"], 0.0, interval(entry["gain"]), last["rows"], False, evidence)
         yield Check(f"gate.gain.{name}", verdict, *more)
 
 
 def _judged(report: Mapping[str, Any], name: str, limits: Mapping[str, Any]) -> bool:
     """Whether a period has the rows and the numbers to say anything about a feature."""
-    measured = name in report["features"] and None not in report["features"][name]["gain"]["interval"]
-    return measured and report["rows"] >= limits["feature_min_rows"]
+    known = report["features"]
+    return name in known and interval(known[name]["gain"]) is not None and report["rows"] >= limits["feature_min_rows"]
 
 
 def _running(name: str, history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> int:
@@ -60,9 +60,8 @@ def _running(name: str, history: Sequence[Mapping[str, Any]], limits: Mapping[st
         if not _judged(report, name, limits):
             break
         entry = report["features"][name]
-        gained = (
-            entry["gain"]["interval"][0] > 0 and entry["gain"]["value"] >= limits["feature_margin"] * report["unit"]
-        )
+        gain, least = entry["gain"], limits["feature_margin"] * report["unit"]
+        gained = gain["interval"][0] > 0 and gain["value"] >= least
         if gained or entry.get("definition") != now.get("definition"):
             break
         running += 1
@@ -80,5 +79,5 @@ def _costs(last: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check
         read = ", ".join([*entry["reads"], *(f"look-up {look}" for look in entry["lookups"])])
         evidence = f"microseconds for a row; gains at most {points:.2g} points; {entry['bytes']:,} bytes; reads {read}"
         limit = free + points * limits["microseconds_per_point"]
-        check = at_most(f"gate.cost.{name}", cost, limit, last["rows"], least=least, required=False)
-        yield replace(check, evidence=evidence)
+        more = (limit, last["rows"])
+        yield at_most(f"gate.cost.{name}", cost, *more, least=least, required=False, evidence=evidence)

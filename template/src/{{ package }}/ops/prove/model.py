@@ -13,9 +13,9 @@ import numpy as np
 from ..contract import Contract
 from ..features import plan
 from ..pipeline import metrics
-from ..pipeline.evaluate import measure, slices
+from ..pipeline.evaluate import measure
 from ..pipeline.gate import gate, tuned
-from ..pipeline.groups import proxies, treatment
+from ..pipeline.groups import proxies, slices, treatment
 from ..pipeline.measured import MAIN, unit
 from ..pipeline.train import apart, train
 from ..pipeline.tune import tune

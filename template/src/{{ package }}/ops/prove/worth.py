@@ -53,7 +53,7 @@ def _measured(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> 
         raise NotApplicable("too few rows to say what a feature gains")
     shuffled = rows.sample(frac=1, random_state=seed)
     halves = shuffled.iloc[::2].reset_index(drop=True), shuffled.iloc[1::2].reset_index(drop=True)
-    found = ablate(bench.contract, features, bench.team.model, *halves, bench.settings, ["planted"])
+    found = ablate(bench.team, features, *halves, bench.settings, ["planted"])
     return {**found, "measured": TODAY}
 
 

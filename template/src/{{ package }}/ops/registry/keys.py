@@ -1,20 +1,33 @@
-"""The key of whoever acts: made on first use and kept outside of the repository; its public half goes to `keys/`."""
+"""The key of whoever acts: made on first use and kept outside of the repository; its public half goes to `keys/`.
 
+A CI run that has no key signs with its identity (Sigstore), where the team trusts that.
+"""
+
+import json
 import os
 import re
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from ..project import PACKAGE, ProjectError, whole, write_text
+import yaml
+
+from ..project import PACKAGE, ProjectError, whole, write_json, write_text
 from ..scoring import IGNORED
-from ..signing import KEYS, keys
+from ..signing import IDENTITY, KEYS, SIGSTORE, keys, signed
 from .git import identity
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 SETTING = "MLOPS_SIGNING_KEY"  # the private key itself (a secret of CI), or where it lies
+GITHUB = "https://token.actions.githubusercontent.com"
+NO_KEY = "This run has no key to sign with"
+EITHER = (
+    f"Make a key for it at home, commit its public half, and store it as the secret {SETTING}; or trust its identity: "
+    f"uv run python -m {PACKAGE}.ops.registry.vouch --keyless IDENTITY"
+)
 
 
 def place(root: Path) -> Path:
@@ -39,8 +52,7 @@ def _private(root: Path) -> "EllipticCurvePrivateKey":
 
     if not _given() and not place(root).exists():
         if os.environ.get("CI") and not os.environ.get(SETTING):
-            remedy = f"Make a key for it at home, commit its public half, and store it as the secret {SETTING}."
-            raise ProjectError("This run has no key to sign with.", remedy)
+            raise ProjectError(f"{NO_KEY}.", EITHER)
         kinds = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         made = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, *kinds)
         place(root).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,9 +87,44 @@ def make(root: Path, who: str = "") -> tuple[Path, bool]:
     return path, True
 
 
+def trust(root: Path, identity: str, issuer: str = GITHUB) -> Path:
+    """`keys/NAME.yaml`, by which the team trusts what CI signs as `identity`; named after the workflow.
+
+    `keys/sigstore.json` becomes a copy of what the installed sigstore knows about the public one, unless it exists.
+    """
+    from sigstore._internal.tuf import DEFAULT_TUF_URL
+    from sigstore._utils import read_embedded
+    from sigstore.models import ClientTrustConfig
+
+    if not (root / SIGSTORE).exists():
+        parts = {"trustedRoot": "trusted_root.json", "signingConfig": "signing_config.v0.2.json"}
+        known = {key: json.loads(read_embedded(name, DEFAULT_TUF_URL)) for key, name in parts.items()}
+        kind = ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value
+        write_json(root / SIGSTORE, {"mediaType": kind, **known})
+    path = root / KEYS / f"{PurePosixPath(identity.partition('@')[0]).stem}{IDENTITY[0]}"
+    write_text(path, yaml.safe_dump({"identity": identity, "issuer": issuer}))
+    return path
+
+
+def _token(root: Path) -> str:
+    """What proves to Sigstore which CI run this is; empty elsewhere, with a key, or if no identity is trusted.
+
+    Raises: ProjectError if CI does not give it.
+    """
+    keyless = os.environ.get("CI") and any(path.suffix in IDENTITY for path in keys(root))
+    if not keyless or os.environ.get(SETTING) or place(root).exists():
+        return ""
+    from sigstore.oidc import IdentityError, detect_credential
+
+    try:
+        return detect_credential() or ""
+    except IdentityError as error:
+        raise ProjectError(f"{NO_KEY} ({error}).", EITHER) from None
+
+
 def ready(root: Path) -> None:
     """Raises: ProjectError if models are signed here and the acting person's key is not a trusted one yet."""
-    if keys(root):
+    if keys(root) and not _token(root):
         path, new = make(root)
         if new:
             told = f"Nobody trusts your signing key yet: {path.relative_to(root)} was made, its public half."
@@ -85,10 +132,14 @@ def ready(root: Path) -> None:
 
 
 def sign(root: Path, folder: Path) -> str:
-    """The acting person's signature of a model folder; empty while the team trusts no key. Raises: as `ready`."""
+    """The signature of a model folder by whoever acts; empty while the team trusts nobody.
+
+    Raises: ProjectError as `ready`, or if Sigstore does not sign, or signs as somebody who is not trusted.
+    """
     if not keys(root):
         return ""
-    ready(root)
+    if not (token := _token(root)):
+        ready(root)
     from model_signing import hashing, signing
 
     how = hashing.Config().set_ignored_paths(paths=IGNORED, ignore_git_paths=False)
@@ -96,5 +147,14 @@ def sign(root: Path, folder: Path) -> str:
         key, written = place(root) if not _given() else Path(temporary, "key.pem"), Path(temporary, "model.sig")
         if _given():
             write_text(key, _given())
-        signing.Config().set_hashing_config(how).use_elliptic_key_signer(private_key=key).sign(folder, written)
+        config = signing.Config().set_hashing_config(how)
+        if not token:
+            config.use_elliptic_key_signer(private_key=key).sign(folder, written)
+            return written.read_text(encoding="utf-8")
+        try:
+            config.use_sigstore_signer(identity_token=token, trust_config=root / SIGSTORE).sign(folder, written)
+        except Exception as error:  # the library raises whatever its three servers or a damaged file lead to
+            told = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+            raise ProjectError(f"Sigstore did not sign: {told}", f"Try again, or look at {SIGSTORE}") from error
+        signed(root, folder, written)  # by whom the team trusts, before it is recorded
         return written.read_text(encoding="utf-8")

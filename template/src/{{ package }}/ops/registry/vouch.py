@@ -1,8 +1,9 @@
 """`python -m PACKAGE.ops.registry.vouch`: begin to sign, or sign what is champion again, after a key was lost.
 
-From the day that a public key is committed, models must be signed.
+From the day that a public key is committed, models must be signed. `--keyless IDENTITY` trusts a CI workflow, too.
 """
 
+import argparse
 from pathlib import Path
 
 from .. import signing
@@ -36,8 +37,16 @@ def vouch(root: Path) -> str:
 
 
 def main() -> int:
-    """`python -m PACKAGE.ops.registry.vouch`."""
-    say(vouch(find_root()))
+    """`python -m PACKAGE.ops.registry.vouch [--keyless IDENTITY]`."""
+    parser = argparse.ArgumentParser(description="Sign what holds an alias, with your key.")
+    workflow = "as https://github.com/OWNER/NAME/.github/workflows/ct.yml@refs/heads/main"
+    parser.add_argument("--keyless", metavar="IDENTITY", help=f"trust what CI signs by this name, {workflow}")
+    parser.add_argument("--issuer", default=keys.GITHUB, help="who says so of a CI run (default: %(default)s)")
+    asked, root = parser.parse_args(), find_root()
+    if asked.keyless:
+        path = keys.trust(root, asked.keyless, asked.issuer).relative_to(root)
+        say(f"{path} trusts it, {signing.SIGSTORE} says who certifies it: let somebody review and merge both.")
+    say(vouch(root))
     return 0
 
 
