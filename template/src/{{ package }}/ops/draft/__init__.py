@@ -23,11 +23,11 @@ def draft(root: Path, given: str, wishes: Wishes, query: str = "") -> str:
     """
     with opened(root, given, query) as source:
         wishes.found(source.columns)
-        counted = profile(root, source, [name for name in (wishes.target, wishes.time) if name])
+        counted = profile(source, [name for name in (wishes.target, wishes.time) if name])
         if counted.rows < LEAST_ROWS:
             told = f"{source.label} has {counted.rows:,} rows to learn from"
             raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
-        made = decide(root, source, counted, wishes, params(root))
+        made = decide(counted, wishes, params(root), database=bool(source.query))
         model = choose(made, counted.sample, params(root)["model"])
         written = files(root, source, made, model, _example(counted, made))
         written[root / "cycle.yaml"] = _cycle(root, made)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy as np
 from ..project import ProjectError, nearest
 from .names import python_names
 from .profile import Column, Counting, Table
-from .source import Source, connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +92,7 @@ class Wishes:
             raise ProjectError(f"{self.target!r} cannot be the target and something else.")
 
 
-def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: Mapping[str, Any]) -> Decision:
+def decide(table: Table, wishes: Wishes, settings: Mapping[str, Any], *, database: bool) -> Decision:
     """Every decision, or a ProjectError with one sentence about the first thing that cannot be."""
     names = python_names(table.columns)
     fields = {label: _field(names[label], column, table.rows) for label, column in table.columns.items()}
@@ -108,11 +106,8 @@ def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: M
             raise ProjectError(f"--group {label}: {fields[label].why[-1]}.")
         fields[label].role = "group"
         fields[label].why.append("named by --group: looked at apart, protected from the features")
-    needed = [fields[name].column.sql for name in (wishes.target, wishes.time) if name]
-    with connect(root) as database:
-        count = Counting(database, source.sql, " AND ".join(f"({sql}) IS NOT NULL" for sql in needed))
-        _key(made, count, wishes)
-        _periods(made, count, wishes, settings, bool(source.query))
+    _key(made, table.count, wishes)
+    _periods(made, table.count, wishes, settings, database)
     _leaks(made, table)
     made.slices = [one.name for one in made.having("feature", "group") if 2 <= len(one.words) <= 10][:2]
     if not made.having("feature"):
