@@ -20,8 +20,8 @@ DATES = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d-%b-%Y",
 DECIMAL = "regexp_matches({c}, '^\\s*[-+]?\\d+,\\d+\\s*$')"
 GROUPED = "regexp_matches({c}, '^\\s*[-+]?[$€£]?\\s*\\d{{1,3}}(,\\d{{3}})*(\\.\\d+)?\\s*%?\\s*$')"
 FORMS = {  # what one text looks like: the first that fits
-    "truth": "lower(trim({c})) IN ('true', 'false')",
-    "word": "NOT regexp_matches({c}, '\\d')",
+    "word": "NOT regexp_matches({c}, '\\d') AND lower(trim({c})) NOT IN ('true', 'false')",
+    "truth": "NOT regexp_matches({c}, '\\d')",
     "code": "regexp_matches({c}, '^0\\d') AND isfinite(TRY_CAST({c} AS DOUBLE))",
     "whole": "regexp_matches({c}, '^\\s*[-+]?\\d{{1,38}}\\s*$')",
     "number": "isfinite(TRY_CAST({c} AS DOUBLE))",

@@ -85,9 +85,6 @@ READ_DATABASE = """\
 MEANING = (
     "A function is a feature: its name, its arguments (columns or features), its meaning; for 1 row or 10 million."
 )
-BUILD = (
-    "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
-)
 FEATURES = '''"""{meaning}"""
 
 AS_IS = {names}
@@ -169,15 +166,13 @@ def _data(source: Source, made: Decision) -> str:
     used = [one for one in made.fields.values() if one.delivered]
     columns = "\n".join(textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used).rstrip(",")
     needed = f"{named(made.target.name)} IS NOT NULL"
+    periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
     if made.time:
         where = f"{needed} AND {named(made.time)} >= $a AND {named(made.time)} < $b"
-        periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
     elif source.query:
         where = f"{needed} AND $a < $b"
-        periods = [f"    {text(name)}: {pair}," for name, pair in made.periods.items()]
     else:
         where = f"{needed} QUALIFY row_number() OVER () % $b = $a"
-        periods = [f"    {text(name)}: {pair}," for name, pair in made.periods.items()]
     escaped = columns.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if source.query:
         libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
@@ -212,8 +207,12 @@ def _readme(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) 
         lines = [*lines, f"  {part}"] if len(lines[-1]) + len(part) > 118 else [*lines[:-1], f"{lines[-1]} {part}"]
     section = ASK.format("\n".join(lines).replace("{ ", "{"))
     told = f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
-    sample = r"(?m)^(.*Learned from the flights that left New York.*|What is predicted, for whom, and.*)$"
-    page = re.sub(sample, lambda _: told, page)
+    stood = (
+        "Learned from the flights that left New York",
+        "What is predicted, for whom, and",
+        ": what for, write it here",
+    )
+    page = re.sub(rf"(?m)^.*({'|'.join(stood)}).*$", lambda _: told, page)
     if "Ask the service:" in page:
         return re.sub(r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL)
     before, handbook, after = page.partition("\n[Handbook]")
