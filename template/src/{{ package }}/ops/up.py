@@ -48,27 +48,15 @@ def environment(root: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found)), "PATH": os.pathsep.join(path)}
 
 
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True).stdout.strip()
-
-
 def commit(root: Path, message: str) -> None:
     """Commit what is new. Raises: ProjectError if git does not know who commits."""
-    if not _git(root, "status", "--porcelain"):
-        return
-    if not _git(root, "config", "user.email") and not os.environ.get("GIT_AUTHOR_EMAIL"):
-        remedy = 'git config --global user.email "you@example.org"; git config --global user.name "Your Name"'
-        raise ProjectError("git does not know who you are; the record names who did what.", remedy)
-    step(root, "keep it", "git", "add", "--all", quiet=True)
-    step(
-        root,
-        "in git: code, parameters, locks and reports; never data or models",
-        "git",
-        "commit",
-        "--quiet",
-        "-m",
-        message,
-    )
+    from .registry.git import changes, identity
+
+    if changes(root):
+        identity(root)
+        step(root, "keep it", "git", "add", "--all", quiet=True)
+        told = "in git: code, parameters, locks and reports; never data or models"
+        step(root, told, "git", "commit", "--quiet", "-m", message)
 
 
 def up(root: Path, *, serve: bool = True) -> int:
@@ -116,11 +104,7 @@ def example(root: Path) -> dict[str, object]:
 
     contract = yours().contract
     rows = pd.read_parquet(root / "models" / "candidate" / REFERENCE, columns=list(contract.request_columns))
-    found: dict[str, object] = json.loads(rows.tail(1).to_json(orient="records", date_format="iso"))[0]
-    for name, column in contract.request_columns.items():
-        if column.kind == "datetime":
-            found[name] = str(found[name]).removesuffix("Z").removesuffix(".000")
-    return found
+    return contract.payload(rows.tail(1))[0]
 
 
 def _free(port: int) -> None:

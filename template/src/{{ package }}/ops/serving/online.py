@@ -42,10 +42,7 @@ class Store:
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
         asked = list(zip(*(cells(self.contract.columns[key], arrays[key]) for key in look.keys), moments, strict=True))
         sql = self._queries.get(look.name, "")
-        known: dict[tuple[Any, ...], Found | None] = {}
-        for one in asked:
-            if one not in known:
-                known[one] = self._newest(sql, one)
+        known = {one: self._newest(sql, one) for one in dict.fromkeys(asked)}
         found = [known[one] for one in asked]
         ages = np.array([np.nan if hit is None else at - hit[0] for at, hit in zip(moments, found, strict=True)])
         missing, oldest = (None,) * len(columns), round(look.max_seconds * 1e6)
