@@ -21,15 +21,14 @@ START_SECONDS = 120
 TOOLS = {"dvc": "dvc", "bentoml": "bentoml", "mlops": f"{__package__}.cli"}
 
 
-def step(root: Path, why: str, *words: str, quiet: bool = False) -> None:
+def step(root: Path, why: str, *words: str) -> None:
     """Show a command as a user would type it, and run it in the project.
 
     Raises: ProjectError if it ends with an error; the command has said why.
     """
     shown = " ".join(f'"{word}"' if " " in word else word for word in words)
     print(f"\n# {why}\n$ {'' if words[0] == 'git' else 'uv run '}{shown}", flush=True)
-    output = subprocess.DEVNULL if quiet else None
-    if subprocess.run(command(words), cwd=root, env=environment(root), stdout=output).returncode:
+    if subprocess.run(command(words), cwd=root, env=environment(root)).returncode:
         raise ProjectError(
             f"`{shown}` stopped; its last lines say why.", "Mend that, then run `uv run mlops up` again."
         )
@@ -54,7 +53,7 @@ def commit(root: Path, message: str) -> None:
 
     if changes(root):
         identity(root)
-        step(root, "keep it", "git", "add", "--all", quiet=True)
+        step(root, "keep it", "git", "add", "--all")
         told = "in git: code, parameters, locks and reports; never data or models"
         step(root, told, "git", "commit", "--quiet", "-m", message)
 

@@ -25,7 +25,7 @@ MARKS: list[tuple[bytes, str]] = [
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
 CHUNK = 50_000
-Table = tuple[str, Path, str, list[str]]  # its name, where it is read, where it will lie, what is to be said of it
+Given = tuple[str, Path, str, list[str]]  # its name, where it is read, where it will lie, what is to be said of it
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,26 @@ def opened(root: Path, given: str, query: str) -> Iterator[Source]:
     settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
     query = _select(query) if "://" in given else ""
     table = _extracted(root, given, query) if "://" in given else _file(root, given)
-    with duckdb.connect(config=settings) as database, table as (label, path, place, notes):
+    with table as (label, path, place, notes), duckdb.connect(config=settings) as database:
         database.execute("SET enable_progress_bar = false")
         try:
-            is_csv = path.is_file() and not _is_parquet(path)
-            reader, header = (
-                _csv(database, path, label) if is_csv else ("read_parquet($source, union_by_name = true)", [])
-            )
+            reader, header = "read_parquet($source, union_by_name = true)", list[str]()
+            if path.is_file() and not _is_parquet(path):
+                reader, header = _csv(database, path, label)
             database.execute(f"CREATE VIEW source AS FROM {reader.replace('$source', quoted(str(path)))}")
             found = [(name, kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()]
-            if header and len(header) != len(found):
-                told = f"{label}: the header names {len(header)} columns, the rows have {len(found)}."
+            names = header or [name for name, _ in found]
+            if len(names) != len(found):
+                told = f"{label}: the header names {len(names)} columns, the rows have {len(found)}."
                 raise ProjectError(told, "Name every column, also the first.")
-            columns = {name or one[0]: one for name, one in zip(header or [""] * len(found), found, strict=True)}
+            columns = {name or one[0]: one for name, one in zip(names, found, strict=True)}
             yield Source(label, place, reader, columns, database, query, notes)
         except duckdb.Error as error:
             raise ProjectError(f"{label} cannot be read to its end: {reason(error)}") from None
 
 
 @contextmanager
-def _file(root: Path, given: str) -> Iterator[Table]:
+def _file(root: Path, given: str) -> Iterator[Given]:
     """A file that is brought into the project."""
     path = Path(given).expanduser().resolve()
     if not path.is_file():
@@ -207,7 +207,7 @@ def _select(query: str) -> str:
 
 
 @contextmanager
-def _extracted(root: Path, url: str, query: str) -> Iterator[Table]:
+def _extracted(root: Path, url: str, query: str) -> Iterator[Given]:
     """The answer to a query as Parquet files, piece by piece, for as long as it is needed."""
     import pandas as pd
     import sqlalchemy as sa
