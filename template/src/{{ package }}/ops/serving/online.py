@@ -64,10 +64,11 @@ class Store:
         if self._database is not None:
             self._database.close()
         address = f"file:{self.path.as_posix()}?mode=ro&immutable=1"
-        self._database, self._inode, self._queries = None, inode, {}
+        self._database, self._inode, self._queries = None, None, {}
         if inode is not None:
-            self._database = sqlite3.connect(address, uri=True)
-            self._queries = {look.name: self._query(look, self._database) for look in self.contract.lookups}
+            database = sqlite3.connect(address, uri=True)
+            self._queries = {look.name: self._query(look, database) for look in self.contract.lookups}
+            self._database, self._inode = database, inode  # last: a damaged store must not pass for an empty one
 
     def _query(self, look: Lookup, database: sqlite3.Connection) -> str:
         fields = [look.time, *self.contract.from_source(look.name)]
