@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -289,6 +290,26 @@ class Contract:
         """The frame with the contract's names where the world's (aliases) stand."""
         names = {column.alias: name for name, column in self.columns.items() if column.alias}
         return frame.rename(columns={alias: name for alias, name in names.items() if name not in frame})
+
+    def handed_in(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
+        """A CSV file (each cell as text) or a Parquet file with at least these columns, under the contract's names.
+
+        Raises: ProjectError if it cannot be read or lacks a column.
+        """
+        import pandas as pd
+
+        try:
+            if path.suffix == ".parquet":
+                frame = self.named(pd.read_parquet(path))
+            else:
+                frame = self.named(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]))
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
+        if absent := [name for name in columns if name not in frame]:
+            hint = nearest(absent[0], map(str, frame))
+            raise ProjectError(f"data.columns: {path.name} has no column {absent[0]!r}.", hint)
+        return frame
 
     @cached_property
     def request_model(self) -> type[BaseModel]:
