@@ -202,6 +202,17 @@ def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(b
     assert (blank.folder / "data/source/members.csv").read_text() == (tmp_path / "second/members.csv").read_text()
 
 
+def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text(CSV)
+    (blank.folder / "tests").rename(tmp_path / "tests")
+    (blank.folder / "tests").touch()  # where a folder must be
+    before = git(blank.folder, "diff", "HEAD")
+    told = blank.run("mlops", "draft", str(tmp_path / "members.csv"), "--target", "churned", code=1)
+    assert "everything is as before" in told and git(blank.folder, "diff", "HEAD") == before
+    (blank.folder / "tests").unlink()
+    (tmp_path / "tests").rename(blank.folder / "tests")
+
+
 LOOPS = {
     "binary": ("MASS", "biopsy", ["--target", "class"]),
     "multiclass": ("Stat2Data", "Hawks", ["--target", "Species"]),

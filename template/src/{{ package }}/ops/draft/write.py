@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -239,26 +238,20 @@ def put(root: Path, written: Mapping[Path, str]) -> Path:
     Raises: ProjectError if a file cannot be written; then everything is as before.
     """
     kept = root / KEPT / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    moved = [root / name for name in STALE if (root / name).exists()]
-    for path in filter(Path.exists, written):
-        (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, kept / path.relative_to(root))
-    done: list[tuple[Path, Path]] = []
+    old = filter(Path.exists, [*(root / name for name in STALE), *written])
+    aside = {path: kept / path.relative_to(root) for path in old}
+    moved = []
     try:
-        for path in moved:
-            target = kept / path.relative_to(root)
+        for path, target in aside.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
-            done.append((path, target))
+            moved.append(path)
         for path, content in written.items():
             write_text(path, content)
     except OSError as error:
-        for path, target in done:
-            target.rename(path)
-        for path in written:
-            if (old := kept / path.relative_to(root)).exists():
-                shutil.copy2(old, path)
-            else:
-                path.unlink(missing_ok=True)
+        for path in moved:
+            aside[path].replace(path)
+        for path in filter(Path.exists, written.keys() - aside.keys()):
+            path.unlink()
         raise ProjectError(f"{error.filename} cannot be written: {error.strerror}; everything is as before.") from None
     return kept
