@@ -158,6 +158,7 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         left=days.strftime("%m/%d/%Y"),
         day=days.strftime("%Y%m%d"),
         big=[10**18 + place for place in range(ROWS)],
+        long=[str(10**40 + place) for place in range(ROWS)],
         marks=[str(place) if place % 30 else "?" for place in range(ROWS)],
         always="x",
         answer=np.where(GOOD["churned"] == "yes", "gone", "here"),
@@ -166,7 +167,15 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         blank, table.to_csv(index=False, sep=";", encoding="utf-8"), "--target", "churned", "--time", "joined"
     )
     kinds = asked(blank, "{name: column.kind for name, column in c.columns.items()}")
-    expected = {"zip": "text", "paid": "float", "left": "datetime", "day": "datetime", "big": "text", "marks": "float"}
+    expected = {
+        "zip": "text",
+        "paid": "float",
+        "left": "datetime",
+        "day": "datetime",
+        "big": "text",
+        "long": "text",
+        "marks": "float",
+    }
     assert {name: kinds[name] for name in expected} == expected
     assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [["id"], "joined", ["answer"]]
     assert "always" not in kinds and "constant" in told and "suspected leak" in told and "in disguise" in told

@@ -22,8 +22,8 @@ GROUPED = "regexp_matches({c}, '^\\s*[-+]?[$€£]?\\s*\\d{{1,3}}(,\\d{{3}})*(\\
 FORMS = {  # what one text looks like: the first that fits
     "word": "NOT regexp_matches({c}, '\\d') AND lower(trim({c})) NOT IN ('true', 'false')",
     "truth": "NOT regexp_matches({c}, '\\d')",
-    "code": "regexp_matches({c}, '^0\\d') AND isfinite(TRY_CAST({c} AS DOUBLE))",
-    "whole": "regexp_matches({c}, '^\\s*[-+]?\\d{{1,38}}\\s*$')",
+    "code": "regexp_matches({c}, '^0\\d|\\d{{39}}') AND isfinite(TRY_CAST({c} AS DOUBLE))",
+    "whole": "regexp_matches({c}, '^\\s*[-+]?\\d+\\s*$')",
     "number": "isfinite(TRY_CAST({c} AS DOUBLE))",
     "either": f"{DECIMAL} AND {GROUPED}",  # 1,234
     "decimal": DECIMAL,
@@ -149,7 +149,7 @@ def _read_text(column: Column, found: dict[str, int]) -> bool:
         column.kind = "float" if "number" in forms else "int"
         column.sql = f"CAST({c} AS {'HUGEINT' if column.kind == 'int' else 'DOUBLE'})"
     elif forms <= {"whole", "number", "code"}:
-        column.notes.append("codes: digits with leading zeros stay text")
+        column.notes.append("codes: digits with leading zeros, or more than 38, stay text")
     elif "decimal" in forms and forms <= {"decimal", "either", "whole"}:
         column.kind, column.sql = "float", f"CAST(replace({c}, ',', '.') AS DOUBLE)"
         column.notes.append("numbers in disguise: decimal commas")
