@@ -79,10 +79,10 @@ from late_flights.ops.draft import Wishes, draft
 from late_flights.ops.project import ProjectError, find_root
 told = {}
 counted = module.profile
-def changed(root, source, needed):
+def changed(source, needed):
     with Path(sys.argv[1], "a file that changes.csv").open("a") as file:
         file.write("1,2,plan,2024-01-01,no\\n")
-    return counted(root, source, needed)
+    return counted(source, needed)
 for name, asked in json.loads(Path(sys.argv[1], "asked.json").read_text()).items():
     given = "sqlite:////none/none.db" if "database" in name else str(Path(sys.argv[1], name + ".csv"))
     module.profile = changed if "changes" in name else counted
@@ -158,6 +158,7 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         left=days.strftime("%m/%d/%Y"),
         day=days.strftime("%Y%m%d"),
         big=[10**18 + place for place in range(ROWS)],
+        long=[str(10**40 + place) for place in range(ROWS)],
         marks=[str(place) if place % 30 else "?" for place in range(ROWS)],
         always="x",
         answer=np.where(GOOD["churned"] == "yes", "gone", "here"),
@@ -166,7 +167,15 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         blank, table.to_csv(index=False, sep=";", encoding="utf-8"), "--target", "churned", "--time", "joined"
     )
     kinds = asked(blank, "{name: column.kind for name, column in c.columns.items()}")
-    expected = {"zip": "text", "paid": "float", "left": "datetime", "day": "datetime", "big": "text", "marks": "float"}
+    expected = {
+        "zip": "text",
+        "paid": "float",
+        "left": "datetime",
+        "day": "datetime",
+        "big": "text",
+        "long": "text",
+        "marks": "float",
+    }
     assert {name: kinds[name] for name in expected} == expected
     assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [["id"], "joined", ["answer"]]
     assert "always" not in kinds and "constant" in told and "suspected leak" in told and "in disguise" in told
@@ -185,6 +194,32 @@ def test_a_database_is_read_by_an_address_that_is_not_written(blank: Project, tm
     assert "secret" not in git(blank.folder, "diff", "HEAD")
     rows = f"__import__('os').environ.update(SOURCE_URL={address!r}) or len(team.data.read(team.data.periods()[0]))"
     assert asked(blank, rows) == 149
+
+
+def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(blank: Project, tmp_path: Path) -> None:
+    for place, text, code in (
+        ("first", CSV, 0),
+        ("second", GOOD.head(150).to_csv(index=False), 0),
+        ("third", "id,churned\n", 1),
+    ):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "members.csv").write_text(text)
+        target = "churned" if place == "first" else "plan"
+        blank.run("mlops", "draft", str(tmp_path / place / "members.csv"), "--target", target, code=code)
+    page = (blank.folder / "README.md").read_text()
+    assert "`plan` of members.csv, as multiclass" in page and "`churned` of" not in page
+    assert (blank.folder / "data/source/members.csv").read_text() == (tmp_path / "second/members.csv").read_text()
+
+
+def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text(CSV)
+    (blank.folder / "tests").rename(tmp_path / "tests")
+    (blank.folder / "tests").touch()  # where a folder must be
+    before = git(blank.folder, "diff", "HEAD")
+    told = blank.run("mlops", "draft", str(tmp_path / "members.csv"), "--target", "churned", code=1)
+    assert "everything is as before" in told and git(blank.folder, "diff", "HEAD") == before
+    (blank.folder / "tests").unlink()
+    (tmp_path / "tests").rename(blank.folder / "tests")
 
 
 LOOPS = {

@@ -247,8 +247,7 @@ def one_named_command(flow: Flow) -> Iterator[str]:
 def known_command(flow: Flow) -> Iterator[str]:
     code = ast.parse(flow.cli)
     strings = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    keys = (node.keys for node in ast.walk(code) if isinstance(node, ast.Dict))
-    verbs = {key.value for some in keys for key in some if isinstance(key, ast.Constant)}
+    verbs = {node.name[1:] for node in code.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
     for command in flow.commands():
         tool, *rest = command.removeprefix("uv run ").split()
         if not command.startswith(OTHER_COMMANDS) and (tool not in TOOLS or tool == command.split()[0]):

@@ -382,3 +382,8 @@ def test_online_and_offline_look_ups_are_equal(ops: Any, tmp_path: Path) -> None
     assert np.isnan(store.find(look, contract.arrays(rows))[1]).all(), "a new store is noticed"
     empty = ops("serving.online").Store(tmp_path / "absent.db", contract).find(look, contract.arrays(rows))[0]
     assert np.isnan(empty["depth"]).all()
+    (tmp_path / "damaged.db").write_bytes(b"no database " * 99)
+    damaged = ops("serving.online").Store(tmp_path / "damaged.db", contract)
+    for _ in range(2):  # never taken for an empty one
+        with pytest.raises(sqlite3.DatabaseError):
+            damaged.find(look, contract.arrays(rows))

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .project import ProjectError, command_line, find_root, nearest, say, tell_ci
-from .verdict import EXIT_CODES
+from .report import terminal
+from .verdict import EXIT_CODES, Report
 
 Arguments = argparse.Namespace
+Option = tuple[str, dict[str, object]]
+Answer = Report | str | int  # what a verb gives: a report or a text to be told, or just its exit code
+Run = Callable[[Path, Arguments], Answer]
 
 
 @dataclass(frozen=True)
@@ -17,256 +21,224 @@ class Verb:
     """A verb: its help, its options, and the function that imports what it needs when it runs."""
 
     help: str
-    run: Callable[[Arguments], int]
-    options: tuple[tuple[str, dict[str, object]], ...] = ()
+    run: Run
+    options: tuple[Option, ...]
+    daily: bool
 
 
-def _up(arguments: Arguments) -> int:
+VERBS: dict[str, Verb] = {}  # in the order of the help
+VERDICTS = {code: str(verdict) for verdict, code in EXIT_CODES.items()}
+
+
+def option(name: str, **settings: object) -> Option:
+    """An option or argument, as `argparse` describes it."""
+    return name, settings
+
+
+REASON = option("--reason", default="", metavar="TEXT", help="why; kept in the record")
+EXIT_ZERO = option(
+    "--exit-zero",
+    action="store_true",
+    help="end with 0 also on fail and insufficient (for CI, which reads the verdict)",
+)
+
+
+def verb(told: str, *options: Option, daily: bool = False) -> Callable[[Run], None]:
+    """Make `_name`, a function of the project's root and the arguments, the verb `name`."""
+
+    def add(run: Run) -> None:
+        VERBS[run.__name__.removeprefix("_")] = Verb(told, run, (*options, EXIT_ZERO), daily)
+
+    return add
+
+
+@verb(
+    "first run: shows each native command, then runs it, until a model is served",
+    option("--no-serve", action="store_true", help="stop before the service is started"),
+    daily=True,
+)
+def _up(root: Path, given: Arguments) -> Answer:
     from .up import up
 
-    return up(find_root(), serve=not arguments.no_serve)
+    return up(root, serve=not given.no_serve)
 
 
-def _status(_: Arguments) -> int:
+@verb("who is champion since when, the last verdicts, and what waits for whom", daily=True)
+def _status(root: Path, _: Arguments) -> Answer:
     from .registry.status import status
 
-    told, outputs = status(find_root())
-    say(told)
+    told, outputs = status(root)
     tell_ci(**outputs)
-    return 0
+    return told
 
 
-def _promote(arguments: Arguments) -> int:
+@verb(
+    "release models/candidate and give it the next alias, if everything that this demands holds",
+    option("--to", metavar="ALIAS", help="the alias (the next one of promote.path)"),
+    option("--override", action="store_true", help="despite the gate's verdict; with the next three"),
+    option("--by", default="", metavar="NAME", help="who answers for it"),
+    option("--until", default="", metavar="DATE", help="the last day, at most 90 ahead: 2027-01-31"),
+    REASON,
+    daily=True,
+)
+def _promote(root: Path, given: Arguments) -> Answer:
     from .registry.override import overriding
     from .registry.promote import promote
 
-    given = (arguments.by, arguments.until, arguments.reason)
-    override = overriding(*given) if arguments.override or arguments.by or arguments.until else None
-    say(promote(find_root(), arguments.to, arguments.reason, override))
-    return 0
+    wanted = given.override or given.by or given.until
+    override = overriding(given.by, given.until, given.reason) if wanted else None
+    return promote(root, given.to, given.reason, override)
 
 
-def _rollback(arguments: Arguments) -> int:
-    if arguments.now:
+@verb(
+    "assign the release before to the alias again",
+    option("--alias", metavar="ALIAS", help="the alias (the last one of promote.path)"),
+    option("--now", action="store_true", help="this machine's service at once, even with git away"),
+    REASON,
+    daily=True,
+)
+def _rollback(root: Path, given: Arguments) -> Answer:
+    if given.now:
         from .registry.now import now
 
-        say(now(find_root(), arguments.reason))
-        return 0
+        return now(root, given.reason)
     from .registry.promote import rollback
 
-    say(rollback(find_root(), arguments.alias, arguments.reason))
-    return 0
+    return rollback(root, given.alias, given.reason)
 
 
-def _monitor(arguments: Arguments) -> int:
+@verb(
+    "compare what was served, and what came true, with the reference",
+    option("--since", type=float, metavar="SECONDS", help="only predictions after this unix time (90 days ago)"),
+    daily=True,
+)
+def _monitor(root: Path, given: Arguments) -> Answer:
     from .monitoring.monitor import monitor
-    from .report import terminal
 
-    report = monitor(find_root(), arguments.since)
+    report = monitor(root, given.since)
     say(terminal(report))
     print("page: var/monitor/latest.html")
     return report.exit_code
 
 
-def _trace(arguments: Arguments) -> int:
+@verb(
+    "plant faults and show that the named check catches each",
+    option("--fast", action="store_true", help="without the service and without a full repro"),
+    daily=True,
+)
+def _prove(root: Path, given: Arguments) -> Answer:
+    from .prove import prove
+
+    return prove(root, fast=given.fast)
+
+
+@verb(
+    "what made a release or a prediction, and what it served; which models saw a period",
+    option("what", nargs="?", help="release, prediction or period (a table of all releases)"),
+    daily=True,
+)
+def _trace(root: Path, given: Arguments) -> Answer:
     from .registry.trace import prediction, trace
 
-    root, what = find_root(), arguments.what
-    text, verdict = trace(root, what)
+    text, verdict = trace(root, given.what)
     say(text)
-    if not what or not prediction(root, what):
+    if not given.what or not prediction(root, given.what):
         return EXIT_CODES[verdict]
     from .monitoring.explain import explain
 
-    explained = explain(root, what)
+    explained = explain(root, given.what)
     say(f"\n{explained}")
     return EXIT_CODES[verdict] or explained.exit_code
 
 
-def _reproduce(arguments: Arguments) -> int:
+@verb(
+    "make a release again in a clean clone, and compare data, predictions and numbers",
+    option("release", help="v1.2.0, or the beginning of a fingerprint"),
+)
+def _reproduce(root: Path, given: Arguments) -> Answer:
     from .registry.reproduce import reproduce
-    from .report import terminal
 
-    report = reproduce(find_root(), arguments.release)
-    say(terminal(report))
-    return report.exit_code
+    return reproduce(root, given.release)
 
 
-def _alarm(_: Arguments) -> int:
-    from .monitoring.alarm import alarm
-
-    return alarm(find_root())
-
-
-def _prove(arguments: Arguments) -> int:
-    from .prove import prove
-
-    return prove(find_root(), fast=arguments.fast)
-
-
-def _close(arguments: Arguments) -> int:
+@verb(
+    "open the next cycle: the last closed period and the champion to beat",
+    option("period", nargs="?", help="the last closed period (the next one)"),
+    option("--amend", metavar="PERIOD", help="instead: read this closed period again, because it was wrong"),
+)
+def _close(root: Path, given: Arguments) -> Answer:
     from .registry.cycle import amend, close
 
-    say(amend(find_root(), arguments.amend) if arguments.amend else close(find_root(), arguments.period))
-    return 0
+    return amend(root, given.amend) if given.amend else close(root, given.period)
 
 
-def _draft(arguments: Arguments) -> int:
-    from .draft import Wishes, draft
-
-    wishes = Wishes(
-        arguments.target, arguments.id or "", arguments.time or "", tuple(arguments.group), arguments.task or ""
-    )
-    say(draft(find_root(), arguments.source, wishes, arguments.query or ""))
-    return 0
-
-
-def _mirror(_: Arguments) -> int:
-    from .registry.mirror import mirror
-
-    say(mirror(find_root()))
-    return 0
-
-
-def _follow(_: Arguments) -> int:
+@verb("bring the recorded champion and the look-ups to this machine's service")
+def _follow(root: Path, _: Arguments) -> Answer:
     from .registry.follow import follow
 
-    say(follow(find_root()))
-    return 0
+    return follow(root)
 
 
-def _outcomes(arguments: Arguments) -> int:
+@verb(
+    "write the four files from a table of your own; what they replace is kept",
+    option("source", help="CSV or Parquet file, or the URL of a database"),
+    option("--target", required=True, metavar="COLUMN", help="what is to be predicted"),
+    option("--id", default="", metavar="COLUMN", help="what tells rows apart"),
+    option("--time", default="", metavar="COLUMN", help="the moment of the decision, or a year: it makes the periods"),
+    option("--group", action="append", default=[], metavar="COLUMN", help="a protected group"),
+    option("--query", default="", metavar="SQL", help="for a database: a table's name, or SQL"),
+    option("--task", default="", choices=["binary", "multiclass", "regression"], help="if the target's values mislead"),
+)
+def _draft(root: Path, given: Arguments) -> Answer:
+    from .draft import Wishes, draft
+
+    wishes = Wishes(given.target, given.id, given.time, tuple(given.group), given.task)
+    return draft(root, given.source, wishes, given.query)
+
+
+@verb("fill MLflow's registry from the record")
+def _mirror(root: Path, _: Arguments) -> Answer:
+    from .registry.mirror import mirror
+
+    return mirror(root)
+
+
+@verb("take in what came true", option("file", type=Path, help="CSV or Parquet: key and outcome"))
+def _outcomes(root: Path, given: Arguments) -> Answer:
     from .monitoring.outcomes import record
 
-    say(record(find_root(), arguments.file))
-    return 0
+    return record(root, given.file)
 
 
-def _erase(arguments: Arguments) -> int:
+@verb(
+    "forget somebody: mark the rows of an id, so that no data version, log or model has them again",
+    option("ids", nargs="*", metavar="ID", help="the key (several columns: with commas); none: all so far"),
+    option("--file", type=Path, help="CSV or Parquet that holds the ids in columns of their names"),
+    option("--column", metavar="NAME", help="the ids are values of this request column, not keys"),
+    option("--purge", action="store_true", help="old versions of data and models, too; cannot be undone"),
+    REASON,
+)
+def _erase(root: Path, given: Arguments) -> Answer:
     from .registry.erase import erase
 
-    asked = (arguments.ids, arguments.file, arguments.column, arguments.reason)
-    say(erase(find_root(), *asked, purges=arguments.purge))
-    return 0
+    return erase(root, given.ids, given.file, given.column, given.reason, purges=given.purge)
 
 
-def _simulate(arguments: Arguments) -> int:
+@verb("turn the last monitor report into one GitHub issue and a training")
+def _alarm(root: Path, _: Arguments) -> Answer:
+    from .monitoring.alarm import alarm
+
+    return alarm(root)
+
+
+@verb(
+    "play the next periods in a scratch clone: serve, watch, retrain, gate, follow",
+    option("--periods", type=int, default=4, metavar="N", help="how many (4)"),
+)
+def _simulate(root: Path, given: Arguments) -> Answer:
     from .simulate import simulate
 
-    return simulate(find_root(), arguments.periods)
-
-
-REASON: tuple[str, dict[str, object]] = (
-    "--reason",
-    {"default": "", "metavar": "TEXT", "help": "why; kept in the record"},
-)
-EXIT_ZERO: tuple[str, dict[str, object]] = (
-    "--exit-zero",
-    {"action": "store_true", "help": "end with 0 also on fail and insufficient (for CI, which reads the verdict)"},
-)
-VERDICTS = {code: str(verdict) for verdict, code in EXIT_CODES.items()}
-DAILY = {
-    "up": Verb(
-        "first run: shows each native command, then runs it, until a model is served",
-        _up,
-        (("--no-serve", {"action": "store_true", "help": "stop before the service is started"}),),
-    ),
-    "status": Verb("who is champion since when, the last verdicts, and what waits for whom", _status),
-    "promote": Verb(
-        "release models/candidate and give it the next alias, if everything that this demands holds",
-        _promote,
-        (
-            ("--to", {"metavar": "ALIAS", "help": "the alias (the next one of promote.path)"}),
-            ("--override", {"action": "store_true", "help": "despite the gate's verdict; with the next three"}),
-            ("--by", {"default": "", "metavar": "NAME", "help": "who answers for it"}),
-            ("--until", {"default": "", "metavar": "DATE", "help": "the last day, at most 90 ahead: 2027-01-31"}),
-            REASON,
-        ),
-    ),
-    "rollback": Verb(
-        "assign the release before to the alias again",
-        _rollback,
-        (
-            ("--alias", {"metavar": "ALIAS", "help": "the alias (the last one of promote.path)"}),
-            ("--now", {"action": "store_true", "help": "this machine's service at once, even with git away"}),
-            REASON,
-        ),
-    ),
-    "monitor": Verb(
-        "compare what was served, and what came true, with the reference",
-        _monitor,
-        (
-            (
-                "--since",
-                {"type": float, "metavar": "SECONDS", "help": "only predictions after this unix time (90 days ago)"},
-            ),
-        ),
-    ),
-    "prove": Verb(
-        "plant faults and show that the named check catches each",
-        _prove,
-        (("--fast", {"action": "store_true", "help": "without the service and without a full repro"}),),
-    ),
-    "trace": Verb(
-        "what made a release or a prediction, and what it served; which models saw a period",
-        _trace,
-        (("what", {"nargs": "?", "help": "release, prediction or period (a table of all releases)"}),),
-    ),
-}
-OTHER = {
-    "reproduce": Verb(
-        "make a release again in a clean clone, and compare data, predictions and numbers",
-        _reproduce,
-        (("release", {"help": "v1.2.0, or the beginning of a fingerprint"}),),
-    ),
-    "close": Verb(
-        "open the next cycle: the last closed period and the champion to beat",
-        _close,
-        (
-            ("period", {"nargs": "?", "help": "the last closed period (the next one)"}),
-            ("--amend", {"metavar": "PERIOD", "help": "instead: read this closed period again, because it was wrong"}),
-        ),
-    ),
-    "follow": Verb("bring the recorded champion and the look-ups to this machine's service", _follow),
-    "draft": Verb(
-        "write the four files from a table of your own; what they replace is kept",
-        _draft,
-        (
-            ("source", {"help": "CSV or Parquet file, or the URL of a database"}),
-            ("--target", {"required": True, "metavar": "COLUMN", "help": "what is to be predicted"}),
-            ("--id", {"metavar": "COLUMN", "help": "what tells rows apart"}),
-            ("--time", {"metavar": "COLUMN", "help": "the moment of the decision, or a year: it makes the periods"}),
-            ("--group", {"action": "append", "default": [], "metavar": "COLUMN", "help": "a protected group"}),
-            ("--query", {"metavar": "SQL", "help": "for a database: a table's name, or SQL"}),
-            ("--task", {"choices": ["binary", "multiclass", "regression"], "help": "if the target's values mislead"}),
-        ),
-    ),
-    "mirror": Verb("fill MLflow's registry from the record", _mirror),
-    "outcomes": Verb(
-        "take in what came true", _outcomes, (("file", {"type": Path, "help": "CSV or Parquet: key and outcome"}),)
-    ),
-    "erase": Verb(
-        "forget somebody: mark the rows of an id, so that no data version, log or model has them again",
-        _erase,
-        (
-            (
-                "ids",
-                {"nargs": "*", "metavar": "ID", "help": "the key (several columns: with commas); none: all so far"},
-            ),
-            ("--file", {"type": Path, "help": "CSV or Parquet that holds the ids in columns of their names"}),
-            ("--column", {"metavar": "NAME", "help": "the ids are values of this request column, not keys"}),
-            ("--purge", {"action": "store_true", "help": "old versions of data and models, too; cannot be undone"}),
-            REASON,
-        ),
-    ),
-    "alarm": Verb("turn the last monitor report into one GitHub issue and a training", _alarm),
-    "simulate": Verb(
-        "play the next periods in a scratch clone: serve, watch, retrain, gate, follow",
-        _simulate,
-        (("--periods", {"type": int, "default": 4, "metavar": "N", "help": "how many (4)"}),),
-    ),
-}
-VERBS = DAILY | OTHER
+    return simulate(root, given.periods)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -275,11 +247,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _overview() -> str:
-    lines = ["usage: mlops VERB [options]      mlops VERB --help shows the options", "", "every day:"]
-    lines += [f"  {name:<9} {verb.help}" for name, verb in DAILY.items()]
-    lines += ["", "besides:", *(f"  {name:<9} {verb.help}" for name, verb in OTHER.items())]
+    lines = ["usage: mlops VERB [options]      mlops VERB --help shows the options"]
+    for title, daily in (("every day:", True), ("besides:", False)):
+        lines += ["", title, *(f"  {name:<9} {one.help}" for name, one in VERBS.items() if one.daily is daily)]
     native = "train: uv run dvc repro    serve: uv run bentoml serve    look: uv run mlflow ui    update: copier update"
     return "\n".join([*lines, "", native, "exit codes: 0 ok, 1 error, 2 usage, 3 fail, 4 insufficient"])
+
+
+def _told(answer: Answer) -> int:
+    """Say what a verb answered; returns its exit code."""
+    if isinstance(answer, int):
+        return answer
+    say(answer if isinstance(answer, str) else terminal(answer))
+    return 0 if isinstance(answer, str) else answer.exit_code
 
 
 def run(words: list[str]) -> int:
@@ -289,13 +269,13 @@ def run(words: list[str]) -> int:
         return 0 if words else 2
     if words[0] not in VERBS:
         raise ProjectError(f"mlops has no verb {words[0]!r}.", nearest(words[0], VERBS), code=2)
-    verb = VERBS[words[0]]
-    parser = _Parser(prog=f"mlops {words[0]}", description=verb.help)
-    for name, settings in (*verb.options, EXIT_ZERO):
+    chosen = VERBS[words[0]]
+    parser = _Parser(prog=f"mlops {words[0]}", description=chosen.help)
+    for name, settings in chosen.options:
         parser.add_argument(name, **settings)  # type: ignore[arg-type]
     arguments = parser.parse_args(words[1:])
     try:
-        code = verb.run(arguments)
+        code = _told(chosen.run(find_root(), arguments))
     except ProjectError as error:
         if not (arguments.exit_zero and error.code in VERDICTS):
             raise

@@ -7,8 +7,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -112,17 +113,14 @@ class Lookup:
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _column(
-    name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], source: str, alias: str, about: About
-) -> Column:
+def _column(schema: Mapping[str, Any], definitions: Mapping[str, Any], **known: Any) -> Column:
     options = list(schema.get("anyOf", [schema]))
-    nullable = any(option.get("type") == "null" for option in options)
     core: dict[str, Any] = dict(next(option for option in options if option.get("type") != "null"))
     if "allOf" in core:
         core |= core["allOf"][0]
     if "$ref" in core:
         core = definitions[core["$ref"].rpartition("/")[2]]
-    known: dict[str, Any] = {"name": name, "source": source, "nullable": nullable, "alias": alias, "about": about}
+    known["nullable"] = any(option.get("type") == "null" for option in options)
     known["description"] = str(schema.get("description") or core.get("description") or "")
     if "enum" in core or "const" in core:
         return Column(kind="category", categories=tuple(map(str, core.get("enum", [core.get("const")]))), **known)
@@ -130,7 +128,7 @@ def _column(
     kind = "datetime" if core.get("format") in ("date-time", "date") else kinds.get(str(core.get("type")))
     if kind is None:
         raise ProjectError(
-            f"schema.py: column {name!r} has a type that a table cannot hold.",
+            f"schema.py: column {known['name']!r} has a type that a table cannot hold.",
             "Use int, float, bool, str, datetime, Literal[...] or an enum, each with `| None` if it may be missing.",
         )
     low, high = core.get("minimum", core.get("exclusiveMinimum")), core.get("maximum", core.get("exclusiveMaximum"))
@@ -147,7 +145,8 @@ def columns_of(model: type[BaseModel], source: str, about: About = About()) -> d
         options = [part, *part.get("anyOf", [])]
         said = {key: option[key] for option in options for key in about.__dict__ if key in option}
         alias = model.model_fields[name].alias or ""
-        found[name] = _column(name, part, schema.get("$defs", {}), source, alias, replace(about, **said))
+        known = {"name": name, "source": source, "alias": alias, "about": replace(about, **said)}
+        found[name] = _column(part, schema.get("$defs", {}), **known)
     return found
 
 
@@ -292,6 +291,26 @@ class Contract:
         names = {column.alias: name for name, column in self.columns.items() if column.alias}
         return frame.rename(columns={alias: name for alias, name in names.items() if name not in frame})
 
+    def handed_in(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
+        """A CSV file (each cell as text) or a Parquet file with at least these columns, under the contract's names.
+
+        Raises: ProjectError if it cannot be read or lacks a column.
+        """
+        import pandas as pd
+
+        try:
+            if path.suffix == ".parquet":
+                frame = self.named(pd.read_parquet(path))
+            else:
+                frame = self.named(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]))
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
+        if absent := [name for name in columns if name not in frame]:
+            hint = nearest(absent[0], map(str, frame))
+            raise ProjectError(f"data.columns: {path.name} has no column {absent[0]!r}.", hint)
+        return frame
+
     @cached_property
     def request_model(self) -> type[BaseModel]:
         """The request class as the service checks it: by name or alias; unknown fields and infinity are refused."""
@@ -309,6 +328,16 @@ class Contract:
         dicts = [row if isinstance(row, Mapping) else row.__dict__ for row in rows]
         present = (column for name, column in self.columns.items() if name in dicts[0])
         return {column.name: to_array(column, [row[column.name] for row in dicts]) for column in present}
+
+    def payload(self, frame: "pd.DataFrame") -> list[dict[str, Any]]:
+        """The request columns of a frame as the JSON rows that a caller sends."""
+        kinds: dict[str, Callable[[Any], Any]] = {"int": int, "bool": bool, "datetime": datetime.isoformat}
+        columns = {}
+        for name, column in self.request_columns.items():
+            values, said = to_array(column, frame[name]), kinds.get(column.kind, lambda value: value)
+            known = zip(values.tolist(), gone(values), strict=True)
+            columns[name] = [None if missing else said(value) for value, missing in known]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def target(self, frame: "pd.DataFrame") -> np.ndarray:
         """The outcome as (n,) float64: the number for regression, the position in `classes` otherwise."""

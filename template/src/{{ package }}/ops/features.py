@@ -101,7 +101,7 @@ def plan(module: ModuleType, contract: Contract) -> Plan:
         raise ProjectError(f"features.py: features wait for each other: {' -> '.join(error.args[1])}.") from None
     categorical = tuple(name for name in as_is if contract.columns[name].kind in ("category", "text"))
     ordered = {name: functions[name] for name in order if name in functions}
-    names = (*as_is, *(name for name in ordered))
+    names = (*as_is, *ordered)
     if not names:
         raise ProjectError("features.py defines no feature.", "Write a function, or list columns in AS_IS.")
     return Plan(names, ordered, arguments, categorical)

@@ -186,7 +186,8 @@ def _imported(name: str) -> ModuleType:
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(f"src/{PACKAGE}/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
+        path = f"src/{PACKAGE}/{name.replace('.', '/')}.py"
+        raise ProjectError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def yours() -> Yours:
@@ -196,18 +197,13 @@ def yours() -> Yours:
 
 def custom(name: str) -> ModuleType | None:
     """The team's own `custom/<name>.py`, or None if there is none; an error inside of it is not swallowed."""
-    full = f"{PACKAGE}.custom.{name}"
-    if not importlib.util.find_spec(full):
+    if not importlib.util.find_spec(f"{PACKAGE}.custom.{name}"):
         return None
-    try:
-        return importlib.import_module(full)
-    except Exception as error:
-        raise ProjectError(f"custom/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
+    return _imported(f"custom.{name}")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -270,16 +266,19 @@ def digest(path: Path, ignore: Iterable[str] = ()) -> str:
 def say(text: str) -> None:
     """Print, and show the same on the summary page of a GitHub workflow."""
     print(text)
-    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(f"```\n{text}\n```\n")
+    _append("GITHUB_STEP_SUMMARY", f"```\n{text}\n```\n")
 
 
 def tell_ci(**outputs: str) -> None:
     """Hand outputs to the next step of a GitHub workflow; does nothing anywhere else."""
-    if path := os.environ.get("GITHUB_OUTPUT"):
+    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in outputs.items()))
+
+
+def _append(setting: str, text: str) -> None:
+    """Add to the file that an environment variable names, if it is set."""
+    if path := os.environ.get(setting):
         with Path(path).open("a", encoding="utf-8") as file:
-            file.writelines(f"{name}={value}\n" for name, value in outputs.items())
+            file.write(text)
 
 
 def command_line(function: Callable[[], int]) -> int:

@@ -21,15 +21,14 @@ START_SECONDS = 120
 TOOLS = {"dvc": "dvc", "bentoml": "bentoml", "mlops": f"{__package__}.cli"}
 
 
-def step(root: Path, why: str, *words: str, quiet: bool = False) -> None:
+def step(root: Path, why: str, *words: str) -> None:
     """Show a command as a user would type it, and run it in the project.
 
     Raises: ProjectError if it ends with an error; the command has said why.
     """
     shown = " ".join(f'"{word}"' if " " in word else word for word in words)
     print(f"\n# {why}\n$ {'' if words[0] == 'git' else 'uv run '}{shown}", flush=True)
-    output = subprocess.DEVNULL if quiet else None
-    if subprocess.run(command(words), cwd=root, env=environment(root), stdout=output).returncode:
+    if subprocess.run(command(words), cwd=root, env=environment(root)).returncode:
         raise ProjectError(
             f"`{shown}` stopped; its last lines say why.", "Mend that, then run `uv run mlops up` again."
         )
@@ -48,27 +47,15 @@ def environment(root: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found)), "PATH": os.pathsep.join(path)}
 
 
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True).stdout.strip()
-
-
 def commit(root: Path, message: str) -> None:
     """Commit what is new. Raises: ProjectError if git does not know who commits."""
-    if not _git(root, "status", "--porcelain"):
-        return
-    if not _git(root, "config", "user.email") and not os.environ.get("GIT_AUTHOR_EMAIL"):
-        remedy = 'git config --global user.email "you@example.org"; git config --global user.name "Your Name"'
-        raise ProjectError("git does not know who you are; the record names who did what.", remedy)
-    step(root, "keep it", "git", "add", "--all", quiet=True)
-    step(
-        root,
-        "in git: code, parameters, locks and reports; never data or models",
-        "git",
-        "commit",
-        "--quiet",
-        "-m",
-        message,
-    )
+    from .registry.git import changes, identity
+
+    if changes(root):
+        identity(root)
+        step(root, "keep it", "git", "add", "--all")
+        told = "in git: code, parameters, locks and reports; never data or models"
+        step(root, told, "git", "commit", "--quiet", "-m", message)
 
 
 def up(root: Path, *, serve: bool = True) -> int:
@@ -116,11 +103,7 @@ def example(root: Path) -> dict[str, object]:
 
     contract = yours().contract
     rows = pd.read_parquet(root / "models" / "candidate" / REFERENCE, columns=list(contract.request_columns))
-    found: dict[str, object] = json.loads(rows.tail(1).to_json(orient="records", date_format="iso"))[0]
-    for name, column in contract.request_columns.items():
-        if column.kind == "datetime":
-            found[name] = str(found[name]).removesuffix("Z").removesuffix(".000")
-    return found
+    return contract.payload(rows.tail(1))[0]
 
 
 def _free(port: int) -> None:

@@ -21,16 +21,19 @@ def draft(root: Path, given: str, wishes: Wishes, query: str = "") -> str:
 
     Raises: ProjectError with one sentence, and then nothing was written.
     """
+    from ..registry import cycle
+
     with opened(root, given, query) as source:
         wishes.found(source.columns)
-        counted = profile(root, source, [name for name in (wishes.target, wishes.time) if name])
+        counted = profile(source, [name for name in (wishes.target, wishes.time) if name])
         if counted.rows < LEAST_ROWS:
             told = f"{source.label} has {counted.rows:,} rows to learn from"
             raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
-        made = decide(root, source, counted, wishes, params(root))
-        model = choose(made, counted.sample, params(root)["model"])
+        settings = params(root)
+        made = decide(counted, wishes, settings, database=bool(source.query))
+        model = choose(made, counted.sample, settings["model"])
         written = files(root, source, made, model, _example(counted, made))
-        written[root / "cycle.yaml"] = _cycle(root, made)
+        written[root / "cycle.yaml"] = cycle.written(root, made.until, list(made.periods))
     kept = put(root, written)
     return _told(root, source, made, kept)
 
@@ -47,13 +50,6 @@ def _example(counted: Table, made: Decision) -> dict[str, Any]:
         if one.kind == "int" and found.get(label) is not None:
             found[label] = int(found[label])
     return found
-
-
-def _cycle(root: Path, made: Decision) -> str:
-    """cycle.yaml at the last period that has rows enough, against the champion if there is one."""
-    from ..registry.cycle import written
-
-    return written(root, made.until, list(made.periods))
 
 
 def _told(root: Path, source: Source, made: Decision, kept: Path) -> str:

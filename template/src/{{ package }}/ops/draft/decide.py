@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,20 +12,26 @@ import numpy as np
 from ..project import ProjectError, nearest
 from .names import python_names
 from .profile import Column, Counting, Table
-from .source import Source, connect
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CLASSES, CODES = 100, 5  # whole numbers of at most so many different values are classes
 MOST_LISTED, LEAST_SEEN, LONGEST = 20, 5, 60  # of a Literal: words, rows of each, letters
-LEAK, SUSPECT, LEAK_ROWS = 0.995, 0.98, 5_000
+LEAK, SUSPECT = 0.995, 0.98
+TRIED, MOST_CODES = 5_000, 200  # rows on which models are tried, and words of a column that these know
 PARTS = 4
 NEGATIVE = {"no", "n", "false", "f", "0", "absent", "negative", "none", "never", "dead"}
 ID_NAME = re.compile(r"(^|[\W_])(id|key|uuid|guid|nr|no|number|code|index|name)s?([\W_]|$)|I[dD]$|rownames", re.I)
 ROW_NUMBER = re.compile(r"rownames|unnamed.*|index|row|x|column0*|\s*", re.I)
 UNIT = re.compile(r"[(\[]([^()\[\]]+)[)\]]\s*$")
-UNITS = {"year": "%Y", "quarter": "", "month": "%Y-%m", "week": "%G-W%V", "day": "%Y-%m-%d"}
+UNITS = {
+    "year": "strftime(s, '%Y')",
+    "quarter": "strftime(s, '%Y') || '-Q' || quarter(s)",
+    "month": "strftime(s, '%Y-%m')",
+    "week": "strftime(s, '%G-W%V')",
+    "day": "strftime(s, '%Y-%m-%d')",
+}
 IDEAL = 12  # periods
 
 
@@ -94,7 +99,7 @@ class Wishes:
             raise ProjectError(f"{self.target!r} cannot be the target and something else.")
 
 
-def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: Mapping[str, Any]) -> Decision:
+def decide(table: Table, wishes: Wishes, settings: Mapping[str, Any], *, database: bool) -> Decision:
     """Every decision, or a ProjectError with one sentence about the first thing that cannot be."""
     names = python_names(table.columns)
     fields = {label: _field(names[label], column, table.rows) for label, column in table.columns.items()}
@@ -108,12 +113,9 @@ def decide(root: Path, source: Source, table: Table, wishes: Wishes, settings: M
             raise ProjectError(f"--group {label}: {fields[label].why[-1]}.")
         fields[label].role = "group"
         fields[label].why.append("named by --group: looked at apart, protected from the features")
-    needed = [fields[name].column.sql for name in (wishes.target, wishes.time) if name]
-    with connect(root) as database:
-        count = Counting(database, source.sql, " AND ".join(f"({sql}) IS NOT NULL" for sql in needed))
-        _key(made, count, wishes)
-        _periods(made, count, wishes, settings, bool(source.query))
-    _leaks(made, table)
+    _key(made, table.count, wishes)
+    _periods(made, table.count, wishes, settings, database)
+    _leaks(made, table.sample)
     made.slices = [one.name for one in made.having("feature", "group") if 2 <= len(one.words) <= 10][:2]
     if not made.having("feature"):
         reasons = [f"{one.column.label}: {one.why[-1]}" for one in fields.values() if one is not target and one.why]
@@ -290,19 +292,16 @@ def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Mapping[
 def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int) -> bool:
     """Whether at least two periods of time have enough rows: the calendar's, else as many rows in each."""
     sql, options = one.column.sql, []
-    units = {"a value": ""} if one.column.is_number else UNITS
-    for unit, shape in units.items():
-        start = f"date_trunc('{unit}', {sql})" if not one.column.is_number else sql
-        name = f"strftime(s, '{shape}')" if shape else "strftime(s, '%Y') || '-Q' || quarter(s)"
-        step = {"quarter": "INTERVAL 3 MONTH"}.get(unit, f"INTERVAL 1 {unit}")
-        told = "CAST(s AS VARCHAR), s, s + 1" if one.column.is_number else f"{name}, s, s + {step}"
-        grouped = f"SELECT {start} AS s, count(*) AS rows FROM {count.table} WHERE {count.where} GROUP BY s"
-        found = count.database.execute(f"SELECT {told}, rows FROM ({grouped}) ORDER BY s").fetchall()
+    units = {f"a {unit}": (f"date_trunc('{unit}', {sql})", name, f"INTERVAL 1 {unit}") for unit, name in UNITS.items()}
+    if one.column.is_number:
+        units = {f"a value of {one.name}": (sql, "CAST(s AS VARCHAR)", "1")}
+    for unit, (start, name, step) in units.items():
+        grouped = f"SELECT {start} AS s, count(*) AS rows FROM source WHERE {count.where} GROUP BY s"
+        found = count.database.execute(f"SELECT {name}, s, s + {step}, rows FROM ({grouped}) ORDER BY s").fetchall()
         full = [place for place, row in enumerate(found) if row[3] >= least]
         if len(full) >= used and full[-used:] == list(range(full[-1] - used + 1, full[-1] + 1)):
             periods = {row[0]: (row[1], row[2]) for row in found}
-            told = f"a value of {one.name}" if one.column.is_number else f"a {unit}"
-            options.append((abs(math.log(len(found) / IDEAL)), told, periods, found[full[-1]][0]))
+            options.append((abs(math.log(len(found) / IDEAL)), unit, periods, found[full[-1]][0]))
     if options:
         _, made.unit, made.periods, made.until = min(options, key=lambda option: option[0])
         return True
@@ -324,10 +323,11 @@ def _sql(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else f"TIMESTAMP '{value}'"
 
 
-def _leaks(made: Decision, table: Table) -> None:
+def _leaks(made: Decision, sample: "pd.DataFrame") -> None:
     """Columns that alone tell the outcome: forbidden, or, where it is less sure, named in a warning."""
     others = made.having("feature")
-    found = {one.name: tells(table.sample, one, made) for one in others}
+    rows, target = judged(made, sample)
+    found = {one.name: tells(numbers(rows[one.column.label], one), target, one, made.task) for one in others}
     leaks = [one for one in others if found[one.name] >= LEAK]
     for one in others:
         label, score = one.column.label, found[one.name]
@@ -341,42 +341,51 @@ def _leaks(made: Decision, table: Table) -> None:
             made.warnings.append(f"{label!r} alone nearly tells the outcome ({score:.3f} of 1): is it known in time?")
 
 
-def tells(sample: "pd.DataFrame", one: Field, made: Decision) -> float:
-    """How well a column alone predicts the outcome, 0 to 1: a tree on other rows, or the same order as a number."""
+def judged(made: Decision, sample: "pd.DataFrame") -> tuple["pd.DataFrame", np.ndarray]:
+    """Some rows to try a model on, and their outcome: numbers, 0 and 1, or words, none of them too rare for a fold."""
+    rows = sample.head(TRIED)
+    target = rows[made.target.column.label]
+    if made.task == "regression":
+        return rows, target.to_numpy(dtype=float)
+    told = target.astype(str)
+    often = told.map(told.value_counts()) >= LEAST_SEEN
+    rows, told = rows[often], told[often]
+    if made.task == "multiclass":
+        return rows, told.to_numpy()
+    positive = made.target.words[-1] if made.target.words else str(target.max())
+    return rows, (told == positive).to_numpy(dtype=int)
+
+
+def numbers(values: "pd.Series", one: Field) -> np.ndarray:
+    """(n,) a column as floats; of words, the frequent ones as codes."""
     import pandas as pd
-    from scipy.stats import rankdata
-    from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
-    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+
+    if one.kind not in ("text", "category"):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    codes = pd.factorize(values.where(values.isin(values.value_counts().index[:MOST_CODES])), sort=True)[0]
+    return np.where(codes < 0, np.nan, codes)
+
+
+def tells(values: np.ndarray, target: np.ndarray, one: Field, task: str) -> float:
+    """How well a column alone predicts the outcome, 0 to 1: a tree on other rows, or the same order as a number."""
+    from scipy.stats import spearmanr
+    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-    sample = sample.head(LEAK_ROWS)
-    values, target = sample[one.column.label], sample[made.target.column.label]
-    if one.kind in ("text", "category"):
-        codes = pd.factorize(values)[0].astype(float)
-    else:
-        codes = values.to_numpy(dtype=float, na_value=np.nan)
-    matrix = np.where(codes < 0, np.nan, codes)[:, None] if one.kind in ("text", "category") else codes[:, None]
-    if made.task == "regression":
-        numbers, known = target.to_numpy(dtype=float), ~np.isnan(codes)
-        folds = KFold(2, shuffle=True, random_state=0)
-        tree = DecisionTreeRegressor(min_samples_leaf=2, random_state=0)
-        score = float(r2_score(numbers, cross_val_predict(tree, matrix, numbers, cv=folds)))
-        if known.mean() < SUSPECT or one.kind in ("text", "category", "bool"):
-            return score
-        order = np.corrcoef(rankdata(codes[known]), rankdata(numbers[known]))[0, 1]
-        return max(score, abs(float(order)) if np.isfinite(order) else 0.0)
-    classes = target.astype(str)
-    often = classes.map(classes.value_counts()).to_numpy() >= LEAST_SEEN
-    matrix, told = matrix[often], classes.to_numpy()[often]
-    names = np.unique(told)
-    if len(names) < 2:
+    if len(np.unique(target)) < 2:
         return 0.0
-    folds = StratifiedKFold(2, shuffle=True, random_state=0)
-    tree = DecisionTreeClassifier(min_samples_leaf=2, random_state=0, class_weight="balanced")
-    chances = cross_val_predict(tree, matrix, told, cv=folds, method="predict_proba")
-    if len(names) == 2:
-        return float(roc_auc_score(told == names[1], chances[:, 1]))
-    return float(balanced_accuracy_score(told, names[chances.argmax(axis=1)]))
+    tree, folds, scoring = DecisionTreeClassifier(class_weight="balanced"), StratifiedKFold, "balanced_accuracy"
+    if task == "regression":
+        tree, folds, scoring = DecisionTreeRegressor(), KFold, "r2"
+    elif task == "binary":
+        scoring = "roc_auc"
+    tree.set_params(min_samples_leaf=2, random_state=0)
+    cut = folds(2, shuffle=True, random_state=0)
+    score = float(cross_val_score(tree, values[:, None], target, cv=cut, scoring=scoring).mean())
+    known = ~np.isnan(values)
+    if task != "regression" or known.mean() < SUSPECT or one.kind not in ("int", "float", "datetime"):
+        return score
+    return float(np.nanmax([score, abs(spearmanr(values[known], target[known]).statistic)]))
 
 
 def _classes(made: Decision, wishes: Wishes) -> None:

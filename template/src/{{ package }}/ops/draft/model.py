@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .decide import Decision
+from .decide import Decision, judged, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS, FOLDS = 5_000, 3
+FOLDS = 3
 SCORING = {"binary": "average_precision", "multiclass": "roc_auc_ovr", "regression": "neg_mean_absolute_error"}
 MEANING = (
     "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
@@ -83,33 +83,19 @@ def choose(made: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) ->
     """The text of model.py; the trees, where the sample is too small to tell."""
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 
-    rows, features = sample.head(ROWS), made.having("feature")
-    target = rows[made.target.column.label]
-    kind = StratifiedKFold if made.task != "regression" else KFold
-    if made.task != "regression":
-        counts = target.astype(str).value_counts()
-        kept = target.astype(str).isin(counts[counts >= 2 * FOLDS].index)
-        rows, target = rows[kept], target[kept].astype(str)
-        positive = made.target.words[-1] if made.target.words else target.max()
-        target = (target == positive).astype(int) if made.task == "binary" else target
-    if made.task != "regression" and target.nunique() < 2:
+    rows, target = judged(made, sample)
+    features = made.having("feature")
+    if len(np.unique(target)) < 2:
         return trees(made)
     words = [place for place, one in enumerate(features) if one.kind in ("category", "text")]
-    matrix = np.column_stack([_numbers(rows[one.column.label], one.kind) for one in features])
+    matrix = np.column_stack([numbers(rows[one.column.label], one) for one in features])
+    folds = (KFold if made.task == "regression" else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
     found = {}
     for text in (trees(made), linear(made)):
         module = ModuleType("drafted")
         exec(text, module.__dict__)
-        folds = kind(FOLDS, shuffle=True, random_state=0)
         with warnings.catch_warnings(action="ignore"):
             model = module.build(params, words, 0)
             scores = cross_val_score(model, matrix, target, cv=folds, scoring=SCORING[made.task])
         found[text] = float(np.nan_to_num(scores, nan=-np.inf).mean())
     return max(found, key=lambda text: found[text])
-
-
-def _numbers(values: "pd.Series", kind: str) -> np.ndarray:
-    if kind not in ("category", "text"):
-        return values.to_numpy(dtype=float, na_value=np.nan)
-    codes = values.astype(object).where(values.isin(values.value_counts().index[:200])).astype("category").cat.codes
-    return np.where(codes < 0, np.nan, codes)

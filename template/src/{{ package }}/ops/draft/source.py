@@ -25,27 +25,23 @@ MARKS: list[tuple[bytes, str]] = [
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
 CHUNK = 50_000
+Given = tuple[str, Path, str, list[str]]  # its name, where it is read, where it will lie, what is to be said of it
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table: `place` in the project ("" for a database), and the SQL that reads `$source`.
+    """A table that `database` knows as `source`: its `place` in the project ("" for a database), what reads `$source`.
 
     `columns` maps the world's name of each column to the name that DuckDB gives it and to its type.
     """
 
     label: str
     place: str
-    path: Path
     reader: str
     columns: dict[str, tuple[str, str]]
-    query: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sql(self) -> str:
-        """What stands after FROM."""
-        return self.reader.replace("$source", quoted(str(self.path)))
+    database: Any
+    query: str
+    notes: list[str]
 
 
 def quoted(text: str) -> str:
@@ -58,48 +54,51 @@ def named(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def connect(root: Path) -> Any:
-    """DuckDB with little memory; what does not fit goes to a folder under var/."""
+@contextmanager
+def opened(root: Path, given: str, query: str) -> Iterator[Source]:
+    """The table while it is drafted from, read by a DuckDB with little memory; what does not fit goes to var/.
+
+    Raises: ProjectError if it cannot be read, or if it changed meanwhile; then data/source is as before.
+    """
     import duckdb
 
     (root / "var").mkdir(exist_ok=True)
     settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(root / "var/duckdb"), "threads": 2}
-    database = duckdb.connect(config=settings)
-    database.execute("SET enable_progress_bar = false")
-    return database
+    query = _select(query) if "://" in given else ""
+    table = _extracted(root, given, query) if "://" in given else _file(root, given)
+    with table as (label, path, place, notes), duckdb.connect(config=settings) as database:
+        database.execute("SET enable_progress_bar = false")
+        try:
+            reader, header = "read_parquet($source, union_by_name = true)", list[str]()
+            if path.is_file() and not _is_parquet(path):
+                reader, header = _csv(database, path, label)
+            database.execute(f"CREATE VIEW source AS FROM {reader.replace('$source', quoted(str(path)))}")
+            found = [(name, kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()]
+            names = header or [name for name, _ in found]
+            if len(names) != len(found):
+                told = f"{label}: the header names {len(names)} columns, the rows have {len(found)}."
+                raise ProjectError(told, "Name every column, also the first.")
+            columns = {name or one[0]: one for name, one in zip(names, found, strict=True)}
+            yield Source(label, place, reader, columns, database, query, notes)
+        except duckdb.Error as error:
+            raise ProjectError(f"{label} cannot be read to its end: {reason(error)}") from None
 
 
 @contextmanager
-def opened(root: Path, given: str, query: str) -> Iterator[Source]:
-    """The table while it is drafted from; if the block fails, nothing that was copied stays.
-
-    Raises: ProjectError if it cannot be read, or if it changed meanwhile.
-    """
-    if "://" in given:
-        with _extract(root, given, query) as path:
-            told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
-            yield Source("the database", "", path, *_parquet(root, path), query=_select(query), notes=(told,))
-        return
+def _file(root: Path, given: str) -> Iterator[Given]:
+    """A file that is brought into the project."""
     path = Path(given).expanduser().resolve()
     if not path.is_file():
         raise ProjectError(f"{given} is no file.", "Give a CSV or Parquet file, or the URL of a database.")
     before = _state(path)
     if not before[0]:
         raise ProjectError(f"{path.name} is empty.", "A header and rows are needed.")
-    encoding = "" if _is_parquet(path) else _encoding(path)
-    place, copied = _bring(root, path, encoding)
-    try:
-        made = _parquet(root, root / place) if _is_parquet(path) else _csv(root, root / place, path.name)
-        notes = [f"decoded from {encoding}, kept as UTF-8"] if encoding not in ("", "utf-8") else []
-        yield Source(path.name, place, root / place, *made, notes=tuple(notes))
+    encoding = "utf-8" if _is_parquet(path) else _encoding(path)
+    notes = [f"decoded from {encoding}, kept as UTF-8"] if encoding != "utf-8" else []
+    with _brought(root, path, encoding) as (readable, target):
+        yield path.name, readable, target.relative_to(root).as_posix(), notes
         if _state(path) != before:
             raise ProjectError(f"{path.name} changed while it was read; nothing was written.", "Draft again.")
-    except BaseException:
-        if copied:
-            (root / place).unlink(missing_ok=True)
-            with suppress(OSError):
-                (root / FOLDER).rmdir()
-        raise
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -131,37 +130,45 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _bring(root: Path, path: Path, encoding: str) -> tuple[str, bool]:
-    """Where the file lies below the root, and whether it was put there now.
+@contextmanager
+def _brought(root: Path, path: Path, encoding: str) -> Iterator[tuple[Path, Path]]:
+    """Where the file can be read now, and where it lies below the root when the block has ended well.
 
     What git does not keep, and what lies elsewhere, is linked into data/source; another encoding is written as UTF-8.
     """
     from ..registry.git import git
 
-    again = encoding not in ("", "utf-8")
+    again, folder = encoding != "utf-8", root / FOLDER
+    target = folder / path.name
     if path.is_relative_to(root) and not again:
-        place = path.relative_to(root).as_posix()
-        if place.startswith(f"{FOLDER}/") or not git(root, "check-ignore", place, check=False):
-            return place, False
-    target = root / FOLDER / path.name
-    if target.exists() and target.samefile(path) and not again:
-        return f"{FOLDER}/{path.name}", False
-    existed = target.exists()
-    if existed and target.samefile(path):
-        target = target.with_name(f"{path.stem}.utf-8{path.suffix}")
-    with whole(target) as temporary:
-        if again:
-            try:
-                with path.open(encoding=encoding, newline="") as old, temporary.open("w", encoding="utf-8") as new:
-                    shutil.copyfileobj(old, new, 1 << 22)
-            except UnicodeError:
-                raise ProjectError(f"{path.name} is neither UTF-8 nor {encoding}.", "Save it as UTF-8.") from None
-        else:
-            try:
-                os.link(path, temporary)
-            except OSError:
-                shutil.copy2(path, temporary)
-    return target.relative_to(root).as_posix(), not existed
+        ignored = not path.is_relative_to(folder) and git(root, "check-ignore", str(path), check=False)
+        target = target if ignored else path
+    if target.exists() and target.samefile(path):
+        if not again:
+            yield path, target
+            return
+        target = folder / f"{path.stem}.utf-8{path.suffix}"
+    try:
+        with whole(target) as temporary:
+            if again:
+                _decode(path, encoding, temporary)
+            else:
+                try:
+                    os.link(path, temporary)
+                except OSError:
+                    shutil.copy2(path, temporary)
+            yield temporary, target
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _decode(path: Path, encoding: str, target: Path) -> None:
+    try:
+        with path.open(encoding=encoding, newline="") as old, target.open("w", encoding="utf-8") as new:
+            shutil.copyfileobj(old, new, 1 << 22)
+    except UnicodeError:
+        raise ProjectError(f"{path.name} is neither UTF-8 nor {encoding}.", "Save it as UTF-8.") from None
 
 
 def reason(error: Exception) -> str:
@@ -169,54 +176,30 @@ def reason(error: Exception) -> str:
     return re.sub(r"\s+", " ", re.split(r"\n\n|\(Background on|\nPossible", str(error))[0])[:250]
 
 
-def _columns(root: Path, reader: str, path: Path) -> dict[str, tuple[str, str]]:
+def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
+    """What reads the file, and its header; all columns are text: the types are decided by every row."""
     import duckdb
 
     try:
-        with connect(root) as database:
-            rows = database.execute(f"DESCRIBE SELECT * FROM {reader.replace('$source', quoted(str(path)))}").fetchall()
-    except duckdb.Error as error:
-        raise ProjectError(f"{path.name} cannot be read: {reason(error)}") from None
-    return {name: (name, kind) for name, kind, *_ in rows}
-
-
-def _parquet(root: Path, path: Path) -> tuple[str, dict[str, tuple[str, str]]]:
-    reader = "read_parquet($source, union_by_name = true)"
-    return reader, _columns(root, reader, path)
-
-
-def _csv(root: Path, path: Path, label: str) -> tuple[str, dict[str, tuple[str, str]]]:
-    """All columns as text: the types are decided by every row, not by the first ones."""
-    import duckdb
-
-    try:
-        with connect(root) as database:
-            sniffed = "SELECT Delimiter, Quote, Escape FROM sniff_csv(?, header = true, all_varchar = true, skip = 0)"
-            delimiter, quote, escape = database.execute(sniffed, [str(path)]).fetchone()
+        sniffed = "SELECT Delimiter, Quote, Escape FROM sniff_csv(?, header = true, all_varchar = true, skip = 0)"
+        delimiter, *others = database.execute(sniffed, [str(path)]).fetchone()
     except duckdb.Error as error:
         raise ProjectError(
             f"{label} does not read as a table: {reason(error)}", "Save it as CSV with one header line."
         ) from None
-    quote, escape = (mark if mark and mark != "(empty)" else '"' for mark in (quote, escape))
+    quote, escape = (mark if mark and mark != "(empty)" else '"' for mark in others)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = [name.strip() for name in next(csv.reader(file, delimiter=delimiter, quotechar=quote))]
+    if len(header) == 1:
+        told = f"{label} reads as one column, {header[0][:60]!r}"
+        raise ProjectError(
+            f"{told}: its separator is none of comma, semicolon, tab and bar.", "Save it as CSV with commas."
+        )
+    if twice := [name for name, times in Counter(header).items() if times > 1 and name]:
+        raise ProjectError(f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own.")
     marks = f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = 0"
     missing = ", ".join(map(quoted, MISSING))
-    reader = f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])"
-    found = list(_columns(root, reader, path))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter, quotechar=quote)
-        header = [name.strip() for name in next(lines)]
-    if len(header) == 1:
-        told = (
-            f"{label} reads as one column, {header[0][:60]!r}: its separator is none of comma, semicolon, tab and bar."
-        )
-        raise ProjectError(told, "Save it as CSV with commas.")
-    twice = [name for name, times in Counter(header).items() if times > 1 and name]
-    if twice:
-        raise ProjectError(f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own.")
-    if len(header) != len(found):
-        told = f"{label}: the header names {len(header)} columns, the rows have {len(found)}."
-        raise ProjectError(told, "Name every column, also the first.")
-    return reader, {name or made: (made, "VARCHAR") for name, made in zip(header, found, strict=True)}
+    return f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])", header
 
 
 def _select(query: str) -> str:
@@ -224,20 +207,20 @@ def _select(query: str) -> str:
 
 
 @contextmanager
-def _extract(root: Path, url: str, query: str) -> Iterator[Path]:
+def _extracted(root: Path, url: str, query: str) -> Iterator[Given]:
     """The answer to a query as Parquet files, piece by piece, for as long as it is needed."""
     import pandas as pd
     import sqlalchemy as sa
 
     if not query:
         raise ProjectError("A database needs --query: a table's name, or SQL.")
-    (root / "var").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root / "var") as folder:
         try:
             with sa.create_engine(url).connect().execution_options(stream_results=True) as connection:
-                for place, part in enumerate(pd.read_sql(sa.text(_select(query)), connection, chunksize=CHUNK)):
+                for place, part in enumerate(pd.read_sql(sa.text(query), connection, chunksize=CHUNK)):
                     part.to_parquet(Path(folder) / f"{place:06d}.parquet", index=False)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
             told = f"{type(error).__name__}: {reason(error)}".replace(url, "URL")  # it may hold a password
             raise ProjectError(f"The database does not answer the query: {told}") from None
-        yield Path(folder) / "*.parquet"
+        told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
+        yield "the database", Path(folder) / "*.parquet", "", [told]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -85,9 +84,6 @@ READ_DATABASE = """\
 MEANING = (
     "A function is a feature: its name, its arguments (columns or features), its meaning; for 1 row or 10 million."
 )
-BUILD = (
-    "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
-)
 FEATURES = '''"""{meaning}"""
 
 AS_IS = {names}
@@ -169,15 +165,13 @@ def _data(source: Source, made: Decision) -> str:
     used = [one for one in made.fields.values() if one.delivered]
     columns = "\n".join(textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used).rstrip(",")
     needed = f"{named(made.target.name)} IS NOT NULL"
+    periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
     if made.time:
         where = f"{needed} AND {named(made.time)} >= $a AND {named(made.time)} < $b"
-        periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
     elif source.query:
         where = f"{needed} AND $a < $b"
-        periods = [f"    {text(name)}: {pair}," for name, pair in made.periods.items()]
     else:
         where = f"{needed} QUALIFY row_number() OVER () % $b = $a"
-        periods = [f"    {text(name)}: {pair}," for name, pair in made.periods.items()]
     escaped = columns.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if source.query:
         libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
@@ -212,8 +206,12 @@ def _readme(root: Path, source: Source, made: Decision, row: Mapping[str, Any]) 
         lines = [*lines, f"  {part}"] if len(lines[-1]) + len(part) > 118 else [*lines[:-1], f"{lines[-1]} {part}"]
     section = ASK.format("\n".join(lines).replace("{ ", "{"))
     told = f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
-    sample = r"(?m)^(.*Learned from the flights that left New York.*|What is predicted, for whom, and.*)$"
-    page = re.sub(sample, lambda _: told, page)
+    stood = (
+        "Learned from the flights that left New York",
+        "What is predicted, for whom, and",
+        ": what for, write it here",
+    )
+    page = re.sub(rf"(?m)^.*({'|'.join(stood)}).*$", lambda _: told, page)
     if "Ask the service:" in page:
         return re.sub(r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL)
     before, handbook, after = page.partition("\n[Handbook]")
@@ -240,26 +238,20 @@ def put(root: Path, written: Mapping[Path, str]) -> Path:
     Raises: ProjectError if a file cannot be written; then everything is as before.
     """
     kept = root / KEPT / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    moved = [root / name for name in STALE if (root / name).exists()]
-    for path in filter(Path.exists, written):
-        (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, kept / path.relative_to(root))
-    done: list[tuple[Path, Path]] = []
+    old = filter(Path.exists, [*(root / name for name in STALE), *written])
+    aside = {path: kept / path.relative_to(root) for path in old}
+    moved = []
     try:
-        for path in moved:
-            target = kept / path.relative_to(root)
+        for path, target in aside.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
-            done.append((path, target))
+            moved.append(path)
         for path, content in written.items():
             write_text(path, content)
     except OSError as error:
-        for path, target in done:
-            target.rename(path)
-        for path in written:
-            if (old := kept / path.relative_to(root)).exists():
-                shutil.copy2(old, path)
-            else:
-                path.unlink(missing_ok=True)
+        for path in moved:
+            aside[path].replace(path)
+        for path in filter(Path.exists, written.keys() - aside.keys()):
+            path.unlink()
         raise ProjectError(f"{error.filename} cannot be written: {error.strerror}; everything is as before.") from None
     return kept

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import Column, Contract, to_array
-from ..project import ProjectError, nearest, yours
+from ..project import ProjectError, yours
 from ..serving.log import identity
 from . import quality, skew
 
@@ -41,19 +41,8 @@ def _read(contract: Contract, path: Path) -> "pd.DataFrame":
     """The key columns and the outcome in the contract's types, each line once."""
     import pandas as pd
 
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
-    frame, wanted = contract.named(frame), [*identity(contract).values(), contract.outcome]
-    for column in wanted:
-        if column.name not in frame:
-            hint = nearest(column.name, map(str, frame.columns))
-            raise ProjectError(f"data.columns: {path.name} has no column {column.name!r}.", hint)
+    wanted = [*identity(contract).values(), contract.outcome]
+    frame = contract.handed_in(path, [column.name for column in wanted])
     typed = {column.name: _typed(column, frame[column.name], path.name) for column in wanted}
     return pd.DataFrame(typed).drop_duplicates(ignore_index=True)
 

@@ -48,18 +48,20 @@ def looked_up(
 
     Only for predictions that `tables` (checked rows by look-up) reach; without any it is insufficient, not required.
     """
-    checks, found = [], {}
-    if contract.lookups and all(len(tables.get(look.name, ())) for look in contract.lookups):
-        found = contract.arrays(lookups.join(logged[list(contract.request_columns)], contract, tables))
+    unreached = {
+        look.name: Check(f"skew.{look.name}", Verdict.INSUFFICIENT, required=False, evidence=UNREACHED)
+        for look in contract.lookups
+    }
+    if not all(len(tables.get(name, ())) for name in unreached):
+        return list(unreached.values())
+    checks = []
+    found = contract.arrays(lookups.join(logged[list(contract.request_columns)], contract, tables))
     for look in contract.lookups:
-        known = (
-            tables[look.name][look.time].to_numpy(dtype="datetime64[us]") if found else np.array([], "datetime64[us]")
-        )
-        oldest, newest = (known.min(), known.max()) if len(known) else (np.datetime64("NaT"),) * 2
-        oldest = oldest + np.timedelta64(int(look.max_seconds * 1e6), "us")
-        reached = (arrays[look.at] >= oldest) & (arrays[look.at] <= newest)
+        known = tables[look.name][look.time].to_numpy(dtype="datetime64[us]")
+        oldest = known.min() + np.timedelta64(int(look.max_seconds * 1e6), "us")
+        reached = (arrays[look.at] >= oldest) & (arrays[look.at] <= known.max())
         if not reached.any():
-            checks.append(Check(f"skew.{look.name}", Verdict.INSUFFICIENT, required=False, evidence=UNREACHED))
+            checks.append(unreached[look.name])
             continue
         for name in contract.from_source(look.name):
             served, again = arrays[name][reached], found[name][reached]

@@ -72,18 +72,7 @@ def synthetic_lookup(contract: Contract, look: Lookup, rows: "pd.DataFrame", see
 
 def payload(rows: "pd.DataFrame", contract: Contract) -> list[dict[str, Any]]:
     """The request columns of a frame as the JSON rows that a caller sends."""
-    arrays = contract.arrays(rows)
-    columns = {name: _json(column, arrays[name]) for name, column in contract.request_columns.items()}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _json(column: Column, values: np.ndarray) -> list[Any]:
-    if column.kind == "datetime":
-        return [None if value is None else value.isoformat() for value in values.astype("datetime64[us]").tolist()]
-    if column.is_number:
-        kind = {"int": int, "bool": bool, "float": float}[column.kind]
-        return [None if value != value else kind(value) for value in values.tolist()]
-    return list(values)
+    return contract.payload(rows)
 
 
 def _bounds(column: Column) -> tuple[float, float]:

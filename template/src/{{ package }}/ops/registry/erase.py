@@ -95,19 +95,11 @@ def _split(contract: Contract, columns: Row, given: str) -> Row:
 
 
 def _listed(root: Path, contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
-    import pandas as pd
-
     if file is None:
         return
     if file.resolve().is_relative_to(root) and not file.resolve().is_relative_to(root / "var"):
         raise ProjectError(f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/.")
-    try:
-        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
-    except (ValueError, OSError) as error:
-        raise ProjectError(f"{file.name} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    frame = contract.named(frame)
-    if absent := [name for name in columns if name not in frame]:
-        raise ProjectError(f"{file.name} has no column {absent[0]!r}.", nearest(absent[0], map(str, frame)))
+    frame = contract.handed_in(file, columns)
     for row in tombstones.texts(contract, frame, columns):
         if not all(row):
             raise ProjectError(f"{file.name}: an id is missing in {len(frame):,} lines; nothing was written.")

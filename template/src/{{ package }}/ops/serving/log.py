@@ -119,9 +119,8 @@ def read(root: Path, since: float | None = None, one: str = "") -> "pd.DataFrame
                 wanted, value = (f"{ID} = ?", one) if one else ("at >= ?", since or 0.0)
                 sql = f"SELECT * FROM predictions WHERE {wanted}"
                 frames.append(pd.read_sql_query(sql, database, params=(value,)))
-    filled = [frame for frame in frames if len(frame)]
-    if not filled:
-        return frames[0] if frames else pd.DataFrame(columns=list(types(contract, [])))
+    if not (filled := [frame for frame in frames if len(frame)]):
+        return pd.DataFrame(columns=list(types(contract, [])))
     return _typed(pd.concat(filled, ignore_index=True), contract).sort_values("at", kind="stable", ignore_index=True)
 
 

@@ -42,10 +42,7 @@ class Store:
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
         asked = list(zip(*(cells(self.contract.columns[key], arrays[key]) for key in look.keys), moments, strict=True))
         sql = self._queries.get(look.name, "")
-        known: dict[tuple[Any, ...], Found | None] = {}
-        for one in asked:
-            if one not in known:
-                known[one] = self._newest(sql, one)
+        known = {one: self._newest(sql, one) for one in dict.fromkeys(asked)}
         found = [known[one] for one in asked]
         ages = np.array([np.nan if hit is None else at - hit[0] for at, hit in zip(moments, found, strict=True)])
         missing, oldest = (None,) * len(columns), round(look.max_seconds * 1e6)
@@ -67,10 +64,11 @@ class Store:
         if self._database is not None:
             self._database.close()
         address = f"file:{self.path.as_posix()}?mode=ro&immutable=1"
-        self._database, self._inode, self._queries = None, inode, {}
+        self._database, self._inode, self._queries = None, None, {}
         if inode is not None:
-            self._database = sqlite3.connect(address, uri=True)
-            self._queries = {look.name: self._query(look, self._database) for look in self.contract.lookups}
+            database = sqlite3.connect(address, uri=True)
+            self._queries = {look.name: self._query(look, database) for look in self.contract.lookups}
+            self._database, self._inode = database, inode  # last: a damaged store must not pass for an empty one
 
     def _query(self, look: Lookup, database: sqlite3.Connection) -> str:
         fields = [look.time, *self.contract.from_source(look.name)]

@@ -9,8 +9,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, create_model
@@ -57,9 +56,7 @@ _SCORES: dict[str, dict[str, Any]] = {
 }
 Prediction = create_model("Prediction", id=(str, ...), **_SCORES[contract.task])
 _PLAIN = [  # datetimes that the contract means as local time: an offset would be dropped silently
-    name
-    for name, field in contract.request.model_fields.items()
-    if datetime in (field.annotation, *get_args(field.annotation))
+    name for name, column in contract.request_columns.items() if column.kind == "datetime"
 ]
 
 if TYPE_CHECKING:
@@ -138,7 +135,7 @@ def _parse(body: bytes) -> list[Any] | Response:
             {"row": place, "column": name, "rule": "data.type", "message": "Input should have no UTC offset"}
             for name in _PLAIN
             for place, row in enumerate(rows)
-            if (value := getattr(row, name)) is not None and value.tzinfo is not None
+            if getattr(getattr(row, name), "tzinfo", None) is not None
         ] or [
             {"row": place, "column": name, "rule": "data.rule", "message": "The values do not go together"}
             for name, places in (contract.impossible(contract.arrays_of(rows)) if contract.rules else {}).items()
