@@ -299,6 +299,7 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
         promote(ada)
     assert caught.value.code == 3
     told = json.loads((ada / "reports/gate.json").read_text())
+    assert "gate.card" in {check["name"] for check in told["checks"]}
     for check in told["checks"]:
         check["verdict"] = "ok"
     (ada / "reports/gate.json").write_text(json.dumps(told))
