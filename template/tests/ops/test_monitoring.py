@@ -36,7 +36,7 @@ healthy_rows, synthetic, synthetic_lookup = (
 )
 Check, Report, Verdict = ops("verdict").Check, ops("verdict").Report, ops("verdict").Verdict
 Column, Contract, Lookup = ops("contract").Column, ops("contract").Contract, ops("contract").Lookup
-estimate = ops("monitoring.quality").estimate
+estimate, lookup_table = ops("monitoring.quality").estimate, ops("monitoring.monitor").lookup_table
 project.quiet_tools()
 
 TEAM = project.yours()
@@ -56,7 +56,7 @@ class Ask(BaseModel):
     asked: datetime
 
 
-class Price(BaseModel):
+class Tariff(BaseModel):
     price: float | None
 
 
@@ -64,7 +64,7 @@ class Sold(BaseModel):
     sold: bool
 
 
-LOOKUP = Lookup(Price, on="shop", at="asked", time="known", max_age="3d")
+LOOKUP = Lookup(Tariff, on="shop", at="asked", time="known", max_age="3d")
 
 
 class World:
@@ -190,6 +190,17 @@ def test_a_look_up_that_is_served_otherwise_than_trained_is_skew(world: World, s
     assert nothing.verdict is Verdict.INSUFFICIENT and not nothing.required
 
 
+def test_look_ups_are_read_back_to_what_the_oldest_prediction_may_have_found(tmp_path: Path, shop: World) -> None:
+    days = pd.date_range("2026-01-01", periods=3, freq="30D")
+    for place, day in enumerate(days):
+        folder = tmp_path / f"data/checked/period={place}"
+        folder.mkdir(parents=True)
+        table = pd.DataFrame({"shop": ["a"], "known": [day], "price": [place]})
+        table.to_parquet(folder / f"{shop.contract.lookups[0].name}.parquet")
+    logged = pd.DataFrame({"asked": [days[2] + pd.Timedelta(days=2)]})
+    assert lookup_table(tmp_path, shop.contract.lookups[0], logged)["price"].tolist() == [2, 1]
+
+
 def test_values_that_vanish_are_seen(world: World, shop: World) -> None:
     kinds = ("float", "category", "text")
     world, column = pick(lambda c: c.kind in kinds and (c.nullable or c.source != "request"), world, shop)
@@ -308,6 +319,15 @@ def test_the_log_of_the_service_gives_one_page_that_loads_nothing(root: Path, wo
         r"<(?:script|img|link|iframe)[^>]{0,200}(?:src|href)=[^>]{0,9}http", text.replace("&quot;", '"')
     )
     assert len(list((root / "var/monitor").glob("2*.json"))) == 2
+
+
+def test_answers_of_another_model_and_an_override_that_has_ended_are_told(root: Path, world: World) -> None:
+    pointer = root / "var/champion.json"
+    over = {"by": "Grace", "until": "2001-01-01", "reason": "the season"}
+    project.write_json(pointer, project.read_json(pointer) | {"override": over})
+    os.utime(pointer, (0, 0))
+    written(root, world.served(world.resample(0, 20)).assign(fingerprint="another"), world)
+    assert red(monitor(root)) == {"serving.follow", "monitor.override"}
 
 
 def test_a_changed_model_is_not_watched(root: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -306,6 +307,17 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
     accept(ada)
     assert "not what the gate says" in says(promote, ada)
     assert not git(ada, "tag")
+
+
+def test_the_teams_own_check_is_part_of_the_verdict(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, verdict = (importlib.import_module(f"{OPS}.{name}") for name in ("pipeline.gate", "verdict"))
+    own = verdict.Check("own.size", verdict.Verdict.FAIL)
+    assert gate.decide(trained / "ada").verdict == "ok"
+    monkeypatch.setattr(gate, "custom", lambda name: SimpleNamespace(checks=lambda measured: [own]))
+    report = gate.decide(trained / "ada")
+    assert report["own.size"] == own and report.verdict == "fail"
+    monkeypatch.setattr(gate, "custom", lambda name: SimpleNamespace())
+    assert "custom/gate.py: checks() failed: AttributeError" in says(gate.decide, trained / "ada")
 
 
 def test_a_staleness_curve_edited_by_hand_is_caught(ada: Path) -> None:
