@@ -234,6 +234,8 @@ def test_too_few_rows_are_insufficient_and_nothing_else_is_hidden(world: World) 
     name = f"feature__{world.scorer.plan.names[0]}"
     assert world.watched(logged.assign(**{name: logged[name] + 1e-9})).exit_code == 3
     assert world.watched(logged.iloc[:0]).exit_code == 4
+    with pytest.raises(project.ProjectError, match=f"no column '{name}'"):
+        world.watched(logged.drop(columns=name))
 
 
 def test_columns_that_move_together_fail(world: World) -> None:

@@ -349,6 +349,12 @@ def test_a_model_that_the_remote_cannot_get_is_not_promoted(ada: Path) -> None:
     assert not git(ada, "tag")
 
 
+def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "DVC remote is a folder of this runner" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
 def test_an_opponent_that_is_not_champion_any_more_is_no_opponent(reigning: Path) -> None:
     retrain(reigning, 0.2)
     told = says(promote, reigning)
