@@ -174,7 +174,7 @@ def test_rates_of_a_group_are_what_they_say(ops: Any) -> None:
     for rate, (group, rest, count) in expected.items():
         part = found["c", rate]
         assert np.allclose([part["group"], part["rest"], part["gap"]["value"]], [group, rest, group - rest])
-        assert part["rows"] == count
+        assert part["rows"] == count and part["unit"] == 1.0
     variances = [yes[part].mean() * (1 - yes[part].mean()) / part.sum() for part in (inside, ~inside)]
     assert 0.6 < found["c", "selection"]["gap"]["error"] / sum(variances) ** 0.5 < 1.6
 
@@ -207,6 +207,15 @@ def test_a_group_is_treated_alike_or_surely_not(ops: Any, gap: float | None, row
     assert (report.verdict == "fail") == (expected == "fail")
     with pytest.raises(ops("project").ProjectError, match="Did you mean 'selection'"):
         judged(ops, measured, group_vetoes=["selecton"])
+
+
+@pytest.mark.parametrize(("others", "rows", "expected"), [(0, 0, "fail"), (39, 1000, "insufficient"), (39, 10, "fail")])
+def test_the_more_groups_are_judged_the_surer_each_must_be(ops: Any, others: int, rows: int, expected: str) -> None:
+    same = {"column": "place", "rate": "true_positive", "unit": 1.0, "group": 0.1, "rest": 0.2}
+    rates = [{**same, "value": "a", "rows": 1000, "gap": {"value": 0.125, "error": 0.01}}]
+    rates += [{**same, "value": str(k), "rows": rows, "gap": {"value": 0.0, "error": 0.01}} for k in range(others)]
+    measured = parts(1, 0.0) | {"groups": {"rates": rates, "proxies": {}, "waived": {}}}
+    assert judged(ops, measured)["gate.group.place=a.true_positive"].verdict == expected
 
 
 def test_proxies_are_named_and_what_reads_a_waived_group_is_not_one(ops: Any) -> None:

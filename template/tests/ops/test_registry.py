@@ -250,6 +250,7 @@ def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Path) -> None:
         promote(reigning)
     assert champion(reigning) == "v1.2.0"
     assert "--reason" in says(rollback, reigning, "champion", " ")
+    assert "no alias 'champoin'" in says(rollback, reigning, "champoin", "it was worse")
     rollback(reigning, reason="it was worse")
     assert "was champion before" in says(promote, reigning)
     promote(reigning, "champion", "the cause was elsewhere")
