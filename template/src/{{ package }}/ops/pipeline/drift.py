@@ -54,9 +54,9 @@ def noise(reference: int, current: int, words: int) -> float:
     return float(1.5 * np.sqrt((words - 1) / 8 * rows) if words > 1 else 3 * np.sqrt(rows))
 
 
-def limit(name: str, limits: Mapping[str, Any]) -> float:
-    """The limit of `drift.<kind>`: its own, or that of all effect sizes."""
-    return float(limits.get(name.replace(".", "_"), limits["drift_limit"]))
+def limit(kind: str, limits: Mapping[str, Any]) -> float:
+    """The limit of a kind of drift: its own, or that of all effect sizes."""
+    return float(limits.get(f"drift_{kind}", limits["drift_limit"]))
 
 
 def columns(
@@ -75,20 +75,18 @@ def columns(
         old, new = reference[name], current[name]
         known = [int((~gone(side)).sum()) for side in (old, new)]
         words = len(np.unique(new[~gone(new)])) if new.dtype == object else 0
-        counts = {"drift.distribution": known, "drift.association": known, "drift.missing": [len(old), len(new)]}
-        values = {"drift.distribution": distance(old, new, column) if min(known) else None, "drift.missing": None}
-        if min(counts["drift.missing"]):
-            values["drift.missing"] = abs(float(gone(old).mean()) - float(gone(new).mean()))
+        counts = {"distribution": known, "association": known, "missing": [len(old), len(new)]}
+        values = {"distribution": distance(old, new, column) if min(known) else None, "missing": None}
+        if min(counts["missing"]):
+            values["missing"] = abs(float(gone(old).mean()) - float(gone(new).mean()))
         if column.source == "request":
-            values["drift.association"] = abs(
-                association(old, targets[0], column) - association(new, targets[1], column)
-            )
+            values["association"] = abs(association(old, targets[0], column) - association(new, targets[1], column))
         for kind, value in values.items():
             rows = min(counts[kind])
             most = max(limit(kind, limits), noise(counts[kind][0], counts[kind][1], words) if rows else 0)
             told = {"least": limits["drift_min_rows"], "required": False, "evidence": column.alias}
             found = None if value is None else round(value, 6)
-            checks.append(at_most(f"{kind}.{name}", found, round(most, 6), rows, **told))
+            checks.append(at_most(f"drift.{kind}.{name}", found, round(most, 6), rows, **told))
     return checks
 
 
@@ -105,24 +103,24 @@ def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits
 
     def check(name: str, value: float | None, evidence: str) -> Check:
         value = None if value is None else round(value, 6)
-        least = 1 if name in ("drift.volume", "drift.freshness") else limits["drift_min_rows"]
-        return at_most(name, value, limit(name, limits), rows, least=least, required=False, evidence=evidence)
+        least = 1 if name in ("volume", "freshness") else limits["drift_min_rows"]
+        return at_most(
+            f"drift.{name}", value, limit(name, limits), rows, least=least, required=False, evidence=evidence
+        )
 
     usual = float(np.mean([one["rows"] for one in filled]))
     changed = abs(float(np.log2(max(rows, 0.5) / usual)))
-    found = [check("drift.volume", changed, f"doublings or halvings of {usual:,.0f} rows")]
+    found = [check("volume", changed, f"doublings or halvings of {usual:,.0f} rows")]
     if rows:
         alike = now["alike"] - float(np.mean([one["alike"] for one in filled]))
-        found.append(check("drift.duplicates", alike, "rise of the share of rows that are there twice"))
+        found.append(check("duplicates", alike, "rise of the share of rows that are there twice"))
         old, new = np.mean([one["outcome"] for one in filled], axis=0), np.asarray(now["outcome"])
         spread = float(np.mean([one["spread"] for one in filled])) or 1.0
-        found.append(
-            check("drift.outcome", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean")
-        )
+        found.append(check("outcome", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean"))
     if now["last"] is not None and filled[-1]["last"] is not None:
         lengths = [one["last"] - one["first"] for one in filled]
         usual = float(np.median(lengths)) or 1.0
         lag = max(0.0, filled[-1]["last"] + usual - now["last"]) / usual
-        found.append(check("drift.freshness", lag, "how much of a usual period the newest rows lack"))
-        found.append(check("drift.late", now["late"], "share of rows that belong to the period before"))
+        found.append(check("freshness", lag, "how much of a usual period the newest rows lack"))
+        found.append(check("late", now["late"], "share of rows that belong to the period before"))
     return found

@@ -48,13 +48,12 @@ def gate(
         Check("gate.data", data.verdict, str(data.verdict), "ok", evidence="what it was trained and measured on"),
         Check("gate.finite", finite, rows=rows, evidence="every score is a number"),
     ]
-    baselines = {
-        "gate.baseline.trivial": ("better than the trivial baseline", True),
-        "gate.baseline.simple": ("not worse than the simple baseline", False),
-    }
-    for name, (told, required) in baselines.items():
-        if difference := measured["differences"].get(name.removeprefix("gate.")):
-            checks.append(_compare(name, difference[metric], 0.0, rows, required=required, evidence=told))
+    for name, told, required in (("trivial", "better", True), ("simple", "not worse", False)):
+        if difference := measured["differences"].get(f"baseline.{name}"):
+            told = f"{told} than the {name} baseline"
+            checks.append(
+                _compare(f"gate.baseline.{name}", difference[metric], 0.0, rows, required=required, evidence=told)
+            )
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
         margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])

@@ -112,7 +112,7 @@ def _fitted(bench: Bench, seed: int) -> Any:
 def _rebuilt(oid: str = "1", number: float = 0.1) -> list[Check]:
     """What reproduce says of the data that it read and of the numbers that it measured again."""
     then, again = ({"deps": [{"path": "data/checked", "md5": md5}], "outs": []} for md5 in ("1", oid))
-    return [reproduce.data(then, again), reproduce.metrics({"value": 0.1}, {"value": number})]
+    return [reproduce._data(then, again), reproduce.metrics({"value": 0.1}, {"value": number})]
 
 
 @fault("a release is made again from other data", caught_by="reproduce.data", row="Infra 1", spared="reproduce.metrics")

@@ -102,7 +102,7 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
         yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
         return
     again = yaml.safe_load((work / "dvc.lock").read_text(encoding="utf-8"))["stages"]["train"]
-    yield data(yaml.safe_load(lock)["stages"]["train"], again)
+    yield _data(yaml.safe_load(lock)["stages"]["train"], again)
     yield _predictions(work, programs, base, released)
     made = digest(work / CANDIDATE, IGNORED)
     same = Verdict.OK if made == release.digest else Verdict.INSUFFICIENT
@@ -168,7 +168,7 @@ def _run(work: Path, programs: Path, stage: str) -> str:
     return f"{stage} stopped: {' '.join(lines[:2]) or done.stderr[-200:]}" if done.returncode else ""
 
 
-def data(then: dict[str, Any], again: dict[str, Any]) -> Check:
+def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
     """`reproduce.data`: what training read, and the rows to evaluate on, are those of then."""
     sides = [{part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]} for entry in (then, again)]
     compared = [path for path in sides[0] if not path.startswith(("models/", "reports/"))]
