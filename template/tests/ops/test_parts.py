@@ -301,7 +301,7 @@ def test_behaviour_on_few_rows_tells_nothing_but_the_cost(ops: Any) -> None:
     known = {"gate.repeatable", "gate.milliseconds.1", "gate.milliseconds.100", "gate.megabytes", "gate.memory"}
     assert {name for name, verdict in told.items() if verdict == "ok"} == known
     with pytest.raises(ops("project").ProjectError, match="Did you mean 'churn'"):
-        behaved(ops, conduct_vetoes=["churm"])
+        judged(ops, parts(1, 0.0), conduct_vetoes=["churm"])
 
 
 @pytest.mark.parametrize(
