@@ -1,5 +1,7 @@
 """The memory of a project: races, kills and forgeries; old releases made again; rollbacks, overrides, signatures."""
 
+import ast
+import inspect
 import json
 import shutil
 import sqlite3
@@ -52,6 +54,15 @@ with served(root, free_port()) as url:
     assert answer() == old
 print("drilled", new[0], old[0])
 """
+
+
+def test_what_a_project_says_is_proven_here_is_proven_here() -> None:
+    """`IN_TEMPLATE` of the generated test names the tests of this repository that turn a check red."""
+    text = (ROOT / "template/tests/ops/test_prove.py.jinja").read_text().replace("{{ package }}", "package")
+    values = {ast.unparse(node.targets[0]): node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)}
+    for name, test in ast.literal_eval(values["IN_TEMPLATE"]).items():
+        file, _, function = test.partition("::")
+        assert name in inspect.getsource(globals()[function]) and file == f"tests/{Path(__file__).name}"
 
 
 def test_races_kills_and_forgeries(project: Callable[..., Project]) -> None:
@@ -144,6 +155,7 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     printed = released.run("mlops", "reproduce", "v1.1.0", code=3)
     assert verdicts(printed)["reproduce.predictions"] == "FAIL", printed
     assert verdicts(printed)["reproduce.data"] == "ok", printed
+    assert verdicts(printed)["reproduce.model"] == "insufficient", printed
 
     (folder / MODEL).write_text(model)
     params = yaml.safe_load((folder / "params.yaml").read_text()) | {"model": {"max_iter": 60}}
@@ -164,6 +176,7 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     printed = released.run("mlops", "reproduce", "v1.2.0", code=3)
     found = verdicts(printed)
     assert (found["reproduce.metrics"], found["reproduce.predictions"]) == ("FAIL", "ok"), printed
+    assert (found["reproduce.verdict"], found["reproduce.model"]) == ("FAIL", "ok"), printed
     assert "max_iter 100 -> 60" in released.run("mlops", "trace", "v1.2.0")
 
 

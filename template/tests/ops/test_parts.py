@@ -34,14 +34,14 @@ def table(rows: int, seed: int = 0) -> Any:
     return pd.DataFrame({**drawn, "sex": random.choice(["f", "m"], rows), "bought": random.random(rows) < 0.3})
 
 
-def judged(ops: Any, measured: Any, today: str = "2026-05-05", **limits: Any) -> Any:
+def judged(ops: Any, measured: Any, today: str = "2026-05-05", tuning: Any = None, **limits: Any) -> Any:
     verdict = ops("verdict")
     facts = {"model": "m" * 8, "opponent": "o" * 8, "task": "binary", "holdout": {"rows": 0}}
     periods = {"periods": {"train": ["1"], "evaluation": ["2"]}}
     data = verdict.Report("data", [verdict.Check("x", verdict.Verdict.OK)])
     history = [{"measured": today, "features": {}, "rows": 1, "unit": 1.0}]
     limits = {"feature_vetoes": [], "feature_periods": 3} | LIMITS | limits
-    return ops("pipeline.gate").gate(facts | periods | measured, data, limits, ablations=history)
+    return ops("pipeline.gate").gate(facts | periods | measured, data, limits, ablations=history, tuning=tuning)
 
 
 def entry(value: float | None, error: float | None = 0.01) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_rates_of_a_group_are_what_they_say(ops: Any) -> None:
     for rate, (group, rest, count) in expected.items():
         part = found["c", rate]
         assert np.allclose([part["group"], part["rest"], part["gap"]["value"]], [group, rest, group - rest])
-        assert part["rows"] == count
+        assert part["rows"] == count and part["unit"] == 1.0
     variances = [yes[part].mean() * (1 - yes[part].mean()) / part.sum() for part in (inside, ~inside)]
     assert 0.6 < found["c", "selection"]["gap"]["error"] / sum(variances) ** 0.5 < 1.6
 
@@ -209,6 +209,15 @@ def test_a_group_is_treated_alike_or_surely_not(ops: Any, gap: float | None, row
         judged(ops, measured, group_vetoes=["selecton"])
 
 
+@pytest.mark.parametrize(("others", "rows", "expected"), [(0, 0, "fail"), (39, 1000, "insufficient"), (39, 10, "fail")])
+def test_the_more_groups_are_judged_the_surer_each_must_be(ops: Any, others: int, rows: int, expected: str) -> None:
+    same = {"column": "place", "rate": "true_positive", "unit": 1.0, "group": 0.1, "rest": 0.2}
+    rates = [{**same, "value": "a", "rows": 1000, "gap": {"value": 0.125, "error": 0.01}}]
+    rates += [{**same, "value": str(k), "rows": rows, "gap": {"value": 0.0, "error": 0.01}} for k in range(others)]
+    measured = parts(1, 0.0) | {"groups": {"rates": rates, "proxies": {}, "waived": {}}}
+    assert judged(ops, measured)["gate.group.place=a.true_positive"].verdict == expected
+
+
 def test_proxies_are_named_and_what_reads_a_waived_group_is_not_one(ops: Any) -> None:
     rows, random = table(2_000), np.random.default_rng(0)
     near = (rows["sex"] == "f") + random.normal(0, 0.25, 2_000)
@@ -240,3 +249,67 @@ def test_a_group_is_read_by_a_feature_only_with_a_waiver_and_only_until_its_day(
     measured = parts(1, 0.0) | {"groups": {"rates": [], "proxies": {}, "waived": waived}}
     assert judged(ops, measured, today="2026-05-05")["gate.waiver.sex"].verdict == "ok"
     assert judged(ops, measured, today="2026-05-06").verdict == "fail"
+
+
+def behaved(ops: Any, **changed: Any) -> Any:
+    """The checks on a candidate's behaviour, each exactly at its limit, but for what is changed."""
+    within = {"value": -0.03, "interval": [-0.05, 0.0]}
+    cost = {"milliseconds_1": 1.0, "milliseconds_100": 2.0, "megabytes": 3.0, "memory": 4.0}
+    found = {
+        "rows": 1000, "unit": 1.0, "excess": within, "calibration": {"candidate": within}, "cost": cost,
+        "changes": {name: {"difference": within, "decisions": 0.1} for name in ("noise", "weather")},
+        "churn": {"share": 0.2, "slices": []},
+    }  # fmt: skip
+    limits = {
+        "conduct_min_rows": 1000, "max_calibration_error": 0.05, "max_noise_loss": 0.05, "max_lookup_loss": 0.05,
+        "max_noise_decisions": 0.1, "max_churn": 0.2, "max_milliseconds": 1.0, "max_batch_milliseconds": 2.0,
+        "max_megabytes": 3.0, "max_memory_megabytes": 4.0, "conduct_vetoes": [],
+    }  # fmt: skip
+    curve = {"repeatable": 0.0, "rows": 1000}
+    return {check.name: str(check.verdict) for check in ops("pipeline.fitness").judge(
+        {"conduct": found | {k: v for k, v in changed.items() if k in found}}, curve, limits | changed
+    )}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limit", "less", "name"),
+    [
+        ("max_calibration_error", -0.01, "gate.calibration"), ("max_noise_loss", -0.01, "gate.noise.loss"),
+        ("max_lookup_loss", -0.01, "gate.lookup.weather"), ("max_noise_decisions", 0.09, "gate.noise.decisions"),
+        ("max_churn", 0.19, "gate.churn"), ("max_milliseconds", 0.9, "gate.milliseconds.1"),
+        ("max_batch_milliseconds", 1.9, "gate.milliseconds.100"), ("max_megabytes", 2.9, "gate.megabytes"),
+        ("max_memory_megabytes", 3.9, "gate.memory"),
+    ],
+)  # fmt: skip
+def test_each_limit_of_behaviour_is_that_of_one_check(ops: Any, limit: str, less: float, name: str) -> None:
+    healthy, tight = behaved(ops), behaved(ops, **{limit: less})
+    assert set(healthy.values()) == {"ok"}
+    assert {check for check, verdict in tight.items() if verdict == "fail"} == {name}
+
+
+def test_values_that_lose_to_the_best_tried_stop_a_promotion_unless_the_team_lets_them(ops: Any) -> None:
+    trials = [{"values": {"depth": depth}} for depth in (1, 2)]
+    lost = {"trials": trials, "best": 1, "difference": {"value": -0.1, "interval": [-0.2, -0.05]}}
+    limits = {"tuning": lost | {"rows": 1000, "unit": 1.0}, "tune_tolerance": 0.02}
+    vetoed, told = (judged(ops, parts(1, 0.0), **limits, tune_vetoes=vetoes) for vetoes in (True, False))
+    assert vetoed.verdict == "fail" and told.verdict != "fail"
+    assert vetoed["gate.tuned"].verdict == "fail" and told["gate.tuned"] in told.advice
+
+
+def test_behaviour_on_few_rows_tells_nothing_but_the_cost(ops: Any) -> None:
+    told = behaved(ops, rows=999, conduct_min_rows=1000)
+    known = {"gate.repeatable", "gate.milliseconds.1", "gate.milliseconds.100", "gate.megabytes", "gate.memory"}
+    assert {name for name, verdict in told.items() if verdict == "ok"} == known
+    with pytest.raises(ops("project").ProjectError, match="Did you mean 'churn'"):
+        judged(ops, parts(1, 0.0), conduct_vetoes=["churm"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "oldest"), [([None, -0.06], 2), ([-0.06, -0.06], 1), ([-0.04, -0.04], 3), ([-0.04, None], 3)]
+)
+def test_a_champion_may_get_as_old_as_no_loss_is_sure(ops: Any, ends: list[float | None], oldest: int) -> None:
+    ages = [(1, 0.0), *zip((2, 3), ends, strict=True)]
+    entries = [{"age": age, "difference": {"value": -0.1, "interval": [None, high]}} for age, high in ages]
+    found = ops("pipeline.fitness").oldest({"ages": entries, "unit": 1.0, "otherwise": 9}, 0.05)
+    assert found[0] == oldest
+    assert ops("pipeline.fitness").oldest({"ages": [], "unit": 1.0, "otherwise": 9}, 0.05)[0] == 9

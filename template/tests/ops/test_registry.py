@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,13 +111,18 @@ def repro(folder: Path, *stages: str) -> None:
     """`dvc repro`, without paying for a start of DVC each time."""
     from dvc.repo import Repo
 
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with Repo(str(folder)) as repo:
-            repo.reproduce(list(stages), single_item=bool(stages))
-    finally:
-        os.chdir(before)
+    with chdir(folder), Repo(str(folder)) as repo:
+        repo.reproduce(list(stages), single_item=bool(stages))
+
+
+def accept(folder: Path) -> None:
+    """`dvc commit`: whoever edited something by hand lets DVC believe that a stage made it."""
+    from dvc.repo import Repo
+
+    with chdir(folder), Repo(str(folder)) as repo:
+        for stage in repo.index.stages:
+            repo.commit(stage.addressing, force=True)
+    commit(folder)
 
 
 def commit(folder: Path, text: str = "change") -> None:
@@ -248,6 +255,7 @@ def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Path) -> None:
         promote(reigning)
     assert champion(reigning) == "v1.2.0"
     assert "--reason" in says(rollback, reigning, "champion", " ")
+    assert "no alias 'champoin'" in says(rollback, reigning, "champoin", "it was worse")
     rollback(reigning, reason="it was worse")
     assert "was champion before" in says(promote, reigning)
     promote(reigning, "champion", "the cause was elsewhere")
@@ -298,21 +306,31 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
         promote(ada)
     assert caught.value.code == 3
     told = json.loads((ada / "reports/gate.json").read_text())
+    assert "gate.card" in {check["name"] for check in told["checks"]}
     for check in told["checks"]:
         check["verdict"] = "ok"
     (ada / "reports/gate.json").write_text(json.dumps(told))
-    run(ada, "dvc", "commit", "--force", "--quiet")
-    commit(ada)
+    accept(ada)
     assert "not what the gate says" in says(promote, ada)
     assert not git(ada, "tag")
+
+
+def test_the_teams_own_check_is_part_of_the_verdict(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, verdict = (importlib.import_module(f"{OPS}.{name}") for name in ("pipeline.gate", "verdict"))
+    own = verdict.Check("own.size", verdict.Verdict.FAIL)
+    assert gate.decide(trained / "ada").verdict == "ok"
+    monkeypatch.setattr(gate, "custom", lambda name: SimpleNamespace(checks=lambda measured: [own]))
+    report = gate.decide(trained / "ada")
+    assert report["own.size"] == own and report.verdict == "fail"
+    monkeypatch.setattr(gate, "custom", lambda name: SimpleNamespace())
+    assert "custom/gate.py: checks() failed: AttributeError" in says(gate.decide, trained / "ada")
 
 
 def test_a_staleness_curve_edited_by_hand_is_caught(ada: Path) -> None:
     (ada / "reports/age.json").write_text('{"ages": [], "otherwise": 99}')
     commit(ada)
     assert "dvc.lock does not agree" in says(promote, ada)
-    run(ada, "dvc", "commit", "--force", "--quiet")
-    commit(ada)
+    accept(ada)
     assert "not what the gate says" in says(promote, ada)
     assert not git(ada, "tag")
 
@@ -323,6 +341,9 @@ def test_a_changed_or_absent_model_is_not_promoted(ada: Path) -> None:
     model.chmod(0o644)
     model.write_text(text + "x")
     assert "dvc.lock does not agree" in says(promote, ada)
+    accept(ada)
+    assert "gate.digest: models/candidate is not the model that the gate judged" in says(promote, ada)
+    assert not git(ada, "tag")
     shutil.rmtree(ada / "models")
     assert "uv run dvc pull models/candidate" in says(promote, ada)
 
@@ -331,6 +352,12 @@ def test_a_model_that_the_remote_cannot_get_is_not_promoted(ada: Path) -> None:
     shutil.rmtree(ada / ".dvc/cache")
     shutil.rmtree(ada.parent / "remote", ignore_errors=True)
     assert "neither in the DVC cache nor in its remote" in says(promote, ada)
+    assert not git(ada, "tag")
+
+
+def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "DVC remote is a folder of this runner" in says(promote, ada)
     assert not git(ada, "tag")
 
 

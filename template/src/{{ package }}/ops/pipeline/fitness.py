@@ -54,9 +54,9 @@ def _conducted(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[
         )
         yield at_most("gate.churn", churn["share"], limits["max_churn"], rows, evidence=told, **few)
     for name, (value, limit) in {
-        "milliseconds.1": ("milliseconds_1", "max_milliseconds"),
-        "milliseconds.100": ("milliseconds_100", "max_batch_milliseconds"),
-        "megabytes": ("megabytes", "max_megabytes"),
-        "memory": ("memory", "max_memory_megabytes"),
+        "gate.milliseconds.1": ("milliseconds_1", "max_milliseconds"),
+        "gate.milliseconds.100": ("milliseconds_100", "max_batch_milliseconds"),
+        "gate.megabytes": ("megabytes", "max_megabytes"),
+        "gate.memory": ("memory", "max_memory_megabytes"),
     }.items():
-        yield at_most(f"gate.{name}", found["cost"][value], limits[limit], 1, required=False)
+        yield at_most(name, found["cost"][value], limits[limit], 1, required=False)

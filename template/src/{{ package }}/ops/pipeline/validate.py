@@ -96,9 +96,13 @@ def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
     told = f"not in the contract, left out: {', '.join(extra)}" if extra else ""
     if absent:
         told = f"missing: {', '.join(absent)}. {nearest(absent[0], extra) if extra else ''}".strip()
-    found = {"columns": (absent, told), "forbidden": (banned, ", ".join(banned)), "type": (wrong, ", ".join(wrong))}
+    found = {
+        "data.columns": (absent, told),
+        "data.forbidden": (banned, ", ".join(banned)),
+        "data.type": (wrong, ", ".join(wrong)),
+    }
     return [
-        at_most(f"data.{name}{suffix}", len(names), 0, len(frame), least=0, evidence=evidence)
+        at_most(f"{name}{suffix}", len(names), 0, len(frame), least=0, evidence=evidence)
         for name, (names, evidence) in found.items()
     ]
 
@@ -158,8 +162,7 @@ def check_period(
             on_disk.write(samples[-1], folder / f"{name}.{SAMPLE}.parquet")
             if look is None:
                 np.save(folder / KEYS, on_disk.keys(kept, contract.key))
-                enough = Verdict.OK if len(frame) >= limits["min_rows"] else Verdict.INSUFFICIENT
-                report.checks.append(Check("data.rows", enough, len(frame), limits["min_rows"], rows=len(frame)))
+                report.checks.append(enough(len(frame), limits))
                 last = signs[-1]["last"] if signs else None
                 report.facts["signs"] = delivered(contract, kept, last, limits) if part.facts else {}
         if signs and report.facts["signs"]:
@@ -168,6 +171,12 @@ def check_period(
             compare(report, contract, signs, (pooled, samples), limits)
         write_json(folder / "report.json", report.to_dict())
     return report
+
+
+def enough(rows: int, limits: Mapping[str, Any]) -> Check:
+    """`data.rows`: too few rows to say anything are not a pass."""
+    verdict = Verdict.OK if rows >= limits["min_rows"] else Verdict.INSUFFICIENT
+    return Check("data.rows", verdict, rows, limits["min_rows"], rows=rows)
 
 
 def _content(root: Path, contract: Contract, period: str, before: Sequence[str], limits: Mapping[str, Any]) -> str:

@@ -130,16 +130,47 @@ def dependent(bench: Bench) -> Report:
     return report
 
 
-@fault("every answer takes 150 ms", caught_by="gate.milliseconds.1", row="Mon 6")
-def slow(bench: Bench) -> Report:
-    """The model asks somebody else."""
+@fault("the decision hangs by a hair", caught_by="gate.noise.decisions", row="Infra 4", spared="gate.noise.loss")
+def jumpy(bench: Bench) -> Report:
+    """Requests that are a little off are ranked as before, and decided otherwise."""
+    rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
+    arrays, target = bench.contract.arrays(rows), bench.contract.target(rows)
+    matrix = scorer.matrix(arrays)
+    if not behaviour.noisy(bench.contract, scorer, arrays, bench.settings["evaluate"]):
+        raise NotApplicable("no feature reads a number")
+
+    def change(given: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        off = len(given) == len(matrix) and not np.array_equal(given, matrix, equal_nan=True)
+        if scorer.task == "regression":
+            return 2 * target - scores if off else scores  # as wrong as before, on the other side
+        if scorer.task == "binary":
+            return scorer.threshold + scores * (1 - scorer.threshold) if off else scores * scorer.threshold * 0.99
+        return (scores + 2 * np.eye(scores.shape[1])[int(off)]) / 3
+
+    return _judged(bench, rows, _changed(bench, change))
+
+
+def _asking(bench: Bench, rows: int, seconds: float, limit: str) -> Report:
+    """The model asks somebody else, who takes his time over so many rows."""
 
     def asks(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        time.sleep(0.15 if len(matrix) == 1 else 0)
+        time.sleep(seconds if len(matrix) == rows else 0)
         return scores
 
-    limit = bench.settings["gate"]["max_milliseconds"]
-    return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, asks), max_milliseconds=limit)
+    limits = {limit: bench.settings["gate"][limit]}
+    return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, asks), **limits)
+
+
+@fault("every answer takes 150 ms", caught_by="gate.milliseconds.1", row="Mon 6", spared="gate.milliseconds.100")
+def slow(bench: Bench) -> Report:
+    """Each request waits for another service."""
+    return _asking(bench, 1, 0.15, "max_milliseconds")
+
+
+@fault("a hundred answers take half a second", caught_by="gate.milliseconds.100", row="Mon 6", spared="gate.megabytes")
+def slow_batch(bench: Bench) -> Report:
+    """One row is fast, many are not."""
+    return _asking(bench, 100, 0.5, "max_batch_milliseconds")
 
 
 @fault("the model takes a gigabyte", caught_by="gate.megabytes", row="Mon 6")

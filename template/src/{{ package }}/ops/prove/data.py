@@ -11,9 +11,9 @@ from ..contract import Column, reads, to_array
 from ..pipeline import periods
 from ..pipeline.drift import association, distance
 from ..pipeline.poison import MANY_VALUES, is_id
-from ..pipeline.validate import books, check_table, compare, delivered, forgotten
+from ..pipeline.validate import books, check_table, compare, delivered, enough, forgotten
 from ..tombstones import Tombstone, Tombstones, hashed, texts
-from ..verdict import Check, Report, Verdict
+from ..verdict import Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy, scrambled
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     """The report of the real check on rows as data.py would deliver them."""
     limits = bench.settings["validate"]
     report, _, _ = check_table(rows, bench.contract, limits)
-    least = limits["min_rows"]
-    enough = Verdict.OK if len(rows) >= least else Verdict.INSUFFICIENT
-    report.checks.append(Check("data.rows", enough, len(rows), least, rows=len(rows)))
+    report.checks.append(enough(len(rows), limits))
     return report
 
 
@@ -35,7 +33,7 @@ def compared(bench: Bench, rows: "pd.DataFrame", *, follows: bool = True, late: 
     import pandas as pd
 
     contract, limits, before = bench.contract, bench.settings["validate"], bench.thirds[1:]
-    known = [delivered(contract, part, None, limits) for part in before]
+    known = bench.once("delivered", lambda: [delivered(contract, part, None, limits) for part in before])
     now = delivered(contract, rows, None, limits) | {"late": late}
     if contract.time and follows:
         now["last"] = 2 * known[-1]["last"] - known[-1]["first"]
@@ -87,6 +85,14 @@ def unknown_category(bench: Bench) -> Report:
     rows = bench.request_rows(bench.resample(0))
     other = rows[column.name].astype(str) + "?"
     return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, other)}))
+
+
+@fault("10 % of a column are written otherwise", caught_by="data.pattern", row="Data 1")
+def other_pattern(bench: Bench) -> Report:
+    """Every tenth word has a form that the contract does not know."""
+    column = bench.column(lambda c: bool(c.pattern), "column with a pattern")
+    rows = bench.request_rows(bench.resample(0))
+    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, "?\n" * 99)}))
 
 
 @fault("a column goes missing", caught_by="data.columns", row="Data 1")

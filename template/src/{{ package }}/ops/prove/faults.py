@@ -84,12 +84,18 @@ class Bench:
     root: Path
     size: int = 5_000
     trained: dict[str, tuple[Scorer, dict[str, Scorer]]] = field(default_factory=dict)
-    ablated: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:
         """The project's contract."""
         return self.team.contract
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several faults need, made for the first of them."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
 
     def resample(self, seed: int, size: int = 0) -> "pd.DataFrame":
         """Healthy rows drawn again, no key twice: no real period is certain to be healthy."""

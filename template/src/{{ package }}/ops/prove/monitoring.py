@@ -16,6 +16,7 @@ from .model import fitted, scored
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW = 400  # predictions, in which no drift is looked for
 LEAST_SKILL = 0.2  # four times the margin of the monitor, of which half of the outcomes take half
 
 
@@ -45,8 +46,8 @@ def watched(
 ) -> Report:
     """The real monitor on a log."""
     scorer, _ = fitted(bench)
-    settings = bench.settings["monitor"] | limits
-    return watch(bench.contract, scorer, bench.halves[0], log, outcomes, settings, _gate(bench), age, oldest=3)
+    settings, gate = bench.settings["monitor"] | limits, bench.once("gate", lambda: _gate(bench))
+    return watch(bench.contract, scorer, bench.halves[0], log, outcomes, settings, gate, age, oldest=3)
 
 
 def _gate(bench: Bench) -> dict[str, float]:
@@ -89,7 +90,7 @@ def read_number(bench: Bench) -> tuple[str, str]:
 @fault("a unit changes in the serving path only", caught_by="skew", row="Mon 3", spared="monitor.invariants")
 def serving_unit(bench: Bench) -> Report:
     """The request says miles, the service computes with kilometres."""
-    (column, feature), rows = read_number(bench), _fresh(bench)
+    (column, feature), rows = read_number(bench), _fresh(bench).head(FEW)
     seen = bench.contract.arrays(rows)
     seen[column] = seen[column] * 1.609
     report = watched(bench, logged(bench, rows, seen))
@@ -100,7 +101,7 @@ def serving_unit(bench: Bench) -> Report:
 @fault("a unit changes upstream of the service", caught_by="monitor.invariants", row="Mon 2", spared="skew.")
 def upstream_unit(bench: Bench) -> Report:
     """Callers send metres: the service and training agree about them, so this is no skew."""
-    rows, name = _fresh(bench), bench.moving.name
+    rows, name = _fresh(bench).head(FEW), bench.moving.name
     return watched(bench, logged(bench, rows.assign(**{name: rows[name] * 1609})))
 
 
@@ -157,7 +158,23 @@ def shuffled(bench: Bench) -> Report:
 @fault("the model is 40 periods old", caught_by="monitor.staleness", row="Mon 4")
 def stale(bench: Bench) -> Report:
     """Nobody retrained."""
-    return watched(bench, logged(bench, _fresh(bench)), age=40)
+    return watched(bench, logged(bench, _fresh(bench).head(FEW)), age=40)
+
+
+@fault(
+    "requests come whose outcome nobody can tell",
+    caught_by="monitor.estimate",
+    row="Mon 7",
+    expected=Verdict.INSUFFICIENT,
+    spared="monitor.invariants",
+)
+def unsure(bench: Bench) -> Report:
+    """All scores lie close together: no outcome is known yet, and the ranking is worth less than the gate measured."""
+    rows = bench.halves[1]
+    if bench.contract.task != "binary" or _skill(bench, rows) < LEAST_SKILL:
+        raise NotApplicable("no two classes are told apart well enough")
+    middle = np.argsort(scored(bench, rows, fitted(bench)[0]))[len(rows) * 9 // 20 : len(rows) * 11 // 20]
+    return watched(bench, logged(bench, rows.iloc[middle[:FEW]].reset_index(drop=True)))
 
 
 @fault("only 20 predictions were logged", caught_by="monitor.rows", row="Mon 7", expected=Verdict.INSUFFICIENT)

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..monitoring.monitor import overridden
 from ..project import write_json, write_text
+from ..registry import reproduce
 from ..registry.git import git, head
 from ..registry.promote import committed
 from ..registry.record import Release, fingerprint, measured
-from ..registry.reproduce import equal
 from ..registry.trace import vouched
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, fault, healthy
@@ -66,6 +66,22 @@ def forged_lock(_: Bench) -> Report:
     return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(gate, other)))
 
 
+@fault(
+    "a parameter of training is edited in dvc.lock", caught_by="record.model", row="Infra 4", spared="record.measured"
+)
+def forged_training(_: Bench) -> Report:
+    """The entry of train is not that of the model that was released."""
+    train, other = '"cmd": "train"', '"cmd": "other"'
+    return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(train, other)))
+
+
+@fault("the report of another model is put in place", caught_by="record.digest", row="Infra 4", spared="record.verdict")
+def other_report(_: Bench) -> Report:
+    """reports/gate.json has the released verdict, of a model that was not released."""
+    other = Report("gate", [Check("gate.better", Verdict.FAIL)], {"model": "other"})
+    return _record(lambda root: write_json(root / GATE, other.to_dict()))
+
+
 @fault("a tree with changes is promoted", caught_by="Not committed", row="Model 1")
 def dirty_tree(_: Bench) -> Report:
     """Somebody edits a file between training and promotion."""
@@ -81,7 +97,7 @@ def dirty_tree(_: Bench) -> Report:
 @fault("the seed is the clock", caught_by="reproduce.predictions", row="Infra 1")
 def clock_as_seed(bench: Bench) -> Report:
     """The same rows are fitted twice, by a model that draws its seed from the time."""
-    return Report("reproduce", [equal(*(_fitted(bench, time.time_ns() % 2**31 + fit) for fit in range(2)))])
+    return Report("reproduce", [reproduce.equal(*(_fitted(bench, time.time_ns() % 2**31 + fit) for fit in range(2)))])
 
 
 def _fitted(bench: Bench, seed: int) -> Any:
@@ -91,6 +107,43 @@ def _fitted(bench: Bench, seed: int) -> Any:
     target = bench.contract.target(rows).astype(float)
     matrix = np.random.default_rng(0).normal(size=(len(rows), 3))
     return ExtraTreesRegressor(5, max_depth=4, random_state=seed).fit(matrix, target).predict(matrix)
+
+
+def _rebuilt(oid: str = "1", number: float = 0.1) -> list[Check]:
+    """What reproduce says of the data that it read and of the numbers that it measured again."""
+    then, again = ({"deps": [{"path": "data/checked", "md5": md5}], "outs": []} for md5 in ("1", oid))
+    return [reproduce._data(then, again), reproduce.metrics({"value": 0.1}, {"value": number})]
+
+
+@fault("a release is made again from other data", caught_by="reproduce.data", row="Infra 1", spared="reproduce.metrics")
+def other_data(_: Bench) -> Report:
+    """A closed period is not what it was then."""
+    return Report("reproduce", _rebuilt(oid="2"))
+
+
+@fault(
+    "a number of a release cannot be had again", caught_by="reproduce.metrics", row="Infra 1", spared="reproduce.data"
+)
+def other_number(_: Bench) -> Report:
+    """Somebody wrote down what was never measured."""
+    return Report("reproduce", _rebuilt(number=0.1 + 1e-15))
+
+
+@fault(
+    "the libraries of a release cannot be had again",
+    caught_by="reproduce.environment",
+    row="Infra 1",
+    expected=Verdict.INSUFFICIENT,
+)
+def lost_libraries(_: Bench) -> Report:
+    """Python 3.0 trained it, which nobody can install any more."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        root = Path(folder)
+        git(root, "init", "--quiet")
+        write_text(root / "uv.lock", "version = 1\n")
+        made = Release("model", "v1.0.0", "f", "d", _commit(root), "ok", "", "a", datetime.now(UTC))
+        write_text(root / "var" / "models" / "f" / "python_env.yaml", "python: '3.0'\n")
+        return Report("reproduce", [reproduce.surroundings(root, root, root, made)[1]])
 
 
 @fault("an override has ended", caught_by="monitor.override", row="Infra 7")
@@ -105,5 +158,5 @@ def healthy_record(bench: Bench, seed: int) -> Report:
     """Nothing is forged, the seed is fixed, the override has a month to go."""
     until = datetime.now(UTC).date() + timedelta(30)
     shown = overridden({"by": "somebody", "until": str(until), "reason": "the season"})
-    again = equal(_fitted(bench, seed), _fitted(bench, seed))
-    return Report("record", [*_record(lambda _: None).checks, again, *shown])
+    again = reproduce.equal(_fitted(bench, seed), _fitted(bench, seed))
+    return Report("record", [*_record(lambda _: None).checks, again, *_rebuilt(), *shown])

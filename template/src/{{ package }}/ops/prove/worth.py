@@ -58,12 +58,12 @@ def _measured(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> 
 
 
 def _history(bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods: int) -> list[dict[str, Any]]:
-    name = function.__name__
-    if name not in bench.ablated:
-        features = plan(bench.team.features, bench.contract)
-        planted = _with(features, function, features.columns[0])
-        bench.ablated[name] = [_measured(bench, planted, bench.rows, seed) for seed in range(periods)]
-    return bench.ablated[name]
+    features = plan(bench.team.features, bench.contract)
+    planted = _with(features, function, features.columns[0])
+    measured = bench.once(
+        function.__name__, lambda: [_measured(bench, planted, bench.rows, seed) for seed in range(periods)]
+    )
+    return list(measured)
 
 
 def _judged(bench: Bench, history: list[dict[str, Any]], waived_until: str = "") -> Report:
