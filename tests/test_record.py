@@ -168,14 +168,18 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     for part in measured["slices"]:
         part["difference"] = dict.fromkeys(part["difference"], better)
     (folder / "reports/metrics.json").write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+    aged = json.loads((folder / "reports/age.json").read_text())
+    aged["ages"][0]["rows"] += 1
+    (folder / "reports/age.json").write_text(json.dumps(aged, indent=1, sort_keys=True) + "\n")
     released.run("python", "-m", "late_flights.ops.pipeline.gate")
-    released.run("dvc", "commit", "--force", "evaluate", "gate", "track")
+    released.run("dvc", "commit", "--force", "evaluate", "age", "gate", "track")
     commit(folder, "Forged")
     released.run("mlops", "promote")
     released.run("mlops", "trace", "v1.2.0")
     printed = released.run("mlops", "reproduce", "v1.2.0", code=3)
     found = verdicts(printed)
     assert (found["reproduce.metrics"], found["reproduce.predictions"]) == ("FAIL", "ok"), printed
+    assert "age.json.ages.0.rows: " in printed
     assert (found["reproduce.verdict"], found["reproduce.model"]) == ("FAIL", "ok"), printed
     assert "max_iter 100 -> 60" in released.run("mlops", "trace", "v1.2.0")
 

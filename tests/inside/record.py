@@ -320,11 +320,12 @@ def test_a_truncated_model_is_not_served(reigning: Path) -> None:
 
 def test_speed_may_differ_and_nothing_else() -> None:
     metrics = import_module(registry["record"].__name__.replace("record", "reproduce")).metrics
-    then = {"values": {"a": 1.0}, "slices": [{"b": None}], "conduct": {"cost": {"milliseconds": 1}, "excess": 0.1}}
-    assert metrics(then, then | {"conduct": {"cost": {"milliseconds": 2}, "excess": 0.1}}).verdict == "ok"
-    others: list[dict[str, object]] = [{"values": {"a": 1.1}}, {"slices": []}, {"conduct": {"cost": {}, "excess": 0.2}}]
-    for other in others:
-        assert metrics(then, then | other).verdict == "fail"
+    cost: dict[str, object] = {"milliseconds_1": 1, "megabytes": 2}
+    then: dict[str, object] = {"values": {"a": 1.0}, "slices": [{"b": None}], "cost": cost, "seconds": {"gain": 1.0}}
+    assert metrics({"m": then}, {"m": then | {"cost": cost | {"milliseconds_1": 2}}}).verdict == "ok"
+    for other in ({"values": {"a": 1.1}}, {"slices": []}, {"cost": cost | {"megabytes": 3}}, {"seconds": {"gain": 2.0}}):
+        assert metrics({"m": then}, {"m": then | other}).verdict == "fail"
+    assert metrics({"m": then}, {}).verdict == "fail"
 
 
 def test_an_erased_release_cannot_be_reproduced_and_says_why(reigning: Path) -> None:

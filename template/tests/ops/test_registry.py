@@ -501,6 +501,18 @@ def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_mlflow")
+def test_an_opponent_that_nobody_signed_stops_no_service(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(keys.SETTING, str(reigning.parent / "home/ada.pem"))
+    retrain(reigning, 0.2, close="2")
+    promote(reigning)
+    vouch(reigning)
+    commit(reigning, "my key")
+    assert "signed by you" in vouch(reigning)
+    told = follow.follow(clone(reigning, "bob"))
+    assert "v1.1.0, champion since" in told and "nobody signed" in told and "mlops close 2" in told
+
+
+@pytest.mark.usefixtures("no_mlflow")
 def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     private = reigning.parent / "home/ada.pem"
     monkeypatch.setenv(keys.SETTING, str(private))

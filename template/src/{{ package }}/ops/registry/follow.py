@@ -138,7 +138,8 @@ def opened(root: Path) -> list[str]:
 def follow(root: Path) -> str:
     """Bring the recorded champion, the opponent of the cycle and the look-ups to this machine.
 
-    With the git remote away it follows what is known here, and says so. Raises: ProjectError as `serve` does.
+    With the git remote away it follows what is known here, and says so. An opponent that cannot be had stops no
+    service. Raises: ProjectError as `serve` does.
     """
     away = freshen(root)
     caught = caught_up(root)
@@ -147,7 +148,8 @@ def follow(root: Path) -> str:
     forget(root, record)
     look_up(root)
     if (opponent := cycle(root)["champion"]) and (release := record.of(opponent)):
-        if release.erased:
-            return f"{told}\n{release.erased}. For another opponent: uv run mlops close {cycle(root)['until']}{away}"
-        bring(root, record, release)
+        try:
+            bring(root, record, release)
+        except ProjectError as error:
+            told += f"\n{error}\nFor another opponent than {release.tag}: uv run mlops close {cycle(root)['until']}"
     return told + away

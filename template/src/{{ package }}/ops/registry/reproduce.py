@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 
 from ..pipeline.train import CANDIDATE
-from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml, write_json
+from ..project import PACKAGE, ProjectError, digest, nearest, read_json, read_yaml
 from ..scoring import IGNORED
 from ..verdict import Check, Report, Verdict, at_most
 from . import storage
 from .follow import bring, fetch
 from .git import git
-from .record import Record, Release, freshen, locked, read, show, show_json, stages
+from .record import Record, Release, freshen, locked, read, show, stages
 from .scratch import environment
 from .trace import found, vouched
 
-STAGES = ("train", "evaluate", "gate")
+TRAIN, MEASURING, GATE = "train", ("tune", "evaluate", "ablate", "age"), "gate"
 SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode", "--python")
-CONDUCT, COST = "conduct", "cost"  # what was measured of speed and size is that of the machine
+SPEED = ("seconds", "milliseconds_1", "milliseconds_100", "microseconds", "batch_microseconds", "lookup_microseconds")
+OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
+REPORTS = "reports"
 SCORES = f"""
 import sys
 from pathlib import Path
@@ -89,15 +91,15 @@ def clean(root: Path, commit: str) -> Iterator[tuple[Path, Path]]:
 def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Release) -> Iterator[Check]:
     """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
     storage.lend(root, work, base / "cache")
-    lock, released = stages(locked(work)), fetch(work, release)
+    lock, released, then = stages(locked(work)), fetch(work, release), _reports(work)
     for path in list(_needed(work, lock)):
         storage.pull(work, path)
     programs, told = surroundings(root, work, base, release)
     yield told
-    if said := _run(work, programs, "train"):
+    if said := _run(work, programs, TRAIN):
         yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
         return
-    yield _data(lock["train"], stages(locked(work))["train"])
+    yield _data(lock[TRAIN], stages(locked(work))[TRAIN])
     yield _predictions(work, programs, base, released)
     made = digest(work / CANDIDATE, IGNORED)
     same = Verdict.OK if made == release.digest else Verdict.INSUFFICIENT
@@ -107,16 +109,16 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     except ProjectError as error:
         yield _missing("reproduce.metrics", str(error))
         return
-    if said := _run(work, programs, "evaluate"):
-        yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
-        return
-    file, then = work / "reports/metrics.json", show_json(work, release.commit, "reports/metrics.json")
-    yield metrics(then, read_json(file))
-    write_json(file, _costing(read_json(file), then))
-    if said := _run(work, programs, "gate"):
+    for stage in _made(lock, *MEASURING):
+        if said := _run(work, programs, stage):
+            yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
+            return
+    yield metrics(then, _reports(work))
+    git(work, "checkout", "--quiet", "--", REPORTS)  # with the speed of then
+    if said := _run(work, programs, GATE):
         yield Check("reproduce.verdict", Verdict.FAIL, evidence=said)
         return
-    verdict = str(Report.from_dict(read_json(work / "reports/gate.json")).verdict)
+    verdict = str(Report.from_dict(read_json(work / REPORTS / "gate.json")).verdict)
     same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
     yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
 
@@ -146,11 +148,23 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     return programs, Check(name, Verdict.OK, then, then, evidence="made again by uv sync --frozen")
 
 
+def _made(lock: dict[str, Any], *names: str) -> list[str]:
+    """Those stages that the release has."""
+    return [name for name in names if name in lock]
+
+
 def _needed(work: Path, lock: dict[str, Any]) -> Iterator[str]:
     """What the stages read and neither they nor git have."""
-    made = {out["path"] for name in STAGES for out in lock[name]["outs"]}
-    deps = dict.fromkeys(dep["path"] for name in STAGES for dep in lock[name]["deps"])
+    names = _made(lock, TRAIN, *MEASURING, GATE)
+    made = {out["path"] for name in names for out in lock[name]["outs"]}
+    deps = dict.fromkeys(dep["path"] for name in names for dep in lock[name]["deps"])
     yield from (path for path in deps if path not in made and not (work / path).exists())
+
+
+def _reports(work: Path) -> dict[str, Any]:
+    """The reports that are in git, by name."""
+    paths = sorted((work / REPORTS).rglob("*.json"))
+    return {path.relative_to(work / REPORTS).as_posix(): read_json(path) for path in paths}
 
 
 def _run(work: Path, programs: Path, stage: str) -> str:
@@ -190,23 +204,17 @@ def equal(then: np.ndarray, again: np.ndarray) -> Check:
     return at_most("reproduce.predictions", int(differ.sum()), 0, len(then), evidence=told)
 
 
-def _costing(measured: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The measurements with what others say of speed and size."""
-    cost = {COST: other.get(CONDUCT, {}).get(COST)}
-    return measured | ({CONDUCT: measured[CONDUCT] | cost} if CONDUCT in measured else {})
-
-
 def metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
-    """`reproduce.metrics`: every number is that of then, but for speed and size."""
-    sides = [_leaves(then), _leaves(_costing(again, then))]
+    """`reproduce.metrics`: every number is that of then, but for speed and memory."""
+    sides = [_leaves(then), _leaves(again)]
     other = sorted({name for name, _ in sides[0].items() ^ sides[1].items()})
-    few = ", ".join(f"{name}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3])
+    few = ", ".join(f"{name[1:]}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3])
     return at_most("reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal")
 
 
 def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(content, dict | list):
-        return {prefix: content}
+        return {} if prefix.rpartition(".")[2] in OF_THE_MACHINE else {prefix: content}
     parts = content.items() if isinstance(content, dict) else enumerate(content)
     return {name: leaf for key, part in parts for name, leaf in _leaves(part, f"{prefix}.{key}").items()}
 
