@@ -179,6 +179,21 @@ def test_rates_of_a_group_are_what_they_say(ops: Any) -> None:
     assert 0.6 < found["c", "selection"]["gap"]["error"] / sum(variances) ** 0.5 < 1.6
 
 
+class Chosen(BaseModel):
+    chosen: Literal["x", "y", "z"]
+
+
+def test_each_class_has_rates_of_its_own(ops: Any) -> None:
+    contract = ops("contract").Contract(Asked, Chosen, groups=["sex"])
+    target, scores = np.array([0.0, 0.0, 1.0, 2.0]), np.eye(3)[[0, 1, 1, 0]]
+    found = ops("pipeline.groups").rates(contract, target, scores, 0.5)
+    told = {name: (int(above.sum()), None if of is None else int(of.sum())) for name, (above, of) in found.items()}
+    assert [told[f"selection.{name}"] for name in "xyz"] == [(2, None), (2, None), (0, None)]
+    assert [told[f"true_positive.{name}"] for name in "xyz"] == [(1, 2), (1, 1), (0, 1)]
+    assert [told[f"false_positive.{name}"] for name in "xyz"] == [(1, 2), (1, 3), (0, 3)]
+    assert {*ops("pipeline.groups").words(table(100), "number")} == {*"01234"}
+
+
 def test_of_two_groups_one_is_compared_and_numbers_are_compared_by_quarters(ops: Any) -> None:
     rows = table(1_000).assign(number=np.arange(1_000.0))
     rows.loc[:9, "number"] = np.nan
