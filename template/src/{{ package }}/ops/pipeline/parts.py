@@ -42,18 +42,18 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
     def check(kind: str, each: Mapping[str, Any], limit: float, told: str) -> None:
         told, more = f"{number(new) or '?'}{told}", {"least": least, "required": False}
         args = (each["value"], surely(each, judged), limit, part["rows"])
-        checks.append(not_below(f"gate.{kind}.{name}", *args, evidence=told, **more))
+        checks.append(not_below(f"{kind}.{name}", *args, evidence=told, **more))
 
     for name, part in parts.items():
         mine, new = own.get(name, {}), part["candidate"][metric]["value"]
         if "difference" in part:
             old = part["champion"][metric]["value"]
             limit = -mine.get("margin", limits["slice_margin"]) * unit(task, old)
-            check("slice", part["difference"][metric], limit, f" (champion: {number(old) or '?'})")
+            check("gate.slice", part["difference"][metric], limit, f" (champion: {number(old) or '?'})")
         if "floor" in part:
             asked = mine.get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
             limit = asked - limits["margin"] * unit(task, new)
-            check("floor", part["floor"][metric], limit, ", better than a constant")
+            check("gate.floor", part["floor"][metric], limit, ", better than a constant")
     return checks
 
 
