@@ -1,8 +1,9 @@
-"""The same model without a template, as one script: load, join, fit three models, measure with intervals.
+"""The same work without a template, as one script: load, join, fit three models, measure with intervals, fit others.
 
     PYTHONPATH=PROJECT/src python bare.py TIMES FOLDER      each row TIMES times, a minute apart
 
-It borrows the project's metrics, so that exactly the same sums are compared; all else is written out by hand.
+It borrows the project's metrics and slices, so that exactly the same sums are compared; all else is written out.
+What it leaves out: checks of data and their report, calibration, noise, costs, the record, pictures and MLflow.
 """
 
 import json
@@ -17,16 +18,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from late_flights.ops.pipeline import metrics
+from late_flights.ops.pipeline.groups import RESAMPLES, slices
+from late_flights.ops.project import yours
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import ParameterSampler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 WORDS = ["carrier", "origin", "dest"]
 WEATHER = ["temp", "humid", "wind_speed", "precip", "pressure", "visib"]
+SEARCH = {"learning_rate": [0.05, 0.1, 0.2], "max_leaf_nodes": [15, 31, 63], "l2_regularization": [0.0, 10.0]}
 NUMBERS = ["distance", *WEATHER, "hour", "is_bad_weather", "weekday"]
 
 
@@ -63,6 +69,13 @@ def with_weather(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.merge_asof(rows, known, left_on="asked", right_on="observed", by="origin", tolerance=age)
 
 
+def trees(**settings: Any) -> HistGradientBoostingClassifier:
+    """The team's model."""
+    return HistGradientBoostingClassifier(
+        max_iter=100, categorical_features=list(range(len(WORDS))), random_state=0, **settings
+    )
+
+
 def fitted(matrix: np.ndarray, target: np.ndarray) -> dict[str, Any]:
     """The model, the constant and the linear model."""
     places = list(range(len(WORDS)))
@@ -71,7 +84,7 @@ def fitted(matrix: np.ndarray, target: np.ndarray) -> dict[str, Any]:
         (OneHotEncoder(handle_unknown="ignore", min_frequency=20), places),
     )
     models = {
-        "candidate": HistGradientBoostingClassifier(max_iter=100, categorical_features=places, random_state=0),
+        "candidate": trees(),
         "trivial": DummyClassifier(strategy="prior"),
         "simple": make_pipeline(shaped, LogisticRegression(max_iter=200, random_state=0)),
     }
@@ -83,18 +96,48 @@ def measured(rows: pd.DataFrame, scores: dict[str, np.ndarray], resamples: int =
     target = rows["late"].to_numpy(dtype=float)
     makers = metrics.named("binary")
     wanted = {f"{model} {name}": make(target, s) for model, s in scores.items() for name, make in makers.items()}
-    for column in ("origin", "carrier"):
-        for word, places in rows.groupby(column).indices.items():
-            part = np.asarray(places)
-            for name, make in makers.items():
-                measure = make(target[part], scores["candidate"][part])
-                wanted[f"{column}={word} {name}"] = metrics.on(part, measure)
     found = metrics.estimates(wanted, len(rows), resamples, seed=0)
+    parts = {
+        f"{column}={word} {model} {name}": metrics.on(places, make(target[places], scores[model][places]))
+        for (column, word), places in slices(yours().contract, rows).items()
+        for model in ("candidate", "trivial")
+        for name, make in makers.items()
+    }
+    found |= metrics.estimates(parts, len(rows), RESAMPLES, seed=0)
     for name in makers:
         for other in ("trivial", "simple"):
             lead = found[f"candidate {name}"].minus(found[f"{other} {name}"], name)
             found[f"lead over {other} {name}"] = lead
     return {name: [estimate.value, *estimate.interval()] for name, estimate in found.items()}
+
+
+def studied(matrix: np.ndarray, target: np.ndarray, months: np.ndarray, held: np.ndarray) -> dict[str, list[float]]:
+    """The fits beside the model: other settings, without one column each, on one month each, and the same one twice."""
+
+    def some(places: np.ndarray, most: int) -> np.ndarray:
+        return np.random.default_rng(0).permutation(np.flatnonzero(places))[:most]
+
+    def scored(known: np.ndarray, shown: np.ndarray, keep: np.ndarray | None = None, **settings: Any) -> np.ndarray:
+        used = matrix if keep is None else np.where(keep, matrix, 0)
+        model = trees(**settings).fit(used[known], target[known])
+        scores: np.ndarray = model.predict_proba(used[shown])[:, 1]
+        return scores
+
+    def told(shown: np.ndarray, found: dict[str, np.ndarray], resamples: int) -> dict[str, list[float]]:
+        measures = {name: metrics.average_precision(target[shown], scores) for name, scores in found.items()}
+        made = metrics.estimates(measures, len(shown), resamples, seed=0)
+        return {name: [estimate.value, *estimate.interval()] for name, estimate in made.items()}
+
+    early, late = some((months < 3) & ~held, 15_000), some((months == 3) & ~held, 15_000)
+    tried = {str(given): scored(early, late, **given) for given in [{}, *ParameterSampler(SEARCH, 7, random_state=0)]}
+    known, shown = some((months < 4) & ~held, 15_000), some(months == 4, 15_000)
+    kept = {name: np.arange(matrix.shape[1]) != place for place, name in enumerate(("", *WORDS, *NUMBERS), -1)}
+    less = {name: scored(known, shown, keep) for name, keep in kept.items()}
+    now = some(months == 4, 10_000)
+    aged = {f"{age} old": scored(some((months == 4 - age) & ~held, 10_000), now) for age in (1, 2, 3)}
+    for _ in range(2):
+        scored(known[:10_000], known[:10_000])
+    return told(late, tried, 400) | told(shown, less, metrics.RESAMPLES) | told(now, aged, metrics.RESAMPLES)
 
 
 def main() -> None:
@@ -112,7 +155,10 @@ def main() -> None:
     models = fitted(matrix[trains], rows.loc[trains, "late"].to_numpy(dtype=float))
     (folder / "bare.pkl").write_bytes(pickle.dumps(models))
     scores = {name: model.predict_proba(matrix[evaluates])[:, 1] for name, model in models.items()}
-    (folder / "bare.json").write_text(json.dumps(measured(rows[evaluates].reset_index(drop=True), scores), indent=1))
+    found = measured(rows[evaluates].reset_index(drop=True), scores)
+    with threadpool_limits(1):
+        found |= studied(matrix, rows["late"].to_numpy(dtype=float), rows["month"].to_numpy(), held.to_numpy())
+    (folder / "bare.json").write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -323,7 +323,8 @@ def test_speed_may_differ_and_nothing_else() -> None:
     cost: dict[str, object] = {"milliseconds_1": 1, "megabytes": 2}
     then: dict[str, object] = {"values": {"a": 1.0}, "slices": [{"b": None}], "cost": cost, "seconds": {"gain": 1.0}}
     assert metrics({"m": then}, {"m": then | {"cost": cost | {"milliseconds_1": 2}}}).verdict == "ok"
-    for other in ({"values": {"a": 1.1}}, {"slices": []}, {"cost": cost | {"megabytes": 3}}, {"seconds": {"gain": 2.0}}):
+    wrong: dict[str, object] = {"values": {"a": 1.1}, "slices": [], "cost": {"megabytes": 3}, "seconds": {"gain": 2.0}}
+    for other in ({name: value} for name, value in wrong.items()):
         assert metrics({"m": then}, {"m": then | other}).verdict == "fail"
     assert metrics({"m": then}, {}).verdict == "fail"
 
