@@ -359,6 +359,8 @@ def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Path, monke
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert "DVC remote is a folder of this runner" in says(promote, ada)
     assert not git(ada, "tag")
+    monkeypatch.setenv("RUNNER_ENVIRONMENT", "self-hosted")
+    assert "v1.0.0 is champion now" in promote(ada)
 
 
 def test_an_opponent_that_is_not_champion_any_more_is_no_opponent(reigning: Path) -> None:

@@ -46,10 +46,10 @@ def looked_up(
 ) -> list[Check]:
     """`skew.<look-up>.<column>`: the values that the service found against those that training would find.
 
-    Only for predictions that `tables` (checked rows by look-up) reach; without any it is insufficient, not required.
+    Only for predictions that `tables` (checked rows by look-up) reach; without any `skew.<look-up>.*` is insufficient.
     """
     unreached = {
-        look.name: Check(f"skew.{look.name}", Verdict.INSUFFICIENT, required=False, evidence=UNREACHED)
+        look.name: Check(f"skew.{look.name}.*", Verdict.INSUFFICIENT, required=False, evidence=UNREACHED)
         for look in contract.lookups
     }
     if not all(len(tables.get(name, ())) for name in unreached):

@@ -124,8 +124,9 @@ def stores(root: Path) -> Iterator[list[Any]]:
 
 
 def lasting(root: Path) -> bool:
-    """Whether the default remote outlives this machine: a folder on a hosted runner does not."""
-    return not os.environ.get("GITHUB_ACTIONS") or places(root)[1] is None
+    """Whether the default remote outlives this machine: a folder on a runner that GitHub hosts does not."""
+    hosted = os.environ.get("GITHUB_ACTIONS") and os.environ.get("RUNNER_ENVIRONMENT") != "self-hosted"
+    return not hosted or places(root)[1] is None
 
 
 def places(root: Path) -> tuple[Path | None, Path | None]:
