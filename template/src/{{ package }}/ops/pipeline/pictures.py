@@ -69,7 +69,7 @@ def intervals(
                 axes.plot([low, high], [place, place], color=colour, linewidth=2)
                 axes.plot(entry["value"], place, "o", color=colour)
         axes.set_yticks(range(len(entries)), entries)
-        axes.invert_yaxis()
+        axes.set_ylim(len(entries) - 0.5, -0.5)
         axes.set_xlabel(told.replace("_", " "))
         if zero:
             axes.axvline(0, color=GREY, linewidth=1)
