@@ -94,7 +94,7 @@ def server(bare_root: Path, ops: Any, sample: Any, promote: Any, body: Any) -> I
 @pytest.fixture(scope="session")
 def body(ops: Any, sample: Any, contract: Any) -> Callable[..., dict[str, Any]]:
     """`body(n)` is a request of n good rows; `body(n, column=value)` spoils every row, `...` leaves the column out."""
-    rows = ops("prove.rows").payload(sample.rows.head(1_000), contract)
+    rows = contract.payload(sample.rows.head(1_000))
 
     def make(n: int, **changes: Any) -> dict[str, Any]:
         changed = [{**row, **changes} for row in rows[:n]]

@@ -18,7 +18,6 @@ from ..serving import log
 from ..up import ask, command, environment, free_port, served
 from ..verdict import Check, Report, Verdict
 from .faults import Bench, NotApplicable, fault, healthy
-from .rows import payload
 from .trust import flip, released, trusting
 
 ALSO_READ = ("dvc.yaml", "cycle.yaml", "params.yaml")
@@ -41,7 +40,7 @@ def _service(bench: Bench) -> Iterator[tuple[Path, str]]:
 
 def _follows(bench: Bench, *, damaged: bool) -> Report:
     """Promote v2.0.0 beside a running service; the check of the monitor on what was answered since."""
-    rows = payload(bench.resample(0, 50), bench.contract)
+    rows = bench.contract.payload(bench.resample(0, 50))
     with _service(bench) as (root, url):
         before = ask(url, rows)["release"]
         recorded = released(bench, root, "v2.0.0", 0.6)
@@ -91,7 +90,7 @@ def _beyond(bench: Bench) -> tuple[Column, object, str]:
 @fault("a request beyond the contract", caught_by="serving.refused", row="Mon 2", slow=True)
 def refused(bench: Bench) -> Report:
     """Over HTTP: a value beyond its bound is refused by the rule that the suite has, and nothing is predicted."""
-    row = payload(bench.resample(0, 50), bench.contract)[0]
+    row = bench.contract.payload(bench.resample(0, 50))[0]
     column, value, rule = _beyond(bench)
     with _service(bench) as (root, url):
         ask(url, [row])

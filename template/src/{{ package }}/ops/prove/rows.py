@@ -70,11 +70,6 @@ def synthetic_lookup(contract: Contract, look: Lookup, rows: "pd.DataFrame", see
     return table.drop_duplicates([*look.keys, look.time])
 
 
-def payload(rows: "pd.DataFrame", contract: Contract) -> list[dict[str, Any]]:
-    """The request columns of a frame as the JSON rows that a caller sends."""
-    return contract.payload(rows)
-
-
 def _bounds(column: Column) -> tuple[float, float]:
     low = column.low if column.low is not None else min(0.0, (column.high or 0.0) - 100)
     return float(low), float(column.high if column.high is not None else max(100.0, low + 100))

@@ -27,7 +27,6 @@ from ..serving import log
 from ..up import ask, command, environment, free_port, served
 from ..verdict import Check, Report, Verdict, at_most
 from .faults import Bench, NotApplicable, fault, healthy
-from .rows import payload
 from .trust import as_if_judged
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ def _skew(bench: Bench, clone: Path) -> list[Check]:
     write_json(clone / "var" / "champion.json", pointer)
     scorer = load(folder, bench.contract, _module(next((clone / "src").glob("*/features.py"))))
     with served(clone, free_port()) as url:
-        ask(url, payload(bench.resample(0, 200), bench.contract))
+        ask(url, bench.contract.payload(bench.resample(0, 200)))
     logged = log.read(clone)
     told = logged[[f"feature__{name}" for name in scorer.plan.names]].to_numpy(dtype=float, na_value=np.nan)
     again = scorer.matrix(bench.contract.arrays(logged))
