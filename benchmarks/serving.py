@@ -80,7 +80,7 @@ def prepare(project: Path, root: Path) -> None:
     pipeline = Pipeline([("columns", columns), ("model", estimator)])
     pipeline.fit(frame(plan, arrays), target)
     (root / "pipeline.pkl").write_bytes(pickle.dumps(pipeline))
-    sent = load(name, "prove.rows").payload(rows, contract)
+    sent = contract.payload(rows)
     for size in SIZES:
         (root / f"{size}.json").write_text(json.dumps({"rows": sent[:size]}), encoding="utf-8")
 

@@ -230,14 +230,13 @@ LOOPS = {
 SERVE = """
 import json, pandas
 from late_flights.ops.project import find_root, yours
-from late_flights.ops.prove.rows import payload
 from late_flights.ops.up import ask, free_port, served
 contract, root = yours().contract, find_root()
 rows = json.loads(open("README.md").read().partition("-d '")[2].partition("'")[0])["rows"]
 came = pandas.read_parquet("models/candidate/reference.parquet").sample(600, replace=True, random_state=0)
 with served(root, free_port()) as url:
     assert len(ask(url, rows)["predictions"]) == 1
-    answer = ask(url, payload(came, contract))
+    answer = ask(url, contract.payload(came))
 came = came.assign(prediction_id=[one["id"] for one in answer["predictions"]])
 columns = [*(contract.key or ["prediction_id"]), contract.outcome.name]
 came[columns].drop_duplicates(columns[:-1]).to_csv("var/came.csv", index=False)

@@ -77,6 +77,14 @@ def test_the_default_copy_is_typed(project: Callable[..., Project]) -> None:
     project().run("mypy", "--cache-dir", str(ROOT / ".cache" / "mypy"))
 
 
+def test_what_we_import_from_a_project_is_there(project: Callable[..., Project]) -> None:
+    ours = [path for folder in ("tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")]
+    words = r"from late_flights\.ops[.\w]* import [\w, ]+"
+    lines = {line for path in ours for line in re.findall(words, path.read_text(encoding="utf-8"))}
+    assert len(lines) > 20
+    project().run("python", "-c", "\n".join(sorted(lines)))
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [
