@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +17,7 @@ STEPS = {  # what is shown, and the command; its output stays in demo/var/demo/
     "play three months: serve, watch, retrain, gate, follow": ["mlops", "simulate", "--periods", "3"],
     "who is champion, and why": ["mlops", "status"],
 }
+WIDTH = 160
 PAGES = ["reports/gate.html", "var/simulate/gate.html", "var/simulate/monitor.html", "README.md"]
 
 
@@ -42,15 +44,20 @@ def summary(logs: Path) -> str:
     """What happened: a bad candidate refused, a bad deployment halted, the months played, the champion."""
     names = ("2-prove.txt", "3-simulate.txt", "4-status.txt")
     proofs, months, status = ((logs / name).read_text().splitlines() for name in names)
-    shown = {
-        "A bad candidate was refused": [line for line in proofs if line.startswith("caught  candidate")],
-        "A bad deployment was halted": [line for line in proofs if re.match("caught  (one byte|a service)", line)],
-        "All planted faults": [line for line in proofs if line.endswith(" s") and "escaped" in line],
-        "The months": months[next(n for n, line in enumerate(months) if line.startswith("period")) :],
-        "Now": status,
-    }
+    played = months[next(n for n, line in enumerate(months) if line.startswith("period")) :]
+    shown = proven(proofs) | {"The months": played, "Now": status}
     blocks = (f"\n{title}\n" + "\n".join(f"  {line}" for line in lines).rstrip() for title, lines in shown.items())
     return "\n" + "=" * 72 + "".join(blocks)
+
+
+def proven(lines: Sequence[str]) -> dict[str, list[str]]:
+    """What `mlops prove` printed of a bad candidate, of a bad deployment and of all faults."""
+    wanted = {
+        "A bad candidate was refused": r"caught +candidate .* gate\.",
+        "A bad deployment was halted": r"caught +(one byte|a changed model|a model|a forged verdict) .* serving\.",
+        "All planted faults": r"\d+ caught, \d+ escaped",
+    }
+    return {title: [line[:WIDTH] for line in lines if re.match(found, line)] for title, found in wanted.items()}
 
 
 def run(why: str, *words: str, log: Path | None = None) -> None:

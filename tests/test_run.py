@@ -12,6 +12,8 @@ import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from scripts.demo import proven
+
 from .projects import DEFAULT, ROOT, Project, git
 
 Make = Callable[[str], Project]
@@ -93,6 +95,7 @@ def test_a_clone_with_the_remote_has_the_record_and_mirrors_it(trained: Project,
 def test_every_planted_fault_is_caught(trained: Project) -> None:
     printed = trained.run("mlops", "prove")
     assert " 0 escaped, 0 false alarms" in printed and "ESCAPED" not in printed
+    assert all(proven(printed.splitlines()).values()), "the summary of make demo has an empty part"
 
 
 def test_the_loop_runs_by_itself_and_leaves_the_project_alone(trained: Project) -> None:

@@ -106,7 +106,8 @@ def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, m
         verdict = Verdict.OK
     elif sure and sure[1] < (-margin if old else margin):
         verdict = Verdict.FAIL
-    evidence = f"better, or not worse and the champion {most} periods old (it is {age})"
+    told = f", or not worse and the champion {most} periods old (it is {age})" if most is not None else ""
+    evidence = f"better{told}"
     return Check("gate.better", verdict, value, margin, sure, rows, evidence=evidence)
 
 

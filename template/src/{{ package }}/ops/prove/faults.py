@@ -175,11 +175,9 @@ def outcome(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
     if blamed:
         return False, f"wrongly called {blamed[0]}"
     value = f"{check.value:.4g}" if isinstance(check.value, int | float) else check.value
+    measured = "" if value is None and check.limit is None else f" ({value}, limit {check.limit})"
     named = "" if name == fault.caught_by else f"{name}: "
-    return (
-        check.verdict is fault.expected,
-        f"{named}{check.verdict} ({value}, limit {check.limit}) {check.evidence}".strip(),
-    )
+    return check.verdict is fault.expected, f"{named}{check.verdict}{measured} {check.evidence}".strip()
 
 
 def scrambled(values: np.ndarray, seed: int = 0) -> np.ndarray:
