@@ -57,17 +57,41 @@ class Scorer:
         return np.asarray(self.classes)[scores.argmax(axis=1)]
 
 
+def scored(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray]:
+    """The scores of several models on the same rows; those that see the same features have them computed once."""
+    seen: dict[str, np.ndarray] = {}
+    scores = {}
+    for name, scorer in models.items():
+        which = repr((scorer.plan.names, scorer.vocabulary))
+        if which not in seen:
+            seen[which] = scorer.matrix(arrays)
+        scores[name] = scorer.score(seen[which])
+    return scores
+
+
 def fit(
     arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
 ) -> Scorer:
-    """Fit the team's estimator on n rows; `params` holds the sections `train` and `model`.
+    """Fit the team's estimator on n rows; see `fitted`."""
+    vocabulary = features.vocabulary(arrays)
+    return fitted(features.matrix(arrays, vocabulary), vocabulary, target, features, model, contract, params)
+
+
+def fitted(
+    matrix: np.ndarray,
+    vocabulary: Mapping[str, Sequence[str]],
+    target: np.ndarray,
+    features: Plan,
+    model: ModuleType,
+    contract: Contract,
+    params: Mapping[str, Any],
+) -> Scorer:
+    """The team's estimator fitted on the features of n rows; `params` holds the sections `train` and `model`.
 
     Raises: ProjectError if `build` refuses the parameters or the target has one class only.
     """
     if contract.task != "regression" and len(np.unique(target)) < 2:
         raise ProjectError(f"The outcome {contract.outcome.name!r} has one class only in the training rows.")
-    vocabulary = features.vocabulary(arrays)
-    matrix = features.matrix(arrays, vocabulary)
     places = [features.names.index(name) for name in features.categorical]
     try:
         estimator = model.build(params["model"], places, params["train"]["seed"])

@@ -10,14 +10,14 @@ import numpy as np
 from ..contract import Contract
 from ..project import ProjectError, command_line, cycle, digest, find_root, params, read_json, write_json, yours
 from ..report import number
-from ..scoring import Scorer, load
+from ..scoring import Scorer, load, scored
 from ..signing import signed
 from . import metrics
 from .conduct import conduct
 from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
 from .pictures import draw
-from .train import BASELINES, CANDIDATE, HOLDOUT, evaluation_rows
+from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, measurable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def on_holdout(
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
     arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
-    scores = {name: models[name].score(models[name].matrix(arrays)) for name in compared}
+    scores = scored({name: models[name] for name in compared}, arrays)
     found = measure(replace(contract, slices=()), rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     return {name: found[name] for name in ("rows", "values", "differences")}
 
@@ -114,14 +114,14 @@ def main() -> int:
 
     root, team = find_root(), yours()
     settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
-    rows = evaluation_rows(root)
+    rows = measurable(pd.read_parquet(root / EVALUATION))
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
     models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)
     for folder in sorted((root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
     arrays = team.contract.arrays(rows)
-    scores = {name: scorer.score(scorer.matrix(arrays)) for name, scorer in models.items()}
+    scores = scored(models, arrays)
     measured = measure(team.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     facts = read_json(root / "reports" / "train.json")
     new = models["candidate"]
