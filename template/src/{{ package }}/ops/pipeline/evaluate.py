@@ -34,22 +34,21 @@ def measure(
     `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
     plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
     """
-    target, makers, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
-    measures = {("", m, name): make(target, s) for m, s in scores.items() for name, make in makers.items()}
-    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures, len(rows), resamples, seed)}
+    target, names, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
+
+    def measures(where: Any, models: Iterable[str], places: np.ndarray | None = None) -> dict[Any, metrics.Measure]:
+        made = {model: metrics.measures(contract.task, target, scores[model], places) for model in models}
+        return {(where, model, name): each[name] for model, each in made.items() for name in each}
+
+    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures("", scores), len(rows), resamples, seed)}
     compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
-    by_slice = {
-        (where, model, name): metrics.on(places, make(target[places], scores[model][places]))
-        for where, places in parts.items()
-        for model in compared
-        for name, make in makers.items()
-    }
+    by_slice = {key: one for where, places in parts.items() for key, one in measures(where, compared, places).items()}
     if by_slice:
         found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
-    values, differences = _compared(found, scores, makers)
+    values, differences = _compared(found, scores, names)
     told = []
     for where, places in parts.items():
-        each, others = _compared(found, compared, makers, where)
+        each, others = _compared(found, compared, names, where)
         each.pop(TRIVIAL, None)
         lost = {what: others[model] for model, what in LOST.items() if model in others}
         told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
