@@ -24,6 +24,8 @@ from .pictures import intervals
 if TYPE_CHECKING:
     import pandas as pd
 
+    Parts = tuple[pd.DataFrame, pd.DataFrame]  # to fit on, and to measure on
+
 BATCH = 1_000  # rows in one call, beside the call for a single row
 
 
@@ -145,17 +147,10 @@ def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
     write_json(folder / f"{known[-1]}.json", found)
 
 
-def write(
-    root: Path,
-    team: Yours,
-    rows: "pd.DataFrame",
-    unseen: "pd.DataFrame",
-    settings: Mapping[str, Any],
-    known: Sequence[str],
-) -> str:
+def write(root: Path, team: Yours, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
     """Report on the newest of the `known` periods, in git, and draw it; returns a line about it."""
     features = plan(team.features, team.contract)
-    found = ablate(team, features, rows, unseen, settings)
+    found = ablate(team, features, *parts, settings)
     for name, entry in found["features"].items():
         entry["definition"] = definition(features, name)
     keep(root / FEATURES, known, found)

@@ -16,6 +16,8 @@ from .train import answered, joined
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .ablate import Parts
+
 AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more says
 
 
@@ -45,22 +47,15 @@ def curve(
     ]
 
 
-def write(
-    root: Path,
-    team: Yours,
-    rows: "pd.DataFrame",
-    unseen: "pd.DataFrame",
-    settings: Mapping[str, Any],
-    known: Sequence[str],
-) -> str:
+def write(root: Path, team: Yours, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
     """Report on the `known` periods to `AGE`, for gate and monitor, and draw it; returns a line about it."""
-    most, contract = settings["evaluate"]["curve_rows"], team.contract
+    most, contract, (rows, unseen) = settings["evaluate"]["curve_rows"], team.contract, parts
     ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
-    parts = {
+    older = {
         age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
         for age, period in ages.items()
     }
-    entries = curve(team, parts, on_disk.thin(unseen, most), settings) if parts else []
+    entries = curve(team, older, on_disk.thin(unseen, most), settings) if older else []
     found = {
         "metric": MAIN[contract.task],
         "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),

@@ -11,10 +11,10 @@ def main() -> int:
     root, team = find_root(), yours()
     settings, known = params(root), on_disk.closed(team.data, cycle(root)["until"])
     parts = split(root, team.contract, known, settings["train"])
-    rows, unseen = reference(parts["train"], settings["train"]), measurable(parts["evaluation"])
+    studied = reference(parts["train"], settings["train"]), measurable(parts["evaluation"])
     print(tune.write(root, team, parts["train"], settings))
-    print(ablate.write(root, team, rows, unseen, settings, known))
-    print(age.write(root, team, rows, unseen, settings, known))
+    print(ablate.write(root, team, studied, settings, known))
+    print(age.write(root, team, studied, settings, known))
     return 0
 
 

@@ -152,9 +152,7 @@ def train(team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tup
     """
     features = plan(team.features, team.contract)
     arrays, target = team.contract.arrays(rows), team.contract.target(rows)
-    vocabulary = features.vocabulary(arrays)
-    matrix = features.matrix(arrays, vocabulary)
-    scorer = fitted(matrix, vocabulary, target, features, team.model, team.contract, settings)
+    scorer, matrix = fitted(arrays, target, features, team.model, team.contract, settings)
     learnt(team.contract, scorer, rows)
     simple = {name: model.fit(matrix, target) for name, model in baselines(team, features, settings).items()}
     return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
