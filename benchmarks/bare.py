@@ -94,17 +94,18 @@ def fitted(matrix: np.ndarray, target: np.ndarray) -> dict[str, Any]:
 def measured(rows: pd.DataFrame, scores: dict[str, np.ndarray], resamples: int = 400) -> dict[str, list[float]]:
     """Value and interval of each metric by model, of the candidate's lead, and of the candidate by slice."""
     target = rows["late"].to_numpy(dtype=float)
-    makers = metrics.named("binary")
-    wanted = {f"{model} {name}": make(target, s) for model, s in scores.items() for name, make in makers.items()}
+    wanted = {
+        f"{m} {name}": one for m, s in scores.items() for name, one in metrics.measures("binary", target, s).items()
+    }
     found = metrics.estimates(wanted, len(rows), resamples, seed=0)
     parts = {
-        f"{column}={word} {model} {name}": metrics.on(places, make(target[places], scores[model][places]))
+        f"{column}={word} {model} {name}": one
         for (column, word), places in slices(yours().contract, rows).items()
         for model in ("candidate", "trivial")
-        for name, make in makers.items()
+        for name, one in metrics.measures("binary", target, scores[model], places).items()
     }
     found |= metrics.estimates(parts, len(rows), RESAMPLES, seed=0)
-    for name in makers:
+    for name in metrics.named("binary"):
         for other in ("trivial", "simple"):
             lead = found[f"candidate {name}"].minus(found[f"{other} {name}"], name)
             found[f"lead over {other} {name}"] = lead

@@ -172,7 +172,7 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     aged["ages"][0]["rows"] += 1
     (folder / "reports/age.json").write_text(json.dumps(aged, indent=1, sort_keys=True) + "\n")
     released.run("python", "-m", "late_flights.ops.pipeline.gate")
-    released.run("dvc", "commit", "--force", "evaluate", "age", "gate", "track")
+    released.run("dvc", "commit", "--force", "refit", "evaluate", "gate", "track")
     commit(folder, "Forged")
     released.run("mlops", "promote")
     released.run("mlops", "trace", "v1.2.0")

@@ -137,7 +137,7 @@ def test_the_card_is_complete_and_the_bill_of_materials_is_cyclonedx(trained: Pr
 def test_the_lock_names_no_machine(trained: Project) -> None:
     lock = (trained.folder / "dvc.lock").read_text()
     assert str(trained.folder.parent) not in lock
-    stages = {"ingest", "validate", "train", "tune", "evaluate", "ablate", "age", "gate", "track"}
+    stages = {"ingest", "validate", "train", "refit", "evaluate", "gate", "track"}
     assert set(yaml.safe_load(lock)["stages"]) == stages
 
 

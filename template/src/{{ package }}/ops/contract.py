@@ -280,11 +280,16 @@ class Contract:
                     raise ProjectError(told) from error
         return found
 
+    @cached_property
+    def demanded(self) -> list[str]:
+        """The columns of look-ups that may not be missing."""
+        looked_up = (column for look in self.lookups for column in self.from_source(look.name).values())
+        return [column.name for column in looked_up if not column.nullable]
+
     def unanswered(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """The positions of the rows for which a look-up found no value, by column, where the contract demands one."""
-        looked_up = (column for look in self.lookups for column in self.from_source(look.name).values())
-        demanded = [column.name for column in looked_up if not column.nullable and column.name in arrays]
-        return {name: places for name in demanded if len(places := np.flatnonzero(gone(arrays[name])))}
+        asked = (name for name in self.demanded if name in arrays)
+        return {name: places for name in asked if len(places := np.flatnonzero(gone(arrays[name])))}
 
     def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names where the world's (aliases) stand."""
@@ -361,8 +366,12 @@ def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     if column.kind == "datetime":
         return np.asarray(values, dtype="datetime64[us]")
+    places = None
+    if hasattr(values, "factorize"):  # each word is looked at once
+        places, values = values.factorize()
     words = [None if value is None or value != value else str(getattr(value, "value", value)) for value in values]
-    return np.array([*words, None], dtype=object)[:-1]  # the None keeps NumPy from looking into the words
+    found = np.array([*words, None], dtype=object)  # the None keeps NumPy from looking into the words
+    return found[:-1] if places is None else found[places]
 
 
 def gone(values: np.ndarray) -> np.ndarray:

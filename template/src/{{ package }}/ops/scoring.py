@@ -34,6 +34,11 @@ class Scorer:
     classes: Sequence[str]
     threshold: float
 
+    @property
+    def sees(self) -> str:
+        """What decides its features."""
+        return repr((self.plan.names, self.vocabulary))
+
     def matrix(self, arrays: Arrays) -> np.ndarray:
         """(n, k) float64 features of n rows of contract columns."""
         return self.plan.matrix(arrays, self.vocabulary)
@@ -57,10 +62,23 @@ class Scorer:
         return np.asarray(self.classes)[scores.argmax(axis=1)]
 
 
+def scored(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray]:
+    """The scores of several models on the same rows; those that see the same features have them computed once."""
+    seen = {which: one.matrix(arrays) for which, one in {one.sees: one for one in models.values()}.items()}
+    return {name: one.score(seen[one.sees]) for name, one in models.items()}
+
+
 def fit(
     arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
 ) -> Scorer:
-    """Fit the team's estimator on n rows; `params` holds the sections `train` and `model`.
+    """The team's estimator fitted on n rows, as by `fitted`."""
+    return fitted(arrays, target, features, model, contract, params)[0]
+
+
+def fitted(
+    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
+) -> tuple[Scorer, np.ndarray]:
+    """The team's estimator fitted on n rows, and their features; `params` holds the sections `train` and `model`.
 
     Raises: ProjectError if `build` refuses the parameters or the target has one class only.
     """
@@ -83,7 +101,8 @@ def fit(
         empty = [name for name, column in zip(features.names, matrix.T, strict=True) if np.isnan(column).all()]
         told = f" No training row has a value of {', '.join(empty)}." if empty else ""
         raise ProjectError(f"model.py: fit() refused: {error}.{told}", "See section model of params.yaml.") from error
-    return Scorer(estimator, features, vocabulary, contract.task, contract.classes, params["train"]["threshold"])
+    threshold = params["train"]["threshold"]
+    return Scorer(estimator, features, vocabulary, contract.task, contract.classes, threshold), matrix
 
 
 def save(scorer: Scorer, folder: Path, contract: Contract) -> None:

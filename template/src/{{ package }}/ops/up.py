@@ -76,7 +76,7 @@ def up(root: Path, *, serve: bool = True) -> int:
     if unheld and not signing.keys(root):
         print(f"\n# your key signs models; others trust its public half: {keys.make(root)[0].relative_to(root)}")
     commit(root, "Start from copier-mlops")
-    step(root, "ingest, validate, train, tune, evaluate, ablate, gate, track (dvc.yaml)", "dvc", "repro")
+    step(root, "ingest, validate, train, refit, evaluate, gate, track (dvc.yaml)", "dvc", "repro")
     commit(root, "First training")
     if unheld:
         step(root, "release it, and make it champion", "mlops", "promote", "--reason", "first release")

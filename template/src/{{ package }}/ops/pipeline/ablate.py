@@ -14,16 +14,17 @@ import numpy as np
 from .. import lookups
 from ..contract import Arrays, Contract
 from ..features import Plan, plan
-from ..project import Yours, command_line, cycle, find_root, params, write_json, yours
-from ..scoring import REFERENCE, Scorer
+from ..project import Yours, write_json
+from ..scoring import Scorer
 from . import metrics
 from . import periods as on_disk
 from .measured import FEATURES, MAIN, rounded, seconds, unit
 from .pictures import intervals
-from .train import CANDIDATE, evaluation_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Parts = tuple[pd.DataFrame, pd.DataFrame]  # to fit on, and to measure on
 
 BATCH = 1_000  # rows in one call, beside the call for a single row
 
@@ -146,14 +147,10 @@ def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
     write_json(folder / f"{known[-1]}.json", found)
 
 
-def main() -> int:
-    """Run the stage: one report for each evaluated period, in git."""
-    import pandas as pd
-
-    root, team = find_root(), yours()
-    known = on_disk.closed(team.data, cycle(root)["until"])
+def write(root: Path, team: Yours, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
+    """Report on the newest of the `known` periods, in git, and draw it; returns a line about it."""
     features = plan(team.features, team.contract)
-    found = ablate(team, features, pd.read_parquet(root / CANDIDATE / REFERENCE), evaluation_rows(root), params(root))
+    found = ablate(team, features, *parts, settings)
     for name, entry in found["features"].items():
         entry["definition"] = definition(features, name)
     keep(root / FEATURES, known, found)
@@ -162,9 +159,4 @@ def main() -> int:
     told = f"{found['metric']} lost without the feature, right is worth more"
     intervals(root / FEATURES.with_suffix(".svg"), {name: gains[name] for name in names}, told, zero=True)
     lost = f"{found['metric']} loses {gains[best]['value'] or 0.0:.4f}"
-    print(f"ablate: {len(gains)} features; without {best}, {lost}, the most")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(command_line(main))
+    return f"ablate: {len(gains)} features; without {best}, {lost}, the most"

@@ -1,20 +1,22 @@
 """age: how fast a model goes stale: fitted on one earlier period at a time, all measured on the newest one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
-from ..scoring import REFERENCE
+from ..project import ProjectError, Yours, write_json
 from . import metrics
 from . import periods as on_disk
 from .learnt import refit, repeatable
 from .measured import AGE, MAIN, unit
 from .pictures import intervals
-from .train import CANDIDATE, answered, evaluation_rows, joined
+from .train import answered, joined
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .ablate import Parts
 
 AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more says
 
@@ -45,27 +47,22 @@ def curve(
     ]
 
 
-def main() -> int:
-    """Run the stage."""
-    import pandas as pd
-
-    root, team = find_root(), yours()
-    settings, known = params(root), on_disk.closed(team.data, cycle(root)["until"])
-    most, contract = settings["evaluate"]["curve_rows"], team.contract
+def write(root: Path, team: Yours, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
+    """Report on the `known` periods to `AGE`, for gate and monitor, and draw it; returns a line about it."""
+    most, contract, (rows, unseen) = settings["evaluate"]["curve_rows"], team.contract, parts
     ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
-    parts = {
+    older = {
         age: on_disk.thin(answered(contract, joined(root, contract, [period], known), period), most)
         for age, period in ages.items()
     }
-    evaluation, reference = evaluation_rows(root), pd.read_parquet(root / CANDIDATE / REFERENCE)
-    entries = curve(team, parts, on_disk.thin(evaluation, most), settings) if parts else []
+    entries = curve(team, older, on_disk.thin(unseen, most), settings) if older else []
     found = {
         "metric": MAIN[contract.task],
         "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),
-        "rows": min(len(evaluation), most),
+        "rows": min(len(unseen), most),
         "ages": [entry | {"period": ages[entry["age"]]} for entry in entries],
         "otherwise": settings["train"]["periods"] + 1,  # then no row that it was trained on is in the window
-        "repeatable": repeatable(team, on_disk.thin(reference, most or 1), settings) if most else None,
+        "repeatable": repeatable(team, on_disk.thin(rows, most or 1), settings) if most else None,
     }
     write_json(root / AGE, found)
     shown = {f"{ages[entry['age']]} ({entry['age']})": entry["difference"] for entry in entries}
@@ -73,9 +70,4 @@ def main() -> int:
     told = told if entries else "staleness: no earlier period could be measured"
     intervals((root / AGE).with_suffix(".svg"), shown, told, zero=True)
     told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
-    print(f"age: {told}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(command_line(main))
+    return f"age: {told}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contract import Arrays, Contract, to_array
 from ..project import Yours
-from ..scoring import REFERENCE, Scorer, load
+from ..scoring import REFERENCE, Scorer, load, scored
 from . import metrics
 from . import periods as on_disk
 from .groups import slices
@@ -35,7 +35,7 @@ def conduct(
     """
     contract, rows = team.contract, on_disk.thin(rows, settings["conduct_rows"])
     arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
-    scores = {name: _scored(each, arrays) for name, each in models.items()}
+    scores = scored(models, arrays)
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]

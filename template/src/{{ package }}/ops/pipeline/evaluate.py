@@ -10,14 +10,14 @@ import numpy as np
 from ..contract import Contract
 from ..project import ProjectError, command_line, cycle, digest, find_root, params, read_json, write_json, yours
 from ..report import number
-from ..scoring import Scorer, load
+from ..scoring import Scorer, load, scored
 from ..signing import signed
 from . import metrics
 from .conduct import conduct
 from .groups import RESAMPLES, measure_groups, slices
 from .measured import MAIN
 from .pictures import draw
-from .train import BASELINES, CANDIDATE, HOLDOUT, evaluation_rows
+from .train import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, measurable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,22 +34,21 @@ def measure(
     `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
     plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
     """
-    target, makers, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
-    measures = {("", m, name): make(target, s) for m, s in scores.items() for name, make in makers.items()}
-    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures, len(rows), resamples, seed)}
+    target, names, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
+
+    def measures(where: Any, models: Iterable[str], places: np.ndarray | None = None) -> dict[Any, metrics.Measure]:
+        made = {model: metrics.measures(contract.task, target, scores[model], places) for model in models}
+        return {(where, model, name): each[name] for model, each in made.items() for name in each}
+
+    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures("", scores), len(rows), resamples, seed)}
     compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
-    by_slice = {
-        (where, model, name): metrics.on(places, make(target[places], scores[model][places]))
-        for where, places in parts.items()
-        for model in compared
-        for name, make in makers.items()
-    }
+    by_slice = {key: one for where, places in parts.items() for key, one in measures(where, compared, places).items()}
     if by_slice:
         found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
-    values, differences = _compared(found, scores, makers)
+    values, differences = _compared(found, scores, names)
     told = []
     for where, places in parts.items():
-        each, others = _compared(found, compared, makers, where)
+        each, others = _compared(found, compared, names, where)
         each.pop(TRIVIAL, None)
         lost = {what: others[model] for model, what in LOST.items() if model in others}
         told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
@@ -103,7 +102,7 @@ def on_holdout(
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
     arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
-    scores = {name: models[name].score(models[name].matrix(arrays)) for name in compared}
+    scores = scored({name: models[name] for name in compared}, arrays)
     found = measure(replace(contract, slices=()), rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     return {name: found[name] for name in ("rows", "values", "differences")}
 
@@ -114,14 +113,14 @@ def main() -> int:
 
     root, team = find_root(), yours()
     settings, opponent = params(root)["evaluate"], cycle(root)["champion"]
-    rows = evaluation_rows(root)
+    rows = measurable(pd.read_parquet(root / EVALUATION))
     models: dict[str, Scorer] = {"candidate": load(root / CANDIDATE, team.contract, team.features)}
     asked = {"outcome": team.contract.outcome.name, "task": team.contract.task, "classes": team.contract.classes}
     models |= champion(root, opponent, lambda folder: load(signed(root, folder), team.contract, team.features), **asked)
     for folder in sorted((root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, team.contract, team.features)
     arrays = team.contract.arrays(rows)
-    scores = {name: scorer.score(scorer.matrix(arrays)) for name, scorer in models.items()}
+    scores = scored(models, arrays)
     measured = measure(team.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
     facts = read_json(root / "reports" / "train.json")
     new = models["candidate"]

@@ -16,26 +16,38 @@ RESAMPLES = 200  # where many models are compared; half of evaluate's
 
 Key = TypeVar("Key")
 Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
+Count = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def _counts(target: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Weights to the weight of positive rows, and of all, that have at least each of the scores, highest first."""
+def _counts(target: np.ndarray, scores: np.ndarray, places: np.ndarray | None = None) -> Count:
+    """Weights to the weight of positive rows, and of all, that have at least each of the scores, highest first.
+
+    With `places` weights are those of more rows. What was counted last is kept for a second metric.
+    """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
     positive = target[order].astype(np.float32)
+    order, kept = order if places is None else places[order], list[Any]()
 
     def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if kept and kept.pop() is weights:
+            hits, total = kept.pop()
+            return hits, total
         given = weights[:, order]
         hits = np.cumsum(given * positive, axis=1, dtype=np.float64)[:, ends]
-        return hits, np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
+        total = np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
+        kept[:] = (hits, total), weights
+        return hits, total
 
     return count
 
 
 def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Area under the precision-recall curve, ties as one threshold; equals scikit-learn's for unit weights."""
-    count = _counts(target, scores)
+    return _precision(_counts(target, scores))
 
+
+def _precision(count: Count) -> Measure:
     def measure(weights: np.ndarray) -> np.ndarray:
         hits, total = count(weights)
         precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
@@ -46,8 +58,10 @@ def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
 
 def roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
     """Probability that a positive row has the higher score, ties counting half; NaN with one class only."""
-    count = _counts(target, scores)
+    return _auc(_counts(target, scores))
 
+
+def _auc(count: Count) -> Measure:
     def measure(weights: np.ndarray) -> np.ndarray:
         hits, total = count(weights)
         misses = total - hits
@@ -167,9 +181,20 @@ def value(measure: Measure, rows: int) -> float:
     return float(measure(np.ones((1, rows), np.float32))[0])
 
 
-def on(places: np.ndarray, measure: Measure) -> Measure:
+def on(places: np.ndarray | None, measure: Measure) -> Measure:
     """A measure that was made for a part of the rows, applied to weights of all rows."""
-    return lambda chunk: measure(chunk[:, places])
+    return measure if places is None else lambda chunk: measure(chunk[:, places])
+
+
+def measures(task: str, target: np.ndarray, scores: np.ndarray, places: np.ndarray | None = None) -> dict[str, Measure]:
+    """The metrics of a task by name; of the rows at some places, applied to weights of all rows."""
+    if places is not None:
+        target, scores = target[places], scores[places]
+    counted = {}
+    if task == "binary":  # most of the work, and once for both
+        count = _counts(target, scores, places)
+        counted = {"average_precision": _precision(count), "roc_auc": _auc(count)}
+    return {name: counted.get(name) or on(places, make(target, scores)) for name, make in named(task).items()}
 
 
 def named(task: str) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..contract import Column, Contract
 from ..verdict import Check, at_most
+from .periods import thin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KINDS = ("trigger", "flood", "labels")
 DIGITS = 3  # numbers that agree in so many are near each other
 MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
+MOST_ROWS = 50_000  # of a period, that trees are fitted to
 MOST_WORDS = 200  # of a column, that trees tell apart
 CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely
 TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.15, "early_stopping": False, "random_state": 0}
@@ -65,6 +67,7 @@ def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, li
     a bad one is known. Flipped outcomes put a floor under this share that no drift puts there (the idea of confident
     learning, Northcutt et al. 2021).
     """
+    rows = thin(rows, MOST_ROWS)
     sliced: dict[str, Any] = {
         f"{name}={word}": places for name in contract.slices for word, places in rows.groupby(name).indices.items()
     }

@@ -11,7 +11,7 @@ from .. import lookups
 from ..contract import Contract
 from ..features import Plan, plan
 from ..project import ProjectError, Yours, command_line, cycle, digest, find_root, params, whole, write_json, yours
-from ..scoring import REFERENCE, Scorer, fit, save
+from ..scoring import REFERENCE, Scorer, fitted, save
 from . import periods as on_disk
 from .learnt import learnt
 
@@ -77,7 +77,7 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
 
     Raises: ProjectError if that leaves none.
     """
-    unanswered = contract.unanswered(contract.arrays(rows))
+    unanswered = contract.unanswered(contract.arrays(rows[contract.demanded]))
     if not unanswered:
         return rows
     out = np.unique(np.concatenate(list(unanswered.values())))
@@ -91,11 +91,13 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
     return rows.drop(index=rows.index[out])
 
 
-def evaluation_rows(root: Path) -> "pd.DataFrame":
-    """The rows to evaluate on. Raises: ProjectError if there are none."""
-    import pandas as pd
+def reference(rows: "pd.DataFrame", settings: Mapping[str, Any]) -> "pd.DataFrame":
+    """Of the training rows those that are kept beside the model; `settings` is the section `train`."""
+    return on_disk.thin(on_disk.thin(rows, settings["max_rows"]), REFERENCE_ROWS)
 
-    rows = pd.read_parquet(root / EVALUATION)
+
+def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows to evaluate on. Raises: ProjectError if there are none."""
     if rows.empty:
         raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
     return rows
@@ -150,9 +152,8 @@ def train(team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tup
     """
     features = plan(team.features, team.contract)
     arrays, target = team.contract.arrays(rows), team.contract.target(rows)
-    scorer = fit(arrays, target, features, team.model, team.contract, settings)
+    scorer, matrix = fitted(arrays, target, features, team.model, team.contract, settings)
     learnt(team.contract, scorer, rows)
-    matrix = scorer.matrix(arrays)
     simple = {name: model.fit(matrix, target) for name, model in baselines(team, features, settings).items()}
     return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
 
@@ -167,7 +168,7 @@ def main() -> int:
     scorer, simple = train(team, rows, settings)
     with whole(root / CANDIDATE) as folder:
         save(scorer, folder, team.contract)
-        on_disk.write(on_disk.thin(rows, REFERENCE_ROWS), folder / REFERENCE)
+        on_disk.write(reference(rows, settings["train"]), folder / REFERENCE)
     with whole(root / BASELINES) as folder:
         for name, baseline in simple.items():
             save(baseline, folder / name, team.contract)

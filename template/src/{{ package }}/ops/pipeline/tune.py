@@ -3,18 +3,18 @@
 import time
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..contract import Contract
-from ..project import ProjectError, Yours, command_line, cycle, find_root, params, write_json, yours
+from ..project import ProjectError, Yours, write_json
 from ..report import number
 from . import metrics
 from . import periods as on_disk
 from .learnt import refit
 from .measured import MAIN, TUNING, unit
-from .train import split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,22 +81,12 @@ def parts(contract: Contract, rows: "pd.DataFrame", most: int) -> "tuple[pd.Data
     return on_disk.thin(rows[~last], most), on_disk.thin(rows[last], most)
 
 
-def main() -> int:
-    """Run the stage: a report, and nothing that train would read."""
-    root, team = find_root(), yours()
-    settings = params(root)
+def write(root: Path, team: Yours, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> str:
+    """Report on training rows to `TUNING`, for the gate: nothing that train would read; returns a line about it."""
     found: dict[str, Any] = {"trials": []}
     if drawn(team, settings):
-        known = on_disk.closed(team.data, cycle(root)["until"])
-        rows = split(root, team.contract, known, settings["train"])["train"]
-        fitted, unseen = parts(team.contract, rows, settings["evaluate"]["tune_rows"])
-        found = tune(team, fitted, unseen, settings)
+        found = tune(team, *parts(team.contract, rows, settings["evaluate"]["tune_rows"]), settings)
     write_json(root / TUNING, found)
     values = [number(found["trials"][place]["value"]) for place in (0, found["best"])] if found["trials"] else []
     told = f"{found['metric']} {values[0]}, of the best {values[1]}" if values else "nothing to try"
-    print(f"tune: {len(found['trials'])} trials; {told}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(command_line(main))
+    return f"tune: {len(found['trials'])} trials; {told}"

@@ -25,7 +25,8 @@ from .record import Record, Release, freshen, locked, read, show, stages
 from .scratch import environment
 from .trace import found, vouched
 
-TRAIN, MEASURING, GATE = "train", ("tune", "evaluate", "ablate", "age"), "gate"
+TRAIN, GATE = "train", "gate"
+MEASURING, BEFORE = ("refit", "evaluate"), ("tune", "evaluate", "ablate", "age")  # until template release 0.3.0
 SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode", "--python")
 SPEED = ("seconds", "milliseconds_1", "milliseconds_100", "microseconds", "batch_microseconds", "lookup_microseconds")
 OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
@@ -110,7 +111,7 @@ def _rebuilt(root: Path, work: Path, base: Path, record: Record, release: Releas
     except ProjectError as error:
         yield _missing("reproduce.metrics", str(error))
         return
-    for stage in _made(lock, *MEASURING):
+    for stage in _measuring(lock):
         if said := _run(work, programs, stage):
             yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
             return
@@ -151,14 +152,14 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
     return programs, Check(name, Verdict.OK, then, then, evidence="made again by uv sync --frozen")
 
 
-def _made(lock: dict[str, Any], *names: str) -> list[str]:
-    """Those stages that the release has."""
-    return [name for name in names if name in lock]
+def _measuring(lock: dict[str, Any]) -> list[str]:
+    """The measuring stages that the release has; DVC keeps the entries of stages that are no more."""
+    return [name for name in (MEASURING if MEASURING[0] in lock else BEFORE) if name in lock]
 
 
 def _needed(work: Path, lock: dict[str, Any]) -> Iterator[str]:
     """What the stages read and neither they nor git have."""
-    names = _made(lock, TRAIN, *MEASURING, GATE)
+    names = [TRAIN, *_measuring(lock), GATE]
     made = {out["path"] for name in names for out in lock[name]["outs"]}
     deps = dict.fromkeys(dep["path"] for name in names for dep in lock[name]["deps"])
     yield from (path for path in deps if path not in made and not (work / path).exists())
