@@ -1,6 +1,7 @@
 """Where the project is, what its parameters are, and how its files are written: safely, or not at all."""
 
 import difflib
+import errno
 import hashlib
 import importlib
 import importlib.util
@@ -28,6 +29,7 @@ RETIRED = {
     for section in ("gate", "monitor")
 }
 PACKAGE = __package__.partition(".")[0]
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 SETTINGS = {
     "BENTOML_DO_NOT_TRACK": "True",
     "DO_NOT_TRACK": "1",
@@ -294,4 +296,9 @@ def command_line(function: Callable[[], int]) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"error: {error.strerror}: {error.filename}\n  Mend that and run the same command again", file=sys.stderr)
         return 1

@@ -48,7 +48,7 @@ def git(root: Path, *words: str, check: bool = True) -> str:
 
 
 def _reason(said: str) -> str:
-    told = re.search(r"^(?:fatal: |error: |(?= ! \[))(.+)", said, re.MULTILINE)
+    told = re.search(r"^(?:fatal: |error: | ! (?=\[))(.+)", said, re.MULTILINE)
     return told[1].strip() if told else said.rpartition("\n")[2] or "no reason given"
 
 

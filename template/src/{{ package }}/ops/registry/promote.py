@@ -76,8 +76,6 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
     if not reason.strip():
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
-    identity(root)
-    keys.ready(root)
     settle(root)
     note, caught = pending(root), caught_up(root).strip()
     if note.get("alias") == alias:
