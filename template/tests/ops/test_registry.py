@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -294,6 +295,69 @@ def test_the_version_says_what_changed(reigning: Path) -> None:
         repro(reigning, "train")
         assert record.next_version(reigning, first) == expected
     assert record.next_version(reigning, None) == "v1.0.0"
+    git(reigning, "checkout", "--quiet", "--", "dvc.lock")
+    lock = (reigning / "dvc.lock").read_text()
+    for old, new, expected in (
+        ("until: '2'", "until: '3'", "v1.0.1"),
+        ("gain: 0.1", "gain: 0.2", "v1.1.0"),
+        ("python train.py", "python -O train.py", "v1.1.0"),
+    ):
+        (reigning / "dvc.lock").write_text(lock.replace(old, new))
+        assert record.next_version(reigning, first) == expected
+
+
+def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
+    name, commit = f"{NAME}@v1.0.0", git(ada, "rev-parse", "HEAD")
+    git(ada, "tag", f"{NAME}@v0.9.0")  # without annotation, so nobody made it
+    git(ada, "tag", "-a", "-m", "nightly", f"{NAME}@nightly")
+    git(ada, "tag", "-a", "-m", '["why"]', name)
+    git(ada, "tag", "-a", "-m", "{half", f"{NAME}#champion#10")
+    git(ada, "tag", "-a", "-m", "{half", f"{NAME}#champion#9")
+    known = record.read(ada)
+    (release,) = known.releases
+    gate = read_json(ada / "reports/gate.json")
+    assert (release.version, release.commit, release.why) == ("v1.0.0", commit, '["why"]')
+    assert release.fingerprint == record.fingerprint(record.locked(ada))
+    assert (
+        (release.digest, release.verdict) == (gate["facts"]["model"], "ok") == (digest(ada / "models/candidate"), "ok")
+    )
+    held = known.holder("champion")
+    assert (held.number, held.why, known.of(release.fingerprint), known.of("x")) == (10, "{half", release, None)
+    git(ada, "commit", "--quiet", "--allow-empty", "-m", "later")
+    git(ada, "tag", "-a", "-m", '{"to": "v2.0.0"}', f"{NAME}#staging#11")
+    told = says(record.read, ada)
+    assert f"tag was deleted or moved: {NAME}#staging#11 names v2.0.0" in told
+    git(ada, "tag", "-a", "-m", "x", f"{NAME}#staging#12", commit)
+    assert [*record.read(ada).holders] == ["champion", "staging"]  # what came later counts
+
+
+def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Path) -> None:
+    name = f"refs/tags/{NAME}#champion#1"
+    (reigning / ".git" / name).write_text("")
+    for verb in (status, promote, follow.follow):
+        assert f"{name} is damaged.\n  Delete .git/{name}, then run: uv run mlops follow" in says(verb, reigning)
+    (reigning / ".git" / name).unlink()
+    assert "v1.0.0" in follow.follow(reigning)
+
+
+def test_a_clock_that_is_behind_waits_or_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(record.time, "sleep", slept.append)
+    monkeypatch.setattr(record.time, "time", lambda: 1_000.0)
+
+    def known(*seconds: float) -> Any:
+        whens = [datetime.fromtimestamp(at, UTC) for at in seconds]
+        releases = tuple(record.Release(NAME, "v1.0.0", "f", "d", "", "ok", "", "Ada", at) for at in whens)
+        return record.Record(NAME, releases, ())
+
+    for times in ((), (990.0,), (990.0, 1_002.0, 1.0)):
+        record._after(known(*times))
+    assert slept == [0.0, 0.0, 3.0]
+    record._after(
+        record.Record(NAME, (), (record.Assignment("a", None, 1, None, "", "", known(1_001.0).releases[0].when, ""),))
+    )
+    assert slept[3:] == [2.0]
+    assert "clock is 61 s behind" in says(record._after, known(1_060.0))
 
 
 def test_everything_that_promote_demands(ada: Path) -> None:
@@ -589,10 +653,16 @@ def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
     bob = clone(reigning, "bob", "--depth", "1")
     assert "v1.0.0" in follow.follow(bob)
     assert read_json(bob / "var/champion.json") == read_json(reigning / "var/champion.json")
+    (model,) = (path for path in (bob / "var/models").iterdir() if path.is_dir())
+    (model / "strange.txt").touch()
+    assert "v1.0.0" in follow.follow(bob)
+    assert not (model / "strange.txt").exists()
     shutil.rmtree(bob / "var")
     shutil.rmtree(bob / ".dvc/cache", ignore_errors=True)
     (reigning.parent / "remote").rename(reigning.parent / "gone")
     assert "neither here nor in the DVC remote" in says(follow.follow, bob)
+    shutil.rmtree(reigning / ".dvc/cache")
+    assert "v1.0.0" in follow.follow(reigning)  # what lies here whole is not fetched
     assert not (bob / "var/champion.json").exists()
 
 
@@ -767,6 +837,34 @@ def test_close_names_the_next_period_and_the_champion(reigning: Path) -> None:
     cycle.close(reigning, "5")
     commit(reigning)
     assert "There is no period after 5 yet" in says(cycle.close, reigning)
+
+
+def test_look_ups_of_open_periods_come_from_data_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "yours", lambda: SimpleNamespace(data=None))
+    monkeypatch.setattr(follow, "names", lambda data: ["1", "2", "3"])
+    until = {"value": "2"}
+    monkeypatch.setattr(follow, "cycle", lambda root: {"until": until["value"]})
+    assert follow.opened(tmp_path) == ["1", "2", "3"]
+    (tmp_path / "data/checked/period=1").mkdir(parents=True)
+    assert follow.opened(tmp_path) == ["3"]
+    until["value"] = None
+    assert follow.opened(tmp_path) == ["1", "2", "3"]
+
+
+def test_a_model_that_reads_what_is_barred_by_now_is_not_usable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_json(tmp_path / "features.json", {"columns": [project.yours().contract.outcome.name]})
+    monkeypatch.setattr(follow, "fetch", lambda root, release: tmp_path)
+    assert "features.forbidden: the stored model reads" in says(follow.usable, tmp_path, None)
+
+
+def test_the_first_cycle_takes_as_many_periods_as_training_needs(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {periods: 2}\n")
+    following = partial(cycle.following, tmp_path, known=["1", "2", "3"])
+    assert [following(until) for until in (None, "1", "2", "3", "9")] == ["3", "2", "3", None, None]
+    assert cycle.following(tmp_path, None, ["1", "2"]) is None
+    assert cycle._set("# a\nb: 1 # why\n", "age", "0") == "# a\nb: 1 # why\nage: 0\n"
 
 
 @pytest.mark.usefixtures("no_mlflow")

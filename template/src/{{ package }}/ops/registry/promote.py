@@ -29,7 +29,6 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     its opponent is still champion, and the aliases before were passed.
     """
     committed(root)
-    identity(root)
     keys.ready(root)
     settle(root)
     if not storage.lasting(root):
