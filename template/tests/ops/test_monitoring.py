@@ -390,6 +390,8 @@ import json, os, sys
 state = os.environ["GH_STATE"]
 issues = json.load(open(state)) if os.path.exists(state) else []
 method, path = sys.argv[3], sys.argv[4]
+if method == os.environ.get("GH_REFUSES"):
+    sys.exit("HTTP 403: forbidden")
 body = json.loads(sys.stdin.read()) if "--input" in sys.argv else {}
 print(method, path.split("?")[0], sorted(body), file=open(state + ".log", "a"))
 answer = None
@@ -407,7 +409,7 @@ print(json.dumps(answer) if answer is not None else "")
 
 
 def test_an_alarm_is_one_issue_and_one_training_for_each_period(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gh = tmp_path / "bin/gh"
     gh.parent.mkdir()
@@ -420,9 +422,10 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
     def calls(verdict: Verdict, until: str) -> list[str]:
         (tmp_path / "state.log").unlink(missing_ok=True)
         (tmp_path / "cycle.yaml").write_text(CYCLE.format(until=until))
-        checks = [replace(FIRST, verdict=verdict)]
+        checks = [replace(FIRST, verdict=verdict, evidence="a|b"), replace(FIRST, name="monitor.fine")]
         project.write_json(tmp_path / "var/monitor/latest.json", Report("monitor", checks).to_dict())
         assert alarm(tmp_path) == 0
+        assert f"alarm: {verdict}; " in capsys.readouterr().out
         lines = (tmp_path / "state.log").read_text().splitlines() if (tmp_path / "state.log").exists() else []
         return [" ".join(line.split()[:2]).replace("repos/team/project/", "") for line in lines]
 
@@ -430,9 +433,15 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
     assert calls(Verdict.INSUFFICIENT, "1") == []
     assert calls(Verdict.OK, "1") == ["GET issues"]
     assert calls(Verdict.FAIL, "1") == ["GET issues", "POST issues", *train]
+    (issue,) = json.loads((tmp_path / "state").read_text())
+    lines = ["**monitor**: FAIL", "", "| check | value | limit | evidence |", "|---|---|---|---|"]
+    assert issue["body"].splitlines()[:-1] == [*lines, "| monitor.rows | 0.5 | 0.3 | a/b |"]
     assert calls(Verdict.FAIL, "1") == ["GET issues", "POST issues/1/comments"]
     assert calls(Verdict.FAIL, "2") == ["GET issues", "POST issues/1/comments", *train]
     assert calls(Verdict.OK, "2") == ["GET issues", "POST issues/1/comments", "PATCH issues/1"]
     assert calls(Verdict.FAIL, "2") == ["GET issues", "POST issues"]  # trained for this period already
+    monkeypatch.setenv("GH_REFUSES", "GET")
+    with pytest.raises(project.ProjectError, match="GitHub refused GET issues: HTTP 403: forbidden"):
+        calls(Verdict.FAIL, "3")
     monkeypatch.delenv("GITHUB_REPOSITORY")
     assert calls(Verdict.FAIL, "3") == []

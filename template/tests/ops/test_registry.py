@@ -1,5 +1,6 @@
 """The record, and what follows from it, on a tiny project: a bare origin, a DVC remote, a model of two text files."""
 
+import errno
 import hashlib
 import importlib
 import json
@@ -9,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gto.exceptions import GTOException
 
 PROJECT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "dvc.yaml").exists())
 OPS = f"{next((PROJECT / 'src').glob('*/ops')).parent.name}.ops"
@@ -32,6 +36,7 @@ scratch = registry["scratch"].scratch
 look_up, keys, vouch = registry["follow"].look_up, registry["keys"], registry["vouch"].vouch
 now, overriding = registry["now"], registry["override"].overriding
 signing: Any = importlib.import_module(f"{OPS}.signing")
+verdict: Any = importlib.import_module(f"{OPS}.verdict")
 ProjectError, digest, read_json = project.ProjectError, project.digest, project.read_json
 
 NAME = "tiny"
@@ -270,6 +275,19 @@ def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Path) -> None:
     assert digest(reigning / "got") == read_json(reigning / "var/champion.json")["digest"]
 
 
+def test_a_rollback_passes_over_what_was_erased(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, at, gone = registry["promote"], datetime(2025, 1, 1, tzinfo=UTC), ("", "it was erased", "")
+    releases = [record.Release(NAME, f"v{n}.0.0", str(n), "d", "", "ok", "", "Ada", at, gone[n]) for n in range(3)]
+    moves = [record.Assignment("champion", one, n, None, one.version, "Ada", at, "") for n, one in enumerate(releases)]
+    written: list[str] = []
+    monkeypatch.setattr(module, "read", lambda root: record.Record(NAME, tuple(releases), tuple(moves)))
+    monkeypatch.setattr(follow, "usable", lambda root, release: None)
+    monkeypatch.setattr(module, "write", lambda root, known, release, *_, **__: written.append(release.version))
+    monkeypatch.setattr(module, "_publish", lambda root, told: told)
+    assert "tiny@v0.0.0 is champion again, instead of v2.0.0" in rollback(ada, reason="it is worse")
+    assert written == ["v0.0.0"]
+
+
 def test_the_version_says_what_changed(reigning: Path) -> None:
     first = record.read(reigning).releases[-1]
     for name, expected in (("rows.csv", "v1.0.1"), ("train.py", "v1.1.0"), ("src/schema.py", "v2.0.0")):
@@ -277,6 +295,69 @@ def test_the_version_says_what_changed(reigning: Path) -> None:
         repro(reigning, "train")
         assert record.next_version(reigning, first) == expected
     assert record.next_version(reigning, None) == "v1.0.0"
+    git(reigning, "checkout", "--quiet", "--", "dvc.lock")
+    lock = (reigning / "dvc.lock").read_text()
+    for old, new, expected in (
+        ("until: '2'", "until: '3'", "v1.0.1"),
+        ("gain: 0.1", "gain: 0.2", "v1.1.0"),
+        ("python train.py", "python -O train.py", "v1.1.0"),
+    ):
+        (reigning / "dvc.lock").write_text(lock.replace(old, new))
+        assert record.next_version(reigning, first) == expected
+
+
+def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
+    name, commit = f"{NAME}@v1.0.0", git(ada, "rev-parse", "HEAD")
+    git(ada, "tag", f"{NAME}@v0.9.0")  # without annotation, so nobody made it
+    git(ada, "tag", "-a", "-m", "nightly", f"{NAME}@nightly")
+    git(ada, "tag", "-a", "-m", '["why"]', name)
+    git(ada, "tag", "-a", "-m", "{half", f"{NAME}#champion#10")
+    git(ada, "tag", "-a", "-m", "{half", f"{NAME}#champion#9")
+    known = record.read(ada)
+    (release,) = known.releases
+    gate = read_json(ada / "reports/gate.json")
+    assert (release.version, release.commit, release.why) == ("v1.0.0", commit, '["why"]')
+    assert release.fingerprint == record.fingerprint(record.locked(ada))
+    assert (
+        (release.digest, release.verdict) == (gate["facts"]["model"], "ok") == (digest(ada / "models/candidate"), "ok")
+    )
+    held = known.holder("champion")
+    assert (held.number, held.why, known.of(release.fingerprint), known.of("x")) == (10, "{half", release, None)
+    git(ada, "commit", "--quiet", "--allow-empty", "-m", "later")
+    git(ada, "tag", "-a", "-m", '{"to": "v2.0.0"}', f"{NAME}#staging#11")
+    told = says(record.read, ada)
+    assert f"tag was deleted or moved: {NAME}#staging#11 names v2.0.0" in told
+    git(ada, "tag", "-a", "-m", "x", f"{NAME}#staging#12", commit)
+    assert [*record.read(ada).holders] == ["champion", "staging"]  # what came later counts
+
+
+def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Path) -> None:
+    name = f"refs/tags/{NAME}#champion#1"
+    (reigning / ".git" / name).write_text("")
+    for verb in (status, promote, follow.follow):
+        assert f"{name} is damaged.\n  Delete .git/{name}, then run: uv run mlops follow" in says(verb, reigning)
+    (reigning / ".git" / name).unlink()
+    assert "v1.0.0" in follow.follow(reigning)
+
+
+def test_a_clock_that_is_behind_waits_or_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(record.time, "sleep", slept.append)
+    monkeypatch.setattr(record.time, "time", lambda: 1_000.0)
+
+    def known(*seconds: float) -> Any:
+        whens = [datetime.fromtimestamp(at, UTC) for at in seconds]
+        releases = tuple(record.Release(NAME, "v1.0.0", "f", "d", "", "ok", "", "Ada", at) for at in whens)
+        return record.Record(NAME, releases, ())
+
+    for times in ((), (990.0,), (990.0, 1_002.0, 1.0)):
+        record._after(known(*times))
+    assert slept == [0.0, 0.0, 3.0]
+    record._after(
+        record.Record(NAME, (), (record.Assignment("a", None, 1, None, "", "", known(1_001.0).releases[0].when, ""),))
+    )
+    assert slept[3:] == [2.0]
+    assert "clock is 61 s behind" in says(record._after, known(1_060.0))
 
 
 def test_everything_that_promote_demands(ada: Path) -> None:
@@ -290,10 +371,12 @@ def test_everything_that_promote_demands(ada: Path) -> None:
     commit(ada)
     assert "dvc.lock does not agree with the tree: train must run" in says(promote, ada)
     assert champion(ada) is None
+    assert "Nobody is champion yet: there is nothing to go back to" in says(rollback, ada, reason="it is worse")
     retrain(ada, 0.12)
     assert "no alias 'champoin'" in says(promote, ada, "champoin")
     git(ada, "config", "--unset", "user.name")
     assert "git does not know who you are" in says(promote, ada)
+    assert not (ada.parent / "remote").exists()
     git(ada, "config", "user.name", "Ada")
     git(ada, "remote", "set-url", "origin", "../nowhere.git")
     assert "remote cannot be reached" in says(promote, ada)
@@ -316,7 +399,7 @@ def test_a_veto_is_a_veto(ada: Path) -> None:
 
 
 def test_the_teams_own_check_is_part_of_the_verdict(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, verdict = (importlib.import_module(f"{OPS}.{name}") for name in ("pipeline.gate", "verdict"))
+    gate = importlib.import_module(f"{OPS}.pipeline.gate")
     own = verdict.Check("own.size", verdict.Verdict.FAIL)
     assert gate.decide(trained / "ada").verdict == "ok"
     monkeypatch.setattr(gate, "custom", lambda name: SimpleNamespace(checks=lambda measured: [own]))
@@ -355,12 +438,75 @@ def test_a_model_that_the_remote_cannot_get_is_not_promoted(ada: Path) -> None:
     assert not git(ada, "tag")
 
 
+@pytest.mark.usefixtures("no_mlflow")
 def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert "DVC remote is a folder of this runner" in says(promote, ada)
     assert not git(ada, "tag")
     monkeypatch.setenv("RUNNER_ENVIRONMENT", "self-hosted")
     assert "v1.0.0 is champion now" in promote(ada)
+    shutil.rmtree(ada.parent / "remote")
+    assert "v1.0.0 is champion since" in promote(ada)
+    assert storage.get(clone(ada, "bob"), "HEAD", "models/candidate", ada.parent / "got") is None
+
+
+OK, FAIL, INSUFFICIENT = verdict.Verdict.OK, verdict.Verdict.FAIL, verdict.Verdict.INSUFFICIENT
+GRACE = registry["override"].Override("Grace", "2999-01-01", "season")
+
+
+@pytest.mark.parametrize(
+    ("found", "override", "required", "told", "code"),
+    [
+        (OK, None, True, "", 0),
+        (FAIL, None, False, "The gate says fail: gate.better.", 3),
+        (INSUFFICIENT, None, True, "The gate says insufficient: gate.better.", 4),
+        (INSUFFICIENT, None, False, "The gate says insufficient: gate.better.", 4),
+        (FAIL, GRACE, True, "", 0),
+        (INSUFFICIENT, GRACE, True, "", 0),
+        (OK, GRACE, True, "nothing to override", 1),
+    ],
+)
+def test_only_ok_or_an_override_lets_a_model_pass(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, found: Any, override: Any, required: bool, told: str, code: int
+) -> None:
+    module, model = registry["promote"], digest(trained / "ada/models/candidate")
+    report = verdict.Report("gate", [verdict.Check("gate.better", found, required=required)], {"model": model})
+    monkeypatch.setattr(module.gate, "decide", lambda root: report)
+    monkeypatch.setattr(module, "read_json", lambda path: report.to_dict())
+    if not told:
+        assert module._believed(trained / "ada", override) is report
+        return
+    with pytest.raises(ProjectError) as caught:
+        module._believed(trained / "ada", override)
+    assert told in str(caught.value) and caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("champion", "opponent", "told"),
+    [
+        (None, None, ""),
+        ("a", "a", ""),
+        ("b", "a", ""),  # it is champion itself: what it was compared with was champion before
+        ("a", None, "compared with no champion, v1.0.0 is, by Ada."),
+        ("a", "c" * 64, "cccccccc is not champion any more, v1.0.0 is, by Ada."),
+        (None, "c" * 64, "cccccccc is not champion any more, nobody is."),
+    ],
+)
+def test_a_model_takes_the_place_of_no_other_than_its_opponent(
+    tmp_path: Path, champion: str | None, opponent: str | None, told: str
+) -> None:
+    shutil.copy(PROJECT / "cycle.yaml", tmp_path)
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    first, second = (
+        record.Release(NAME, f"v{n}.0.0", model, "d", "", "ok", "", "Ada", at) for n, model in enumerate("ab", 1)
+    )
+    held = [record.Assignment("champion", one, 1, None, one.version, "Ada", at, "") for one in (first, second)]
+    known = record.Record(NAME, (first, second), tuple(one for one in held if one.release.fingerprint == champion))
+    given = (tmp_path, known, second, verdict.Report("gate", facts={"opponent": opponent}), "champion")
+    if told:
+        assert told in says(registry["promote"]._against, *given)
+    else:
+        registry["promote"]._against(*given)
 
 
 def test_an_opponent_that_is_not_champion_any_more_is_no_opponent(reigning: Path) -> None:
@@ -413,13 +559,15 @@ def test_a_protected_remote_leaves_nothing_half_written(ada: Path) -> None:
     assert not git(ada, "tag")
 
 
-def test_what_cannot_be_recorded_leaves_no_tag(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [GTOException, OSError])
+def test_what_cannot_be_recorded_leaves_no_tag(
+    reigning: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     from gto import api
-    from gto.exceptions import GTOException
 
     def refuses(*_: object, **__: object) -> None:
         git(reigning, "tag", "-a", "-m", "half", f"{NAME}@v9.0.0")
-        raise GTOException("it has its reasons")
+        raise kind("it has its reasons")
 
     known, tags = record.read(reigning), git(reigning, "tag")
     with monkeypatch.context() as patched:
@@ -429,6 +577,16 @@ def test_what_cannot_be_recorded_leaves_no_tag(reigning: Path, monkeypatch: pyte
     git(reigning, "remote", "set-url", "origin", "../nowhere.git")
     assert "so nothing was purged" in says(record.erase, reigning, known.releases, "erased rows")
     assert git(reigning, "tag") == tags
+
+
+def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "var/champion.json")
+
+    assert project.command_line(full) == 1
+    assert capsys.readouterr().err.startswith("error: No space left on device: var/champion.json\n  Mend")
+    with pytest.raises(IsADirectoryError):
+        project.command_line(lambda: len(Path().read_bytes()))
 
 
 def test_a_project_in_a_subfolder_is_cloned_with_it(tmp_path: Path) -> None:
@@ -495,10 +653,16 @@ def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
     bob = clone(reigning, "bob", "--depth", "1")
     assert "v1.0.0" in follow.follow(bob)
     assert read_json(bob / "var/champion.json") == read_json(reigning / "var/champion.json")
+    (model,) = (path for path in (bob / "var/models").iterdir() if path.is_dir())
+    (model / "strange.txt").touch()
+    assert "v1.0.0" in follow.follow(bob)
+    assert not (model / "strange.txt").exists()
     shutil.rmtree(bob / "var")
     shutil.rmtree(bob / ".dvc/cache", ignore_errors=True)
     (reigning.parent / "remote").rename(reigning.parent / "gone")
     assert "neither here nor in the DVC remote" in says(follow.follow, bob)
+    shutil.rmtree(reigning / ".dvc/cache")
+    assert "v1.0.0" in follow.follow(reigning)  # what lies here whole is not fetched
     assert not (bob / "var/champion.json").exists()
 
 
@@ -520,10 +684,13 @@ def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Path, mo
     monkeypatch.setenv(keys.SETTING, str(private))
     assert signing.UNSIGNED in promote(reigning)
     assert not private.exists()
+    known = replace(record.read(reigning), assignments=())
+    assert follow.bring(reigning, known, known.releases[0]).exists()
     assert "keys/ada.pub is your public key: commit it" in vouch(reigning)
     assert (private.stat().st_mode & 0o777, keys.make(reigning)[1]) == (0o600, False)
     commit(reigning, "my key")
     assert "nobody signed" in says(follow.follow, reigning)
+    assert "nobody signed" in says(follow.bring, reigning, known, known.releases[0])
     assert "signed by you" in vouch(reigning)
     assert "signed by you" not in vouch(reigning)
     assert "is champion since" in promote(reigning)
@@ -672,6 +839,34 @@ def test_close_names_the_next_period_and_the_champion(reigning: Path) -> None:
     assert "There is no period after 5 yet" in says(cycle.close, reigning)
 
 
+def test_look_ups_of_open_periods_come_from_data_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "yours", lambda: SimpleNamespace(data=None))
+    monkeypatch.setattr(follow, "names", lambda data: ["1", "2", "3"])
+    until = {"value": "2"}
+    monkeypatch.setattr(follow, "cycle", lambda root: {"until": until["value"]})
+    assert follow.opened(tmp_path) == ["1", "2", "3"]
+    (tmp_path / "data/checked/period=1").mkdir(parents=True)
+    assert follow.opened(tmp_path) == ["3"]
+    until["value"] = None
+    assert follow.opened(tmp_path) == ["1", "2", "3"]
+
+
+def test_a_model_that_reads_what_is_barred_by_now_is_not_usable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_json(tmp_path / "features.json", {"columns": [project.yours().contract.outcome.name]})
+    monkeypatch.setattr(follow, "fetch", lambda root, release: tmp_path)
+    assert "features.forbidden: the stored model reads" in says(follow.usable, tmp_path, None)
+
+
+def test_the_first_cycle_takes_as_many_periods_as_training_needs(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {periods: 2}\n")
+    following = partial(cycle.following, tmp_path, known=["1", "2", "3"])
+    assert [following(until) for until in (None, "1", "2", "3", "9")] == ["3", "2", "3", None, None]
+    assert cycle.following(tmp_path, None, ["1", "2"]) is None
+    assert cycle._set("# a\nb: 1 # why\n", "age", "0") == "# a\nb: 1 # why\nage: 0\n"
+
+
 @pytest.mark.usefixtures("no_mlflow")
 def test_status_says_what_waits(ada: Path) -> None:
     def waiting() -> list[str]:
@@ -695,6 +890,34 @@ def test_status_says_what_waits(ada: Path) -> None:
     repro(ada)
     git(ada, "commit", "--quiet", "-a", "-m", "other")
     assert waiting()[:2] == ["git push", "uv run mlops close 2"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("warning: x\nfatal: it is gone \nmore", "it is gone"),
+        ("To there\n ! [rejected] tag -> tag (exists)\nerror: failed", "[rejected] tag -> tag (exists)"),
+        ("one\nlast", "last"),
+        ("", "no reason given"),
+    ],
+)
+def test_what_git_says_is_told_in_a_sentence(said: str, reason: str) -> None:
+    assert registry["git"]._reason(said) == reason
+
+
+def test_git_is_asked_about_this_repository_also_from_a_hook_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    git(tmp_path, "init", "--quiet")
+    found = [registry["git"].remote(tmp_path)]
+    for name in ("there", "origin", "zebra"):
+        git(tmp_path, "remote", "add", name, "../other.git")
+        found.append(registry["git"].remote(tmp_path))
+    assert found == ["", "there", "origin", "origin"]
+    assert "git frobnicate failed: " in says(git, tmp_path, "frobnicate")
+    assert git(tmp_path, "frobnicate", check=False) == ""
+    assert [registry["git"].few([*names]) for names in ("abc", "abcd")] == ["a, b, c", "a, b, c, ..."]
 
 
 def test_without_git_there_is_one_sentence(ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -741,12 +964,17 @@ def test_an_override_needs_a_name_a_day_and_a_reason_and_is_shown(ada: Path, mon
         ("", given.until, "x"),
         ("Grace", "soon", "x"),
         ("Grace", str(today), "x"),
+        ("Grace", str(today + timedelta(91)), "x"),
         ("Grace", given.until, " "),
     ):
         with pytest.raises(ProjectError) as caught:
             overriding(*wrong)
         assert caught.value.code == 2
-    assert "nothing to override" in says(promote, ada, override=given)
+    for days, over, word in ((90, -90, "overridden until"), (1, -1, "overridden until")):
+        made = overriding("Grace", str(today + timedelta(days)), "x")
+        assert (made.days_over, str(made).startswith(word)) == (over, True)
+    for days, word in ((0, "overridden until"), (1, "override ended")):
+        assert str(replace(made, until=str(today - timedelta(days)))).startswith(word)
     retrain(ada, -0.2)
     assert "fail overridden until" in promote(ada, reason="season", override=given)
     assert read_json(ada / "var/champion.json")["override"]["reason"] == "the season starts"
@@ -760,12 +988,20 @@ def test_an_override_needs_a_name_a_day_and_a_reason_and_is_shown(ada: Path, mon
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_rollback_now_needs_no_git_and_is_recorded_later(reigning: Path) -> None:
+def test_rollback_now_needs_no_git_and_is_recorded_later(reigning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise ProjectError("Nobody knows you.")
+
+    assert "knows no release before v1.0.0" in says(now.now, reigning, "complaints")
     retrain(reigning, 0.2, close="2")
     promote(reigning)
     for part in (".git", ".dvc"):
         (reigning / part).rename(reigning.parent / f"away{part}")
     assert "needs a reason" in says(now.now, reigning, "")
+    first = reigning / "var/models" / read_json(reigning / "var/champion.json")["before"]["fingerprint"]
+    (first / "strange.txt").touch()
+    assert "v1.0.0 is not here, or not whole" in says(now.now, reigning, "complaints")
+    (first / "strange.txt").unlink()
     now.now(reigning, "complaints")
     switched = read_json(reigning / "var/champion.json")
     assert switched["release"] == "v1.0.0"
@@ -778,8 +1014,47 @@ def test_rollback_now_needs_no_git_and_is_recorded_later(reigning: Path) -> None
     assert "cannot be reached" in says(rollback, reigning, reason="x")
     assert read_json(reigning / "var/champion.json") == switched
     git(reigning, "remote", "set-url", "origin", "../origin.git")
+    with monkeypatch.context() as patched:
+        patched.setattr(now, "write", nobody)
+        assert "does not know it yet. Nobody knows you." in says(rollback, reigning, reason="x")
+    assert read_json(reigning / "var/champion.json") == switched
     assert "Recorded" in follow.follow(reigning)
     held = record.champion(reigning, "champion")
     assert held and (held.to, held.number) == ("v1.0.0", 3) and "complaints" in held.why
     assert "rolled" not in status(reigning).partition("because")[2]
     assert "pending" not in read_json(reigning / "var/champion.json")
+
+
+@pytest.mark.parametrize(
+    ("champion", "told", "written"),
+    [
+        ("v2.0.0", "Recorded: Ada rolled", ["v1.0.0"]),
+        ("v1.0.0", "Recorded: Ada rolled", []),  # whoever recorded it was killed before he could note that
+        ("v3.0.0", "champion is v3.0.0 by now: Ada rolled", []),
+        (None, "champion is nobody by now: Ada rolled", []),
+    ],
+)
+def test_what_others_decided_since_a_rollback_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, champion: str | None, told: str, written: list[str]
+) -> None:
+    at, made = datetime(2025, 1, 1, tzinfo=UTC), []
+    releases = [record.Release(NAME, f"v{n}.0.0", str(n), "d", "", "ok", "", "Ada", at) for n in (1, 2, 3)]
+    passed = releases[: int((champion or "v3")[1])] + ([releases[0]] if champion == "v1.0.0" else [])
+    moves = [record.Assignment("champion", one, n, None, one.version, "Ada", at, "") for n, one in enumerate(passed)]
+    known = record.Record(NAME, tuple(releases), tuple(moves) if champion else ())
+    monkeypatch.setattr(now, "settle", lambda root: None)
+    monkeypatch.setattr(now, "read", lambda root: known)
+    monkeypatch.setattr(now, "signature", lambda root, entry: "signed then")
+    monkeypatch.setattr(now, "write", lambda root, known, release, *_, **more: made.append((release.version, more)))
+    note = {"alias": "champion", "from": "v2.0.0", "to": "v1.0.0", "since": at.isoformat(), "told": "Ada rolled"}
+    project.write_json(tmp_path / "var/champion.json", {"pending": note | {"by": "Ada", "at": "noon"}})
+    assert now.caught_up(tmp_path) == f"{told}\n"
+    assert made == [(version, {"switched": {"by": "Ada", "at": "noon"}}) for version in written]
+    assert now.pending(tmp_path) == {} and now.caught_up(tmp_path) == ""
+
+
+def test_a_rollback_is_signed_by_whoever_can_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(now.getpass, "getuser", lambda: "ada")
+    assert now._who(tmp_path) == "ada"
+    monkeypatch.setattr(now.getpass, "getuser", lambda: {}["nobody"])
+    assert now._who(tmp_path) == "somebody"

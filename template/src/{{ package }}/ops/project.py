@@ -2,6 +2,7 @@
 
 import difflib
 import gc
+import errno
 import hashlib
 import importlib
 import importlib.util
@@ -29,6 +30,7 @@ RETIRED = {
     for section in ("gate", "monitor")
 }
 PACKAGE = __package__.partition(".")[0]
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 SETTINGS = {
     "BENTOML_DO_NOT_TRACK": "True",
     "DO_NOT_TRACK": "1",
@@ -296,4 +298,9 @@ def command_line(function: Callable[[], int]) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"error: {error.strerror}: {error.filename}\n  Mend that and run the same command again", file=sys.stderr)
         return 1

@@ -41,20 +41,20 @@ def usable(root: Path, release: Release) -> Path:
     return folder
 
 
-def vouched(root: Path, folder: Path, held: Assignment) -> Path:
-    """A fetched model with the assignment's signature beside it.
+def vouched(root: Path, folder: Path, held: Assignment | None) -> Path:
+    """A fetched model with the assignment's signature beside it; a release that never had an alias has none.
 
     Raises: ProjectError unless a key vouches for it that the team trusts; the signature that lay there stays.
     """
     with whole(signing.signature(folder)) as temporary:
-        temporary.write_text(signature(root, held), encoding="utf-8")
+        temporary.write_text(signature(root, held) if held else "", encoding="utf-8")
         signing.signed(root, folder, temporary)
     return folder
 
 
 def bring(root: Path, record: Record, release: Release) -> Path:
-    """`fetch` and `vouched`, for a release that has or had an alias."""
-    return vouched(root, fetch(root, release), record.history(release)[-1])
+    """`fetch` and `vouched`, by whoever gave the release an alias last."""
+    return vouched(root, fetch(root, release), next(reversed(record.history(release)), None))
 
 
 def pointer(root: Path, held: Assignment) -> dict[str, object]:

@@ -35,9 +35,11 @@ def git(root: Path, *words: str, check: bool = True) -> str:
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:
         raise GitError("git is not installed.", "Install it: https://git-scm.com/downloads") from None
+    said = done.stderr.decode(errors="replace").strip()
+    if broken := re.search(r"ignoring broken ref (\S+)", said):  # git passes over what a crash left half written
+        raise GitError(f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow")
     if done.returncode == 0:
         return done.stdout.decode(errors="replace").rstrip("\n")
-    said = done.stderr.decode(errors="replace").strip()
     if "not a git repository" in said:
         raise GitError(f"{root.name} is not a git repository.", f"Run: git init && {COMMIT}")
     if UNREACHABLE.search(said):
@@ -48,7 +50,7 @@ def git(root: Path, *words: str, check: bool = True) -> str:
 
 
 def _reason(said: str) -> str:
-    told = re.search(r"^(?:fatal: |error: |(?= ! \[))(.+)", said, re.MULTILINE)
+    told = re.search(r"^(?:fatal: |error: | ! (?=\[))(.+)", said, re.MULTILINE)
     return told[1].strip() if told else said.rpartition("\n")[2] or "no reason given"
 
 

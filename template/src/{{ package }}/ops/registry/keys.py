@@ -109,6 +109,7 @@ def trust(root: Path, identity: str, issuer: str = GITHUB) -> Path:
 def _token(root: Path) -> str:
     """What proves to Sigstore which CI run this is; empty elsewhere, with a key, or if no identity is trusted.
 
+    It is good for minutes, and an upload may take longer: whoever needs it asks for a new one.
     Raises: ProjectError if CI does not give it.
     """
     keyless = os.environ.get("CI") and any(path.suffix in IDENTITY for path in keys(root))

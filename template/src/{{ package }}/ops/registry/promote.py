@@ -29,7 +29,6 @@ def promote(root: Path, alias: str | None = None, reason: str = "", override: Ov
     its opponent is still champion, and the aliases before were passed.
     """
     committed(root)
-    identity(root)
     keys.ready(root)
     settle(root)
     if not storage.lasting(root):
@@ -76,8 +75,6 @@ def rollback(root: Path, alias: str | None = None, reason: str = "") -> str:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
     if not reason.strip():
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
-    identity(root)
-    keys.ready(root)
     settle(root)
     note, caught = pending(root), caught_up(root).strip()
     if note.get("alias") == alias:

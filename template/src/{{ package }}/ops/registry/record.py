@@ -333,8 +333,6 @@ def _sent(root: Path, name: str, what: str) -> Iterator[dict[str, str]]:
 
     Raises: ProjectError if one of them cannot be made or sent; then none of them is left.
     """
-    from gto.exceptions import GTOException
-
     who = dict(zip(("author", "author_email"), identity(root), strict=True))
     with alone(root, "record"):
         before = _tags(root, name).items()
@@ -344,11 +342,11 @@ def _sent(root: Path, name: str, what: str) -> Iterator[dict[str, str]]:
             finally:
                 made = _tags(root, name).items() - before
             settle(root)
-        except (GTOException, ProjectError) as error:
+        except Exception as error:  # git's library below GTO raises its own, such as for a full disk
             _forget(root, (ref for ref, _ in _tags(root, name).items() & made))
-            if isinstance(error, GTOException):
-                raise ProjectError(f"GTO does not take {what}: {error}") from error
-            raise
+            if isinstance(error, ProjectError):
+                raise
+            raise ProjectError(f"GTO does not take {what}: {error.__cause__ or error}") from error
 
 
 def write(root: Path, record: Record, release: Release, alias: str, why: str, signed: str = "", **more: Any) -> None:
