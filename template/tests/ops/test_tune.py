@@ -1,6 +1,7 @@
 """Tuning: what is tried is the same every time, and the values in use are judged by how much they lose to the best."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -82,8 +83,18 @@ def test_what_measures_is_newer_than_what_teaches(ops: Any, contract: Any, sampl
     older, newer = ops("pipeline.tune").parts(contract, rows, len(rows))
     assert len(older) + len(newer) == len(rows) and 0.15 < len(newer) / len(rows) < 0.35
     if contract.time:
-        assert older[contract.time].max() < newer[contract.time].min()
+        assert older[contract.time].max() <= newer[contract.time].min()
     assert [len(part) for part in ops("pipeline.tune").parts(contract, rows, 50)] == [50, 50]
+
+
+def test_rows_of_one_time_or_already_split_by_key_still_teach_and_measure(ops: Any, contract: Any, sample: Any) -> None:
+    parts, untimed = ops("pipeline.tune").parts, replace(contract, time=None)
+    rows = sample.rows[ops("pipeline.periods").key_share(sample.rows, untimed).to_numpy() > 0.5]
+    assert [len(part) for part in parts(untimed, rows, 50)] == [50, 50]
+    if contract.time:
+        assert [
+            len(part) for part in parts(contract, rows.assign(**{contract.time: rows[contract.time].max()}), 50)
+        ] == [50, 50]
 
 
 def test_trials_are_child_runs_each_once(ops: Any, tmp_path: Any) -> None:

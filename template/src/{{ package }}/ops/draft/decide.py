@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST_CLASSES, CODES = 100, 5  # whole numbers of at most so many different values are classes
 MOST_LISTED, LEAST_SEEN, LONGEST = 20, 5, 60  # of a Literal: words, rows of each, letters
 LEAK, SUSPECT = 0.995, 0.98
+SMALLEST, LARGEST = 1e-38, 1e38  # trees read single precision
 TRIED, MOST_CODES = 5_000, 200  # rows on which models are tried, and words of a column that these know
 PARTS = 4
 NEGATIVE = {"no", "n", "false", "f", "0", "absent", "negative", "none", "never", "dead"}
@@ -135,6 +136,9 @@ def _field(name: str, column: Column, rows: int) -> Field:
     elif column.low == column.high:
         one.role = "left out"
         one.why.append(f"constant: always {column.low!s:.30}")
+    elif unheld := _unheld(column):
+        one.role = "left out"
+        one.why.append(unheld)
     elif column.kind == "datetime":
         one.role = "kept"
         one.why.append("a time is no feature as it is")
@@ -153,6 +157,12 @@ def _field(name: str, column: Column, rows: int) -> Field:
     if one.nullable and one.role != "left out":
         one.why.append(f"missing in {1 - column.known / rows:.1%}")
     return one
+
+
+def _unheld(column: Column) -> str:
+    """What a model cannot read of a column of numbers, if anything."""
+    largest = max(abs(float(column.low)), abs(float(column.high))) if column.is_number else 1.0
+    return "" if SMALLEST < largest < LARGEST else f"numbers up to {largest:g}: more than a model can tell apart"
 
 
 def _text(one: Field, rows: int) -> None:
@@ -197,6 +207,8 @@ def _outcome(one: Field, rows: int, wanted: str) -> str:
         raise ProjectError(f"The target {label!r} has one value only: {column.low!s:.40}.", "Nothing is to be learned.")
     if column.kind in ("datetime", "other"):
         raise ProjectError(f"The target {label!r} holds {'times' if column.kind == 'datetime' else 'no values'}.")
+    if unheld := _unheld(column):
+        raise ProjectError(f"The target {label!r} holds {unheld}.", "Give it in another unit.")
     if mixed := [note for note in column.notes if note.startswith("mixed") and column.distinct > CODES]:
         raise ProjectError(f"The target {label!r} is {mixed[0]}.", "Make it numbers, or words.")
     whole = column.is_number and words and all(float(word).is_integer() for word in words)

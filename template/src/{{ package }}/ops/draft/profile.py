@@ -16,9 +16,12 @@ SAMPLE, FIRST = 20_000, 2_000
 EXACT = 2**53  # whole numbers above are not told apart once they are floats
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
 FLOATS = re.compile(r"FLOAT|DOUBLE|DECIMAL|REAL")
-DATES = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"]
-DECIMAL = "regexp_matches({c}, '^\\s*[-+]?\\d+,\\d+\\s*$')"
-GROUPED = "regexp_matches({c}, '^\\s*[-+]?[$€£]?\\s*\\d{{1,3}}(,\\d{{3}})*(\\.\\d+)?\\s*%?\\s*$')"
+NUMERIC = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d.%m.%y"]
+DAYS = [*NUMERIC, "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y"]
+DATES = [f"{day}{time}" for day in DAYS for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p")]
+SIGNS, AFTER = "\\s*[-+]?[$€£]?\\s*", "\\s*[$€£%]?\\s*"  # round numbers
+DECIMAL = f"regexp_matches({{c}}, '^{SIGNS}(\\d+|\\d{{{{1,3}}}}(\\.\\d{{{{3}}}})+),\\d+{AFTER}$')"
+GROUPED = f"regexp_matches({{c}}, '^{SIGNS}\\d{{{{1,3}}}}([,\\x27\\xA0]\\d{{{{3}}}})*(\\.\\d+)?{AFTER}$')"
 FORMS = {  # what one text looks like: the first that fits
     "word": "NOT regexp_matches({c}, '\\d') AND lower(trim({c})) NOT IN ('true', 'false')",
     "truth": "NOT regexp_matches({c}, '\\d')",
@@ -151,10 +154,11 @@ def _read_text(column: Column, found: dict[str, int]) -> bool:
     elif forms <= {"whole", "number", "code"}:
         column.notes.append("codes: digits with leading zeros, or more than 38, stay text")
     elif "decimal" in forms and forms <= {"decimal", "either", "whole"}:
-        column.kind, column.sql = "float", f"CAST(replace({c}, ',', '.') AS DOUBLE)"
+        plain = f"regexp_replace({c}, '[$€£%.\\s]', '', 'g')"
+        column.kind, column.sql = "float", f"CAST(replace({plain}, ',', '.') AS DOUBLE)"
         column.notes.append("numbers in disguise: decimal commas")
     elif forms <= {"grouped", "either", "whole", "number"}:
-        column.kind, column.sql = "float", f"CAST(regexp_replace({c}, '[$€£%,\\s]', '', 'g') AS DOUBLE)"
+        column.kind, column.sql = "float", f"CAST(regexp_replace({c}, '[$€£%,\\x27\\xA0\\s]', '', 'g') AS DOUBLE)"
         column.notes.append("numbers in disguise: separators, currency or per cent signs")
     elif forms == {"truth"}:
         column.kind, column.sql = "bool", f"CAST(trim({c}) AS BOOLEAN)"

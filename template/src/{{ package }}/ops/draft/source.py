@@ -117,12 +117,12 @@ def _encoding(path: Path) -> str:
         head = file.read(4)
         if found := [name for mark, name in MARKS if head.startswith(mark)]:
             return found[0]
-        if b"\0" in head + file.read(4096):
-            raise ProjectError(f"{path.name} is no text.", "Give a CSV or Parquet file, or the URL of a database.")
         file.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             while chunk := file.read(1 << 22):
+                if b"\0" in chunk:
+                    raise ProjectError(f"{path.name} is no text.", "Give a CSV or Parquet file, unpacked.")
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -173,7 +173,8 @@ def _decode(path: Path, encoding: str, target: Path) -> None:
 
 def reason(error: Exception) -> str:
     """The first sentence of a library's complaint, on one line."""
-    return re.sub(r"\s+", " ", re.split(r"\n\n|\(Background on|\nPossible", str(error))[0])[:250]
+    told = re.split(r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*", "", str(error)))[0]
+    return re.sub(r"\s+", " ", told)[:250]
 
 
 def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
@@ -193,7 +194,8 @@ def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
     if len(header) == 1:
         told = f"{label} reads as one column, {header[0][:60]!r}"
         raise ProjectError(
-            f"{told}: its separator is none of comma, semicolon, tab and bar.", "Save it as CSV with commas."
+            f"{told}: its separator is none of comma, semicolon, tab and bar, or a row is longer or shorter than it.",
+            "Save it as CSV with commas, all rows as long as the header.",
         )
     if twice := [name for name, times in Counter(header).items() if times > 1 and name]:
         raise ProjectError(f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own.")

@@ -75,9 +75,8 @@ def tune(team: Yours, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Ma
 
 def parts(contract: Contract, rows: "pd.DataFrame", most: int) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Training rows to fit on and later ones to measure on, at most `most` each; by key where there is no time."""
-    last = on_disk.key_share(rows, contract).to_numpy() < LAST
-    if contract.time:
-        last = (rows[contract.time] > rows[contract.time].quantile(1 - LAST, interpolation="lower")).to_numpy()
+    order = rows[contract.time] if contract.time else on_disk.key_share(rows, contract)
+    last = (order.rank(method="first", pct=True) > 1 - LAST).to_numpy()  # many may have one time, and few a low share
     return on_disk.thin(rows[~last], most), on_disk.thin(rows[last], most)
 
 

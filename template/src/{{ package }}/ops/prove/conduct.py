@@ -224,7 +224,11 @@ def _building(bench: Bench, change: Callable[[Any], Any]) -> Yours:
 def overshot(bench: Bench) -> Report:
     """The fit runs away, and ends without an error."""
     built = bench.team.model.build(bench.settings["model"], [], 0)
-    rates = [name for name in getattr(built, "get_params", dict)() if name.rpartition("__")[2] == "learning_rate"]
+    rates = [
+        name
+        for name, value in getattr(built, "get_params", dict)().items()
+        if name.rpartition("__")[2] in ("learning_rate", "eta0") and isinstance(value, float)
+    ]
     if not rates:
         raise NotApplicable("the estimator has no learning rate")
     team = _building(bench, lambda estimator: estimator.set_params(**{rates[0]: 1e6}))
