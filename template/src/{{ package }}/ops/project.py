@@ -1,8 +1,8 @@
 """Where the project is, what its parameters are, and how its files are written: safely, or not at all."""
 
 import difflib
-import gc
 import errno
+import gc
 import hashlib
 import importlib
 import importlib.util
