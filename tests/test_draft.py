@@ -225,7 +225,7 @@ def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path
 LOOPS = {
     "binary": ("MASS", "biopsy", ["--target", "class"]),
     "multiclass": ("Stat2Data", "Hawks", ["--target", "Species"]),
-    "regression": ("ISLR", "Wage", ["--target", "wage", "--time", "year"]),
+    "regression": ("ISLR", "Wage", ["--target", "wage", "--time", "year", "--group", "race"]),
 }
 SERVE = """
 import json, pandas
@@ -251,6 +251,7 @@ def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str],
     assert task in told
     project.run("mlops", "up", "--no-serve")
     assert "v1.0.0" in project.run("mlops", "status")
+    assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == ("--group" in words)
     project.run("python", "-c", SERVE)
     assert "recorded" in project.run("mlops", "outcomes", "var/came.csv")
     project.run("mlops", "monitor")

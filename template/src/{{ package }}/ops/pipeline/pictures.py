@@ -42,7 +42,7 @@ def draw(
     scores: Mapping[str, np.ndarray],
     measured: Mapping[str, Any],
 ) -> None:
-    """Write `models.svg`, `calibration.svg` and, where there are slices, `slices.svg`."""
+    """Write `models.svg`, `calibration.svg` and, where there are slices and groups, `slices.svg` and `groups.svg`."""
     metric = MAIN[contract.task]
     single = [entry for entry in measured["slices"] if "," not in entry["column"]]
     with whole(folder) as target:
@@ -56,6 +56,9 @@ def draw(
             shown = "difference" if compared else "candidate"
             values = {f"{e['column']}={e['value']} ({e['rows']:,})": e[shown][metric] for e in single}
             intervals(target / "slices.svg", values, told, zero=compared)
+        if rates := measured["groups"].get("rates"):
+            gaps = {f"{e['rate']} of {e['column']}={e['value']} ({e['rows']:,})": e["gap"] for e in rates}
+            intervals(target / "groups.svg", gaps, "rate of the group minus that of all other rows", zero=True)
 
 
 def intervals(
