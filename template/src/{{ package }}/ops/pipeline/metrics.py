@@ -22,24 +22,32 @@ Count = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def _counts(target: np.ndarray, scores: np.ndarray, places: np.ndarray | None = None) -> Count:
     """Weights to the weight of positive rows, and of all, that have at least each of the scores, highest first.
 
-    With `places` weights are those of more rows. What was counted last is kept for a second metric.
+    With `places` weights are those of more rows.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
     positive = target[order].astype(np.float32)
-    order, kept = order if places is None else places[order], list[Any]()
+    order = order if places is None else places[order]
 
     def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if kept and kept.pop() is weights:
-            hits, total = kept.pop()
-            return hits, total
         given = weights[:, order]
         hits = np.cumsum(given * positive, axis=1, dtype=np.float64)[:, ends]
-        total = np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
-        kept[:] = (hits, total), weights
-        return hits, total
+        return hits, np.cumsum(given, axis=1, dtype=np.float64)[:, ends]
 
     return count
+
+
+def _twice(count: Count) -> Count:
+    """The same, where two metrics in turn ask for the same weights: counted for the first, handed to the second."""
+    kept: dict[int, tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]] = {}
+
+    def counted(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if (known := kept.pop(0, None)) and known[0] is weights:
+            return known[1]
+        kept[0] = weights, count(weights)
+        return kept[0][1]
+
+    return counted
 
 
 def average_precision(target: np.ndarray, scores: np.ndarray) -> Measure:
@@ -192,7 +200,7 @@ def measures(task: str, target: np.ndarray, scores: np.ndarray, places: np.ndarr
         target, scores = target[places], scores[places]
     counted = {}
     if task == "binary":  # most of the work, and once for both
-        count = _counts(target, scores, places)
+        count = _twice(_counts(target, scores, places))
         counted = {"average_precision": _precision(count), "roc_auc": _auc(count)}
     return {name: counted.get(name) or on(places, make(target, scores)) for name, make in named(task).items()}
 
