@@ -280,12 +280,13 @@ def test_a_rollback_passes_over_what_was_erased(ada: Path, monkeypatch: pytest.M
     releases = [record.Release(NAME, f"v{n}.0.0", str(n), "d", "", "ok", "", "Ada", at, gone[n]) for n in range(3)]
     moves = [record.Assignment("champion", one, n, None, one.version, "Ada", at, "") for n, one in enumerate(releases)]
     written: list[str] = []
+    monkeypatch.setattr(module, "settle", lambda root: written.append("asked the remote first"))
     monkeypatch.setattr(module, "read", lambda root: record.Record(NAME, tuple(releases), tuple(moves)))
     monkeypatch.setattr(follow, "usable", lambda root, release: None)
     monkeypatch.setattr(module, "write", lambda root, known, release, *_, **__: written.append(release.version))
     monkeypatch.setattr(module, "_publish", lambda root, told: told)
     assert "tiny@v0.0.0 is champion again, instead of v2.0.0" in rollback(ada, reason="it is worse")
-    assert written == ["v0.0.0"]
+    assert written == ["asked the remote first", "v0.0.0"]
 
 
 def test_the_version_says_what_changed(reigning: Path) -> None:
@@ -323,6 +324,9 @@ def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
     )
     held = known.holder("champion")
     assert (held.number, held.why, known.of(release.fingerprint), known.of("x")) == (10, "{half", release, None)
+    assert (known.aliases(release), known.aliases(None), known.standing("champion")) == (["champion"], [], [release])
+    numbers = [[entry.number for entry in known.history(release, alias)] for alias in ("champion", None, "staging")]
+    assert numbers == [[9, 10], [9, 10], []] and not known.history(replace(release, version="v2.0.0"))
     git(ada, "commit", "--quiet", "--allow-empty", "-m", "later")
     git(ada, "tag", "-a", "-m", '{"to": "v2.0.0"}', f"{NAME}#staging#11")
     told = says(record.read, ada)
