@@ -333,6 +333,9 @@ def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
     assert f"tag was deleted or moved: {NAME}#staging#11 names v2.0.0" in told
     git(ada, "tag", "-a", "-m", "x", f"{NAME}#staging#12", commit)
     assert [*record.read(ada).holders] == ["champion", "staging"]  # what came later counts
+    (ada / "dvc.yaml").write_text("stages: {}\n")
+    assert "dvc.yaml names no artifact" in says(record.read, ada)
+    assert "dvc.lock has no entry of train yet" in says(record.fingerprint, "")
 
 
 def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Path) -> None:
@@ -583,12 +586,13 @@ def test_what_cannot_be_recorded_leaves_no_tag(
     assert git(reigning, "tag") == tags
 
 
-def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("named", "told"), [([], ""), (["var/champion.json"], ": var/champion.json")])
+def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str], named: list[str], told: str) -> None:
     def full() -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", "var/champion.json")
+        raise OSError(errno.ENOSPC, "No space left on device", *named)
 
     assert project.command_line(full) == 1
-    assert capsys.readouterr().err.startswith("error: No space left on device: var/champion.json\n  Mend")
+    assert capsys.readouterr().err.startswith(f"error: No space left on device{told}.\n  Mend that")
     with pytest.raises(IsADirectoryError):
         project.command_line(lambda: len(Path().read_bytes()))
 
