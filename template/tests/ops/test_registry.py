@@ -558,6 +558,17 @@ def test_of_two_who_promote_at_once_one_is_told_who_was_faster(ada: Path, monkey
     assert read_json(bob / "var/champion.json") == read_json(ada / "var/champion.json")
 
 
+def test_what_a_killed_promote_left_gives_way_to_who_was_faster(ada: Path) -> None:
+    bob = clone(ada, "bob")
+    for folder, version in ((bob, "v1.0.0"), (ada, "v2.0.0")):
+        for name in (f"{NAME}@{version}", f"{NAME}#champion#1"):
+            git(folder, "tag", "-a", "-m", json.dumps({"to": version}), name)
+    git(bob, "push", "--quiet", "--tags", "origin")
+    assert "Bob was faster: champion is v1.0.0" in says(record.settle, ada)
+    record.settle(ada)
+    assert git(ada, "tag").split() == git(clone(ada, "eve"), "tag").split() == [f"{NAME}#champion#1", f"{NAME}@v1.0.0"]
+
+
 def test_a_protected_remote_leaves_nothing_half_written(ada: Path) -> None:
     hook = ada.parent / "origin.git/hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho tags are protected >&2\nexit 1\n")
