@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -345,6 +346,7 @@ def test_nothing_found_is_nothing_written(root: Path) -> None:
     assert "Nothing was found for customer = nobody" in says(erase.erase, root, ["nobody"], column="customer")
     assert "no column 'custmer'" in says(erase.erase, root, [ADA], column="custmer")
     assert "is not customer, order" in says(erase.erase, root, [ADA])
+    assert "names no key" in says(erase._columns, replace(CONTRACT, key=[]), None)
     assert "Nothing was ever erased" in says(erase.erase, root, [])
     assert ((root / "erased.csv").read_bytes(), git(root, "status", "--porcelain")) == before
     shutil.rmtree(root / "data")
@@ -383,6 +385,8 @@ def test_logs_are_wiped_while_the_service_writes_them(root: Path, monkeypatch: p
     service.execute("COMMIT")
     assert "rows taken out" in erase.erase(root, [])
     assert traces(root, BOB, "ada/var/predictions") == []
+    service.execute(f"INSERT INTO predictions ({log.ID}, customer) VALUES ('z', 'asked once')")
+    assert "1 tombstones" in erase.erase(root, ["asked once"], column="customer")
 
 
 KILLED = ["records.erase", "Objects.delete", "Objects.delete later", "shutil.rmtree", "_forget_runs"]

@@ -280,12 +280,13 @@ def test_a_rollback_passes_over_what_was_erased(ada: Path, monkeypatch: pytest.M
     releases = [record.Release(NAME, f"v{n}.0.0", str(n), "d", "", "ok", "", "Ada", at, gone[n]) for n in range(3)]
     moves = [record.Assignment("champion", one, n, None, one.version, "Ada", at, "") for n, one in enumerate(releases)]
     written: list[str] = []
+    monkeypatch.setattr(module, "settle", lambda root: written.append("asked the remote first"))
     monkeypatch.setattr(module, "read", lambda root: record.Record(NAME, tuple(releases), tuple(moves)))
     monkeypatch.setattr(follow, "usable", lambda root, release: None)
     monkeypatch.setattr(module, "write", lambda root, known, release, *_, **__: written.append(release.version))
     monkeypatch.setattr(module, "_publish", lambda root, told: told)
     assert "tiny@v0.0.0 is champion again, instead of v2.0.0" in rollback(ada, reason="it is worse")
-    assert written == ["v0.0.0"]
+    assert written == ["asked the remote first", "v0.0.0"]
 
 
 def test_the_version_says_what_changed(reigning: Path) -> None:
@@ -323,12 +324,20 @@ def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
     )
     held = known.holder("champion")
     assert (held.number, held.why, known.of(release.fingerprint), known.of("x")) == (10, "{half", release, None)
+    assert (known.aliases(release), known.aliases(None), known.standing("champion")) == (["champion"], [], [release])
+    numbers = [[entry.number for entry in known.history(release, alias)] for alias in ("champion", None, "staging")]
+    assert numbers == [[9, 10], [9, 10], []] and not known.history(replace(release, version="v2.0.0"))
+    told = f"is not the recorded model ({release.digest[:8]}, not known: it was registered by hand)"
+    assert told in says(follow.fetch, ada, replace(release, digest=""))
     git(ada, "commit", "--quiet", "--allow-empty", "-m", "later")
     git(ada, "tag", "-a", "-m", '{"to": "v2.0.0"}', f"{NAME}#staging#11")
     told = says(record.read, ada)
     assert f"tag was deleted or moved: {NAME}#staging#11 names v2.0.0" in told
     git(ada, "tag", "-a", "-m", "x", f"{NAME}#staging#12", commit)
     assert [*record.read(ada).holders] == ["champion", "staging"]  # what came later counts
+    (ada / "dvc.yaml").write_text("stages: {}\n")
+    assert "dvc.yaml names no artifact" in says(record.read, ada)
+    assert "dvc.lock has no entry of train yet" in says(record.fingerprint, "")
 
 
 def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Path) -> None:
@@ -357,7 +366,7 @@ def test_a_clock_that_is_behind_waits_or_is_told(monkeypatch: pytest.MonkeyPatch
         record.Record(NAME, (), (record.Assignment("a", None, 1, None, "", "", known(1_001.0).releases[0].when, ""),))
     )
     assert slept[3:] == [2.0]
-    assert "clock is 61 s behind" in says(record._after, known(1_060.0))
+    assert "clock is 61 s behind" in says(record.write, Path(), known(1_060.0), None, "champion", "")
 
 
 def test_everything_that_promote_demands(ada: Path) -> None:
@@ -551,11 +560,25 @@ def test_of_two_who_promote_at_once_one_is_told_who_was_faster(ada: Path, monkey
     assert read_json(bob / "var/champion.json") == read_json(ada / "var/champion.json")
 
 
+def test_what_a_killed_promote_left_gives_way_to_who_was_faster(ada: Path) -> None:
+    bob, eve = clone(ada, "bob"), clone(ada, "eve")
+    for folder, version in ((bob, "v1.0.0"), (ada, "v2.0.0")):
+        for name in (f"{NAME}@{version}", f"{NAME}#champion#1"):
+            git(folder, "tag", "-a", "-m", json.dumps({"to": version}), name)
+    git(bob, "push", "--quiet", "--tags", "origin")
+    assert "Bob was faster: champion is v1.0.0" in says(record.settle, ada)
+    assert (record.freshen(ada), record.freshen(eve)) == ("", "")
+    assert git(ada, "tag").split() == git(eve, "tag").split() == [f"{NAME}#champion#1", f"{NAME}@v1.0.0"]
+    assert git(ada, "rev-parse", "--is-shallow-repository") == "false"
+    git(eve, "remote", "set-url", "origin", "../nowhere.git")
+    assert "cannot be reached" in record.freshen(eve)
+
+
 def test_a_protected_remote_leaves_nothing_half_written(ada: Path) -> None:
     hook = ada.parent / "origin.git/hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho tags are protected >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert "does not take the tags" in says(promote, ada)
+    assert says(promote, ada).startswith("origin does not take the tags")
     assert not git(ada, "tag")
 
 
@@ -579,12 +602,13 @@ def test_what_cannot_be_recorded_leaves_no_tag(
     assert git(reigning, "tag") == tags
 
 
-def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("named", "told"), [([], ""), (["var/champion.json"], ": var/champion.json")])
+def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str], named: list[str], told: str) -> None:
     def full() -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", "var/champion.json")
+        raise OSError(errno.ENOSPC, "No space left on device", *named)
 
     assert project.command_line(full) == 1
-    assert capsys.readouterr().err.startswith("error: No space left on device: var/champion.json\n  Mend")
+    assert capsys.readouterr().err.startswith(f"error: No space left on device{told}.\n  Mend that")
     with pytest.raises(IsADirectoryError):
         project.command_line(lambda: len(Path().read_bytes()))
 

@@ -302,5 +302,6 @@ def command_line(function: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        print(f"error: {error.strerror}: {error.filename}\n  Mend that and run the same command again", file=sys.stderr)
+        told = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
+        print(f"error: {told}.\n  Mend that, then run the same command again.", file=sys.stderr)
         return 1
