@@ -32,6 +32,7 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
     "no text": (b"\0\1\2" * 99, {}, "is no text"),
     "a byte that is no text": (CSV.encode()[:5_000] + b"\0" + CSV.encode()[5_000:], {}, "is no text"),
     "a packed file": (gzip.compress(CSV.encode()), {}, "unpacked"),
+    "a cell of megabytes": (CSV + f"301,20,{'x' * 3_000_000},2024-01-01,no\n", {}, "Maximum line size"),
     "a row that is longer": (CSV + "301,20,gold,2024-01-01,no,9\n", {}, "longer or shorter"),
     "a target that no model holds": (GOOD.assign(churned=GOOD["age"] * 1e39).to_csv(index=False), {}, "tell apart"),
     "one class": (GOOD.assign(churned="no").to_csv(index=False), {}, "has one value only: no"),
