@@ -1,5 +1,6 @@
 """A table of one's own: bad ones are refused in a sentence, good ones run the whole loop with no other edit."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,11 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
     "an empty file": ("", {}, "is empty"),
     "a header only": ("id,age,churned\n", {}, "has a header and no row"),
     "no text": (b"\0\1\2" * 99, {}, "is no text"),
+    "a byte that is no text": (CSV.encode()[:5_000] + b"\0" + CSV.encode()[5_000:], {}, "is no text"),
+    "a packed file": (gzip.compress(CSV.encode()), {}, "unpacked"),
+    "a cell of megabytes": (CSV + f"301,20,{'x' * 3_000_000},2024-01-01,no\n", {}, "Maximum line size"),
+    "a row that is longer": (CSV + "301,20,gold,2024-01-01,no,9\n", {}, "longer or shorter"),
+    "a target that no model holds": (GOOD.assign(churned=GOOD["age"] * 1e39).to_csv(index=False), {}, "tell apart"),
     "one class": (GOOD.assign(churned="no").to_csv(index=False), {}, "has one value only: no"),
     "a target without values": (GOOD.assign(churned=None).to_csv(index=False), {}, "has no value in any row"),
     "no such target": (CSV, {"target": "churn"}, "Did you mean 'churned'?"),
@@ -155,6 +161,9 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
     table = GOOD.assign(
         zip=[f"{place % 50:05d}" for place in range(ROWS)],
         paid=[f"${place * 100:,}" for place in range(ROWS)],
+        euros=[f"{place}.000,50 €" for place in range(ROWS)],
+        at=days.strftime("%d.%m.%Y %H:%M"),
+        huge=GOOD["age"] * 1e39,
         left=days.strftime("%m/%d/%Y"),
         day=days.strftime("%Y%m%d"),
         big=[10**18 + place for place in range(ROWS)],
@@ -170,6 +179,8 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
     expected = {
         "zip": "text",
         "paid": "float",
+        "euros": "float",
+        "at_2": "datetime",
         "left": "datetime",
         "day": "datetime",
         "big": "text",
@@ -178,7 +189,8 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
     }
     assert {name: kinds[name] for name in expected} == expected
     assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [["id"], "joined", ["answer"]]
-    assert "always" not in kinds and "constant" in told and "suspected leak" in told and "in disguise" in told
+    reasons = ["constant", "more than a model can tell apart", "suspected leak", "in disguise"]
+    assert not {"always", "huge"} & set(kinds) and all(reason in told for reason in reasons)
     assert asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]") == [149, 151]
     kept = sorted((blank.folder / "var/drafts").iterdir())[-1]
     replaced = {"schema.py", "data.py", "features.py", "model.py", "test_features.py"}
@@ -222,6 +234,17 @@ def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path
     (tmp_path / "tests").rename(blank.folder / "tests")
 
 
+def test_a_wide_table_is_counted_in_parts_and_settings_of_another_model_are_refused(blank: Project) -> None:
+    wide = pd.DataFrame(RNG.integers(0, 9, (60, 200))).add_prefix("c").assign(churned=GOOD["churned"].head(60))
+    drafted(blank, wide, "--target", "churned")
+    assert len(asked(blank, "[*c.request_columns]")) == 200
+    settings = (blank.folder / "params.yaml").read_text()
+    (blank.folder / "params.yaml").write_text("model: {leaves: 3}")
+    told = blank.run("mlops", "draft", str(blank.folder.parent / "table.csv"), "--target", "churned", code=1)
+    assert "section model suits no drafted model" in told
+    (blank.folder / "params.yaml").write_text(settings)
+
+
 LOOPS = {
     "binary": ("MASS", "biopsy", ["--target", "class"]),
     "multiclass": ("Stat2Data", "Hawks", ["--target", "Species"]),
@@ -252,6 +275,9 @@ def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str],
     project.run("mlops", "up", "--no-serve")
     assert "v1.0.0" in project.run("mlops", "status")
     assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == ("--group" in words)
+    checks = json.loads((project.folder / "reports/gate.json").read_text())["checks"]
+    tuned = next(check for check in checks if check["name"] == "gate.tuned")
+    assert tuned["verdict"] != "fail" and tuned["evidence"].startswith("best of")
     project.run("python", "-c", SERVE)
     assert "recorded" in project.run("mlops", "outcomes", "var/came.csv")
     project.run("mlops", "monitor")

@@ -321,6 +321,7 @@ def test_the_log_of_the_service_gives_one_page_that_loads_nothing(root: Path, wo
         r"<(?:script|img|link|iframe)[^>]{0,200}(?:src|href)=[^>]{0,9}http", text.replace("&quot;", '"')
     )
     assert len(list((root / "var/monitor").glob("2*.json"))) == 2
+    assert set(log.read(root, columns=["score", "not there"])) == {"at", "score"}
 
 
 def test_answers_of_another_model_and_an_override_that_has_ended_are_told(root: Path, world: World) -> None:

@@ -143,9 +143,9 @@ def test_reports_of_earlier_periods_stay_and_those_beyond_the_cycle_go(ops: Any,
 
 def test_a_feature_is_another_one_when_what_it_is_computed_from_changes(ops: Any) -> None:
     ablate, team = ops("pipeline.ablate"), ops("project").yours()
-    plan = ops("features").plan(team.features, team.contract)
-    name = next(iter(plan.functions))
-    other = replace(plan, functions=plan.functions | {name: period})
+    known, name = ops("features").plan(team.features, team.contract), "made"  # a drafted team has no function
+    plan = replace(known, functions={name: judged}, arguments={name: (known.columns[0],)})
+    other = replace(plan, functions={name: period})
     user = replace(plan, arguments={**plan.arguments, "user": (name,)}, functions={**plan.functions, "user": judged})
     changed = replace(user, functions=user.functions | {name: period})
     assert ablate.definition(plan, name) != ablate.definition(other, name)

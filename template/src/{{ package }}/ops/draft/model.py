@@ -13,7 +13,7 @@ from .decide import Decision, judged, numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS, MOST_SEARCHED = 3, 10  # classes: trees of more take too long for a search
+FOLDS, MOST_SEARCHED = 3, 10  # classes, or tens of columns: with more a search takes too long
 SCORING = {"binary": "average_precision", "multiclass": "roc_auc_ovr", "regression": "neg_mean_absolute_error"}
 MEANING = (
     "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
@@ -103,7 +103,7 @@ def choose(made: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) ->
     found, module = {}, ModuleType("drafted")
     for draw in (trees, linear):
         exec(draw(made, {}), module.__dict__)
-        few = made.task != "multiclass" or len(made.target.words) <= MOST_SEARCHED
+        few = max(len(made.target.words), len(features) / 10) <= MOST_SEARCHED
         for tried in ParameterGrid(module.SEARCH) if few else [{}]:
             try:
                 model = module.build({**params, **tried}, words, 0)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WORDS = 300  # that are counted one by one
-SAMPLE, FIRST = 20_000, 2_000
+SAMPLE, FIRST, AT_ONCE = 20_000, 2_000, 50
 EXACT = 2**53  # whole numbers above are not told apart once they are floats
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
 FLOATS = re.compile(r"FLOAT|DOUBLE|DECIMAL|REAL")
@@ -60,7 +60,7 @@ class Column:
 
 @dataclass
 class Counting:
-    """Aggregates over the table, as many as are wanted in one pass."""
+    """Aggregates over the table, as many in one pass as the memory allows."""
 
     database: Any
     table: str = "source"
@@ -68,10 +68,11 @@ class Counting:
 
     def __call__(self, wanted: dict[Any, str]) -> dict[Any, Any]:
         """The value of each aggregate, by the same keys."""
-        if not wanted:
-            return {}
-        sql = f"SELECT {', '.join(wanted.values())} FROM {self.table} WHERE {self.where}"
-        return dict(zip(wanted, self.database.execute(sql).fetchone(), strict=True))
+        found, aggregates = list[Any](), list(wanted.values())
+        for first in range(0, len(aggregates), AT_ONCE):
+            some = ", ".join(aggregates[first : first + AT_ONCE])
+            found += self.database.execute(f"SELECT {some} FROM {self.table} WHERE {self.where}").fetchone()
+        return dict(zip(wanted, found, strict=True))
 
 
 @dataclass
@@ -108,9 +109,10 @@ def profile(source: Source, needed: list[str]) -> Table:
     shown = [column for column in columns.values() if column.kind != "other"]
     select = ", ".join(f"{column.sql} AS c{place}" for place, column in enumerate(shown))
     count.database.execute("SET threads = 1")  # the sample is the same every time
-    sql = f"SELECT {select} FROM source WHERE {count.where} USING SAMPLE reservoir({SAMPLE} ROWS) REPEATABLE (0)"
-    sample = count.database.execute(sql).df().set_axis([column.label for column in shown], axis=1)
+    some = f"USING SAMPLE reservoir({SAMPLE} ROWS) REPEATABLE (0)" if found["used"] > SAMPLE else ""
+    sample = count.database.execute(f"SELECT {select} FROM source WHERE {count.where} {some}").df()
     count.database.execute("SET threads = 2")
+    sample.columns = [column.label for column in shown]
     return Table(found["used"], found["every"] - found["used"], columns, count, sample)
 
 

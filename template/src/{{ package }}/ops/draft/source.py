@@ -173,7 +173,7 @@ def _decode(path: Path, encoding: str, target: Path) -> None:
 
 def reason(error: Exception) -> str:
     """The first sentence of a library's complaint, on one line."""
-    told = re.split(r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*", "", str(error)))[0]
+    told = re.split(r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*\n", "", str(error)))[0]
     return re.sub(r"\s+", " ", told)[:250]
 
 

@@ -54,12 +54,14 @@ def watch(
     age: int | None,
     tables: "Mapping[str, pd.DataFrame] | None" = None,
     oldest: int | None = None,
+    newest: "pd.DataFrame | None" = None,
 ) -> Watched:
     """The verdict on predictions `logged` by one model; frames as `serving/log.py` reads them.
 
     `limits` is the section `monitor` of the parameters, `quality` what the gate measured for this model, by metric,
     `age` how many periods were closed since its training data, `oldest` how many its staleness curve allows, `tables`
-    the checked look-up tables of that time.
+    the checked look-up tables of that time. Where `logged` has only what outcomes are compared by, `newest` are its
+    last rows with all columns.
 
     Columns that drift alone are named in `drift` and fail nothing: each asks for a look, but in a real year some column
     always moves (of the flights' columns half, in every month). What fails is `monitor.drifted_share`: healthy rows
@@ -76,11 +78,12 @@ def watch(
     if not rows:
         return report
     columns = [f"feature__{name}" for name in scorer.plan.names]
-    if absent := [name for name in [*contract.feature_columns, *columns] if name not in logged]:
+    recent = (logged if newest is None else newest).tail(NEWEST).reset_index(drop=True)
+    if absent := [name for name in [*contract.feature_columns, *columns] if name not in recent]:
         raise ProjectError(
             f"The prediction log has no column {absent[0]!r}.", "Restart the service: its code is another."
         )
-    recent, known = logged.tail(NEWEST).reset_index(drop=True), joined(contract, logged, outcomes).tail(NEWEST)
+    known = joined(contract, logged, outcomes).tail(NEWEST)
     arrays, scores = contract.arrays(recent), logged_scores(contract, recent)
     again = scorer.matrix(arrays)
     report.checks += [
@@ -125,8 +128,11 @@ def monitor(root: Path, since: float | None = None) -> Report:
     champion = read_json(pointer, "Run: uv run mlops follow")
     folder = root / "var/models" / champion["fingerprint"]
     scorer = signing.champion(root, champion, team.contract, team.features)
-    every = log.read(root, time.time() - DAYS * 86_400 if since is None else since)
+    since = time.time() - DAYS * 86_400 if since is None else since
+    every = log.read(root, since, columns=["fingerprint", "score", *log.identity(team.contract)])
     logged = every[every["fingerprint"] == champion["fingerprint"]]
+    newest = log.read(root, float(logged["at"].tail(NEWEST).min())) if len(logged) else logged
+    newest = newest[newest["fingerprint"] == champion["fingerprint"]].tail(NEWEST)
     facts = (champion.get("report") or {}).get("facts", {})
     gate = {name: facts[name] for name in named(team.contract.task) if name in facts}
     periods, trained = closed(team.data, cycle(root)["until"]), facts.get("trained on", "").split(", ")[-1]
@@ -139,8 +145,9 @@ def monitor(root: Path, since: float | None = None) -> Report:
         params(root)["monitor"],
         gate or {facts.get("metric", ""): facts.get("value")},
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
-        {look.name: lookup_table(root, look, logged) for look in team.contract.lookups} if len(logged) else None,
+        {look.name: lookup_table(root, look, newest) for look in team.contract.lookups} if len(logged) else None,
         facts.get("max_age_periods"),
+        newest,
     )
     report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
     report.checks += overridden(champion.get("override"))

@@ -27,7 +27,7 @@ def record(root: Path, path: Path) -> str:
     contract = yours().contract
     given = _read(contract, path)
     _check(contract, given, path.name)
-    predicted = quality.index(contract, given).isin(quality.index(contract, log.read(root)))
+    predicted = quality.index(contract, given).isin(quality.index(contract, log.read(root, columns=identity(contract))))
     if not predicted.any():
         raise ProjectError(f"None of the {len(given):,} keys in {path.name} was ever predicted; nothing was recorded.")
     name = contract.outcome.name

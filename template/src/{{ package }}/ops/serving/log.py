@@ -6,7 +6,7 @@ SQLite in WAL mode, one file per worker, typed columns; numbers are float64: fea
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,22 +102,24 @@ class PredictionLog:
         return self._database
 
 
-def read(root: Path, since: float | None = None, one: str = "") -> "pd.DataFrame":
+def read(root: Path, since: float | None = None, one: str = "", columns: Iterable[str] = ()) -> "pd.DataFrame":
     """All logged predictions by time, from `since` (unix seconds) on, or the `one` of an id, with the contract's types.
 
-    `score` is JSON text (a list in the order of `contract.classes`) for multiclass. Empty if nothing was logged.
+    `columns` are read beside `at`, by default all. `score` is JSON text (a list in the order of `contract.classes`) for
+    multiclass. Empty if nothing was logged.
     """
     import pandas as pd
 
     from ..project import yours
 
-    contract = yours().contract
+    contract, named = yours().contract, {"at", *columns}
     frames = []
     for path in sorted((root / FOLDER).glob("*.db")):
         with _opened(path, "ro") as database:
-            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'predictions'").fetchone():
+            if held := [row[1] for row in database.execute("PRAGMA table_info(predictions)")]:
                 wanted, value = (f"{ID} = ?", one) if one else ("at >= ?", since or 0.0)
-                sql = f"SELECT * FROM predictions WHERE {wanted}"
+                some = names(name for name in held if name in named or named == {"at"})
+                sql = f"SELECT {some} FROM predictions WHERE {wanted}"
                 frames.append(pd.read_sql_query(sql, database, params=(value,)))
     if not (filled := [frame for frame in frames if len(frame)]):
         return pd.DataFrame(columns=list(types(contract, [])))
