@@ -380,6 +380,7 @@ def test_everything_that_promote_demands(ada: Path) -> None:
     commit(ada)
     assert "dvc.lock does not agree with the tree: train must run" in says(promote, ada)
     assert champion(ada) is None
+    assert "Nobody is champion yet." in says(follow.follow, ada)
     assert "Nobody is champion yet: there is nothing to go back to" in says(rollback, ada, reason="it is worse")
     retrain(ada, 0.12)
     assert "no alias 'champoin'" in says(promote, ada, "champoin")
@@ -698,7 +699,8 @@ def test_an_opponent_that_nobody_signed_stops_no_service(reigning: Path, monkeyp
     vouch(reigning)
     commit(reigning, "my key")
     assert "signed by you" in vouch(reigning)
-    told = follow.follow(clone(reigning, "bob"))
+    told = follow.follow(bob := clone(reigning, "bob"))
+    assert "before" not in read_json(bob / "var/champion.json")
     assert "v1.1.0, champion since" in told and "nobody signed" in told and "mlops close 2" in told
 
 
