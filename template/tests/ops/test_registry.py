@@ -338,6 +338,8 @@ def test_tags_made_by_hand_are_read_and_a_lost_one_is_named(ada: Path) -> None:
     (ada / "dvc.yaml").write_text("stages: {}\n")
     assert "dvc.yaml names no artifact" in says(record.read, ada)
     assert "dvc.lock has no entry of train yet" in says(record.fingerprint, "")
+    assert [*record.stages("stages: {tune: {}, gate: {}}")] == ["tune", "gate"]
+    assert [*record.stages("stages: {tune: {}, gate: {}, refit: {}}")] == ["gate", "refit"]  # DVC keeps the old entry
 
 
 def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Path) -> None:

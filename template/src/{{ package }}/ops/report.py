@@ -89,8 +89,7 @@ def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
 def headline(report: Report) -> str:
     """How many checks went how, and which ones stop it."""
     ok, failed, unsure = (sum(check.verdict is one for check in report.checks) for one in MARKS)
-    stops = [check for check in report.checks if check.verdict is report.verdict is not Verdict.OK]
-    names = ", ".join(check.name for check in stops if check.required or check.verdict is Verdict.FAIL)
+    names = ", ".join(report.stops)
     return f"{ok} checks are ok, {failed} failed, {unsure} could not tell.{names and f' It stops at {names}.'}"
 
 

@@ -86,8 +86,8 @@ def _play(work: Path, team: Yours, period: str, url: str) -> list[str]:
         _run(work, "mlops", "close", period)
         _train(work, f"Training for {period}")
         report = Report.from_dict(read_json(work / "reports" / "gate.json"))
-        vetoes = [check.name.removeprefix("gate.") for check in report.checks if check.verdict is report.verdict]
-        gate, decision = f"{report.verdict}: {', '.join(vetoes[:2])}", "keep"
+        vetoes = ", ".join(name.removeprefix("gate.") for name in report.stops[:2])
+        gate, decision = f"{report.verdict}: {vetoes}", "keep"
         if report.verdict is Verdict.OK:
             gate, decision = "ok", "promoted " + _promote(work)
     seen = f"{watched.verdict}: {', '.join(reasons[:2])}" if reasons else str(watched.verdict)

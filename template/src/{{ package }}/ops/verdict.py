@@ -102,6 +102,13 @@ class Report:
         return Verdict.OK
 
     @property
+    def stops(self) -> list[str]:
+        """The names of the checks that the verdict comes from; none if it is ok."""
+        same = [check for check in self.checks if check.verdict is self.verdict is not Verdict.OK]
+        decisive = [check.name for check in same if check.required or check.verdict is Verdict.FAIL]
+        return decisive or [check.name for check in same]
+
+    @property
     def exit_code(self) -> int:
         """0 ok, 3 fail, 4 insufficient."""
         return EXIT_CODES[self.verdict]

@@ -121,8 +121,8 @@ def _believed(root: Path, override: Override | None) -> Report:
     if override and report.verdict is Verdict.OK:
         raise ProjectError("The gate says ok: there is nothing to override.", "Run: uv run mlops promote")
     if report.verdict is not Verdict.OK and not override:
-        names = ", ".join(check.name for check in report.checks if check.verdict is report.verdict)
-        raise ProjectError(f"The gate says {report.verdict}: {names}.", "Read reports/gate.html", code=report.exit_code)
+        told = f"The gate says {report.verdict}: {', '.join(report.stops)}."
+        raise ProjectError(told, "Read reports/gate.html", code=report.exit_code)
     _, path = artifact(root)
     if not (root / path).exists():
         raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")

@@ -24,6 +24,7 @@ from .override import Override
 from .storage import alone
 
 CODE = {".py", ".yaml", ".toml", ".lock"}
+BEFORE_REFIT = ("tune", "ablate", "age")  # stages until release 0.3.0 of the template
 FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
 
 
@@ -212,8 +213,9 @@ def champion(root: Path, alias: str) -> Assignment | None:
 
 
 def stages(lock_text: str) -> dict[str, Any]:
-    """The entries of dvc.lock by stage; none for an empty text."""
-    return dict((yaml.safe_load(lock_text) or {}).get("stages") or {})
+    """The entries of dvc.lock by stage, without those that DVC keeps of stages that are no more."""
+    found = (yaml.safe_load(lock_text) or {}).get("stages") or {}
+    return {name: entry for name, entry in found.items() if "refit" not in found or name not in BEFORE_REFIT}
 
 
 def fingerprint(lock_text: str) -> str:

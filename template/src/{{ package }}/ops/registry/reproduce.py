@@ -21,12 +21,11 @@ from ..verdict import Check, Report, Verdict, at_most
 from . import storage
 from .follow import bring, fetch
 from .git import git
-from .record import Record, Release, freshen, locked, read, show, stages
+from .record import BEFORE_REFIT, Record, Release, freshen, locked, read, show, stages
 from .scratch import environment
 from .trace import found, vouched
 
-TRAIN, GATE = "train", "gate"
-MEASURING, BEFORE = ("refit", "evaluate"), ("tune", "evaluate", "ablate", "age")  # until template release 0.3.0
+TRAIN, MEASURING, GATE = "train", ("evaluate", "refit", *BEFORE_REFIT), "gate"
 SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode", "--python")
 SPEED = ("seconds", "milliseconds_1", "milliseconds_100", "microseconds", "batch_microseconds", "lookup_microseconds")
 OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
@@ -153,8 +152,8 @@ def surroundings(root: Path, work: Path, base: Path, release: Release) -> tuple[
 
 
 def _measuring(lock: dict[str, Any]) -> list[str]:
-    """The measuring stages that the release has; DVC keeps the entries of stages that are no more."""
-    return [name for name in (MEASURING if MEASURING[0] in lock else BEFORE) if name in lock]
+    """The measuring stages that the release has."""
+    return [name for name in MEASURING if name in lock]
 
 
 def _needed(work: Path, lock: dict[str, Any]) -> Iterator[str]:

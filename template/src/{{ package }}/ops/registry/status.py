@@ -48,8 +48,7 @@ def _judged(path: Path) -> str:
     if not path.exists():
         return "has not run yet"
     report = Report.from_dict(read_json(path))
-    told = [check.name for check in report.checks if check.verdict is report.verdict is not Verdict.OK]
-    return f"{report.verdict}{': ' + ', '.join(told[:3]) if told else ''}  ({report.title})"
+    return f"{report.verdict}{': ' + ', '.join(report.stops[:3]) if report.stops else ''}  ({report.title})"
 
 
 def waits(root: Path, record: Record, path: list[str]) -> Iterator[tuple[str, str]]:
