@@ -59,7 +59,7 @@ def releases() -> dict[str, str]:
     """Tag and commit of each release, newest first: the first commit whose changelog has its heading."""
     found = {}
     for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
-        if line.startswith("## "):
+        if line.startswith("## ") and line != "## Unreleased":
             commits = git(ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md").split()
             if commits:
                 found[f"v{line.removeprefix('## ').split()[0]}"] = commits[0]
