@@ -679,6 +679,7 @@ def test_neither_mlflow_nor_the_look_ups_hold_a_rollback_up(ada: Path, monkeypat
 def test_a_fresh_clone_follows_with_nothing_pulled(reigning: Path) -> None:
     bob = clone(reigning, "bob", "--depth", "1")
     assert "v1.0.0" in follow.follow(bob)
+    assert (bob / "var/online.db").read_text() == "fresh"
     assert read_json(bob / "var/champion.json") == read_json(reigning / "var/champion.json")
     (model,) = (path for path in (bob / "var/models").iterdir() if path.is_dir())
     (model / "strange.txt").touch()
