@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.pipeline import make_pipeline
 
 LIMITS = {"tune_tolerance": 0.02, "slice_min_rows": 200}
 
@@ -63,6 +64,14 @@ def test_the_first_trial_is_the_teams_and_none_is_tried_twice(ops: Any, contract
     assert all(params["b"] == 1 for params in guessing.seen) and guessing.seen[0] == settings["model"]
     assert found[0]["best"] == 0 and found[0]["difference"]["value"] == 0  # of equals, the team's
     assert ops("pipeline.gate").tuned(found[0], LIMITS).verdict == "ok"
+
+
+def test_values_inside_a_pipeline_are_known(ops: Any, contract: Any, sample: Any) -> None:
+    guessing, settings = team(contract, {"constant": [1, 2]}), ops("project").params(ops("project").find_root())
+    build = guessing.model.build
+    guessing.model.build = lambda *given: make_pipeline(build(*given))
+    found = ops("pipeline.tune").tune(guessing, sample.rows, sample.rows, settings)
+    assert [trial["values"]["constant"] for trial in found["trials"]] == [None, 1, 2]
 
 
 @pytest.mark.parametrize("search", [{"a": 1}, {"a": []}, ["a"], {"a": "words"}])

@@ -61,7 +61,8 @@ def tune(team: Yours, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Ma
         scorer, score = refit(team, arrays, target, shown, given)
         scores.append(np.nan_to_num(score, posinf=0, neginf=0))
         if chosen is None:
-            own = getattr(scorer.estimator, "get_params", dict)() | settings["model"]
+            set_up: dict[str, Any] = getattr(scorer.estimator, "get_params", dict)()  # of a pipeline: step__name
+            own = {name.rpartition("__")[2]: value for name, value in set_up.items()} | settings["model"]
             tried = chosen = {name: own.get(name, "as it is") for name in searched[0]}
         value = metrics.plain_number(metrics.value(make(truth, scores[-1]), len(truth)))
         found["trials"].append({"values": tried, "value": value, "seconds": round(time.process_time() - start, 2)})
