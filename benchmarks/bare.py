@@ -17,9 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from late_flights.ops.pipeline import metrics
-from late_flights.ops.pipeline.groups import RESAMPLES, slices
-from late_flights.ops.project import yours
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -29,6 +26,10 @@ from sklearn.model_selection import ParameterSampler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
+
+from mlgates import Project
+from mlgates.evaluation import metrics
+from mlgates.evaluation.fairness import RESAMPLES, slices
 
 WORDS = ["carrier", "origin", "dest"]
 WEATHER = ["temp", "humid", "wind_speed", "precip", "pressure", "visib"]
@@ -100,7 +101,7 @@ def measured(rows: pd.DataFrame, scores: dict[str, np.ndarray], resamples: int =
     found = metrics.estimates(wanted, len(rows), resamples, seed=0)
     parts = {
         f"{column}={word} {model} {name}": one
-        for (column, word), places in slices(yours().contract, rows).items()
+        for (column, word), places in slices(Project.find().contract, rows).items()
         for model in ("candidate", "trivial")
         for name, one in metrics.measures("binary", target, scores[model], places).items()
     }

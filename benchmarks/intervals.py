@@ -8,9 +8,10 @@ import json
 import time
 
 import numpy as np
-from late_flights.ops.pipeline import metrics
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
+
+from mlgates.evaluation import metrics
 
 ROWS, SLICES, RESAMPLES, DRAWN = 30_000, 40, 200, 4
 

@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from late_flights.ops.pipeline import periods as on_disk
-from late_flights.ops.pipeline.ingest import ingest
-from late_flights.ops.pipeline.poison import poison, signs
-from late_flights.ops.pipeline.validate import check_period, check_table
-from late_flights.ops.project import find_root, params, quiet_tools, read_json, yours
-from late_flights.ops.verdict import Report, Verdict
+
+from mlgates import Project, data
+from mlgates.command import quiet_tools
+from mlgates.data import partitions
+from mlgates.data.poisoning import poison, signs
+from mlgates.data.validation import check_period, check_table
+from mlgates.files import read_json
+from mlgates.verdict import Report, Verdict
 
 BEFORE = 3
-ROOT, TEAM = find_root(), yours()
-CONTRACT, LIMITS = TEAM.contract, params(ROOT)["validate"]
+PROJECT = Project.find()
+CONTRACT, LIMITS = PROJECT.contract, PROJECT.params()["validate"]
+CHECK = PROJECT.stage("validate").check  # the wiring's own call of Great Expectations
 OUTCOME = CONTRACT.outcome.name
 
 
@@ -50,21 +53,32 @@ def planted(rows: pd.DataFrame) -> dict[str, list[tuple[str, pd.DataFrame]]]:
     }
 
 
+def close(periods: list[str]) -> None:
+    """Ingest periods, whatever the cycle says."""
+    for period in data.absent_periods(PROJECT, periods):
+        tables = {data.ROWS: PROJECT.data.read(period)}
+        for lookup in CONTRACT.lookups:
+            tables[lookup.name] = PROJECT.data.lookup(lookup.name, period)
+        data.close_period(PROJECT, period, tables)
+    data.write_manifest(PROJECT, periods)
+
+
 def months(until: str) -> dict[str, Any]:
     """Red checks of healthy months, and poison caught by name: [caught, planted]."""
-    known = [period for period in on_disk.names(TEAM.data) if period <= until]
-    ingest(ROOT, TEAM.data, CONTRACT, known)
+    known = [period for period in partitions.names(PROJECT.data) if period <= until]
+    close(known)
     red: Counter[str] = Counter()
     caught: dict[str, list[int]] = {}
     for place, period in enumerate(known):
         before = known[max(0, place - BEFORE) : place]
-        report = check_period(ROOT, CONTRACT, period, before, LIMITS)
+        report = check_period(PROJECT, period, before, CHECK)
         if place < BEFORE:
             continue
         red.update(check.name for check in report.named("") if check.verdict is Verdict.FAIL)
-        rows = on_disk.read(ROOT, "checked", period)
-        old = pd.concat([on_disk.read(ROOT, "checked", one, "rows.sample") for one in before], ignore_index=True)
-        earlier = [read_json(on_disk.folder(ROOT, "checked", one) / "report.json")["facts"]["signs"] for one in before]
+        rows = partitions.read(PROJECT, "checked", period)
+        old = pd.concat([partitions.read(PROJECT, "checked", one, "rows.sample") for one in before], ignore_index=True)
+        folders = [partitions.folder(PROJECT, "checked", one) for one in before]
+        earlier = [read_json(folder / "report.json")["facts"]["signs"] for folder in folders]
         for kind, cases in planted(rows).items():
             for name, bad in cases:
                 now = signs(CONTRACT, bad, 2 * LIMITS["drift_min_rows"])
@@ -76,13 +90,13 @@ def months(until: str) -> dict[str, Any]:
 
 def cost(rows: int) -> dict[str, float]:
     """CPU seconds of `check_table` for so many rows (the year again and again), and the gigabytes it takes."""
-    year = pd.concat([TEAM.data.read(period) for period in on_disk.names(TEAM.data)], ignore_index=True)
+    year = pd.concat([PROJECT.data.read(period) for period in partitions.names(PROJECT.data)], ignore_index=True)
     frame = pd.concat([year] * -(-rows // len(year)), ignore_index=True).head(rows)
     shift = pd.to_timedelta(366 * (np.arange(rows) // len(year)), "D")
     frame = frame.assign(scheduled=frame["scheduled"] + shift, asked=frame["asked"] + shift)
-    check_table(frame.head(1000), CONTRACT, LIMITS)  # imports
+    check_table(frame.head(1000), CONTRACT, LIMITS, CHECK)  # imports
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    check_table(frame, CONTRACT, LIMITS)
+    check_table(frame, CONTRACT, LIMITS, CHECK)
     used = time.process_time() - start
     return {"seconds": used, "gigabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6}
 

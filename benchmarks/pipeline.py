@@ -13,15 +13,15 @@ os.environ["OMP_WAIT_POLICY"] = "passive"  # for both sides: a thread that spins
 TIMES = (1, 10)  # each row of the first four months this often: about 100,000 and 1,000,000 rows
 RELATIVE = "average_precision"
 TOLD = '''\
-"""Each module that is run says at its end which CPU seconds it used."""
+"""Each stage that is run says at its end which CPU seconds it used."""
 import atexit, pathlib, resource, sys
 
 def tell():
     seconds = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     with (pathlib.Path(__file__).parents[1] / "stages.txt").open("a") as file:
-        print(sys.orig_argv[2].rpartition(".")[2], seconds, file=file)
+        print(sys.orig_argv[-1], seconds, file=file)
 
-if sys.orig_argv[1] == "-m" and ".ops." in sys.orig_argv[2]:
+if sys.orig_argv[-2] == "run" and pathlib.Path(sys.orig_argv[-3]).stem == "mlops":
     atexit.register(tell)
 '''
 OFTEN = '''

@@ -15,25 +15,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from late_flights.ops import lookups
-from late_flights.ops.contract import Arrays
-from late_flights.ops.features import plan
-from late_flights.ops.pipeline import metrics
-from late_flights.ops.pipeline import periods as on_disk
-from late_flights.ops.pipeline.gate import gate
-from late_flights.ops.pipeline.groups import slices
-from late_flights.ops.pipeline.measured import MAIN, unit
-from late_flights.ops.project import find_root, params, quiet_tools, yours
-from late_flights.ops.scoring import fit
-from late_flights.ops.verdict import Check, Report, Verdict
 from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
+
+from mlgates import Project, lookups
+from mlgates.command import quiet_tools
+from mlgates.contract import Arrays
+from mlgates.data import partitions
+from mlgates.evaluation import metrics
+from mlgates.evaluation.fairness import slices
+from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.features import plan
+from mlgates.gate.rules import gate
+from mlgates.model_folder import fit
+from mlgates.verdict import Check, Report, Verdict
 
 MODELS, FITTED, PAIRS, RESAMPLES = 21, 15_000, 200, 200
 SMALL, BIG = 5_000, 100_000
 STATED = 0.05  # of equally good candidates, promoted or vetoed; docs/handbook.md says so
-TEAM, SETTINGS = yours(), params(find_root())
-CONTRACT, LIMITS, TASK = TEAM.contract, SETTINGS["gate"], TEAM.contract.task
+PROJECT = Project.find()
+SETTINGS = PROJECT.params()
+CONTRACT, LIMITS, TASK = PROJECT.contract, SETTINGS["gate"], PROJECT.contract.task
 METRIC = MAIN[TASK]
 MAKE = metrics.named(TASK)[METRIC]
 SOUND = Report("validate", [Check("data.rows", Verdict.OK)])
@@ -42,9 +44,9 @@ Copies = dict[tuple[str, str], metrics.Estimate]
 
 def rows_of(periods: list[str]) -> pd.DataFrame:
     """Rows of some periods with their look-ups."""
-    rows = pd.concat([CONTRACT.named(TEAM.data.read(period)) for period in periods], ignore_index=True)
+    rows = pd.concat([CONTRACT.named(PROJECT.data.read(period)) for period in periods], ignore_index=True)
     tables = {
-        look.name: pd.concat([CONTRACT.named(TEAM.data.lookup(look.name, period)) for period in periods])
+        look.name: pd.concat([CONTRACT.named(PROJECT.data.lookup(look.name, period)) for period in periods])
         for look in CONTRACT.lookups
     }
     return lookups.join(rows, CONTRACT, tables)
@@ -105,10 +107,10 @@ def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
 
 def fits(train: pd.DataFrame, arrays: Arrays) -> list[np.ndarray]:
     """The scores of equally good models."""
-    features, found = plan(TEAM.features, CONTRACT), []
+    features, found = plan(PROJECT.features, CONTRACT), []
     for seed in range(MODELS):
         rows = train.sample(FITTED, replace=True, random_state=seed)
-        scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, TEAM.model, CONTRACT, SETTINGS)
+        scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, PROJECT.model, CONTRACT, SETTINGS)
         found.append(scorer.score(scorer.matrix(arrays)))
     return found
 
@@ -131,7 +133,7 @@ def measured(
 
 def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     """What is measured, by name."""
-    rows = rows_of(on_disk.names(TEAM.data)[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
+    rows = rows_of(partitions.names(PROJECT.data)[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
     pool, train = rows.head(BIG), rows.iloc[BIG:]
     scores, pairs = dict(enumerate(fits(train, CONTRACT.arrays(pool)))), drawn()
     small = []
@@ -151,7 +153,7 @@ def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
 
 def drifted(pairs: np.ndarray) -> Iterator[tuple[str, dict[str, list[float]]]]:
     """The same in the months after those of training; counted is first what other rows do not bear out."""
-    known, half = on_disk.names(TEAM.data), BIG // 2
+    known, half = partitions.names(PROJECT.data), BIG // 2
     pool = rows_of(known[3:7]).sample(BIG, random_state=0)
     scores = dict(enumerate(fits(rows_of(known[:3]), CONTRACT.arrays(pool))))
     made, sizes = measured(pool, np.arange(half), scores)

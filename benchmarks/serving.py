@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hashlib
 import http.client
-import importlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,7 @@ import psutil
 SIZES = {1: 400, 100: 100}  # rows in a request: requests in a round
 ROUNDS, CONNECTIONS = 3, 4
 SERVERS = ("pandas", "fast", "bento")
-
-
-def package(project: Path) -> str:
-    """The name of the project's package."""
-    return next(path.parent.name for path in (project / "src").glob("*/ops"))
-
-
-def load(name: str, module: str) -> Any:
-    """A module of the project's `ops`."""
-    return importlib.import_module(f"{name}.ops.{module}")
+NEEDED = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")  # by a service in a folder of its own
 
 
 def prepare(project: Path, root: Path) -> None:
@@ -53,25 +44,27 @@ def prepare(project: Path, root: Path) -> None:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    name = package(project)
-    state, scoring, lookups, verdict = (load(name, part) for part in ("project", "scoring", "lookups", "verdict"))
-    for file in ("cycle.yaml", "dvc.yaml", "params.yaml"):
+    from mlgates import Project, features, files, lookups, model_folder, verdict
+    from mlgates.layout import CHAMPION, MODELS, ONLINE_STORE
+    from mlgates.serving import online_store
+
+    team = Project.at(project)
+    for file in NEEDED:
         shutil.copy(project / file, root / file)
-    team, period = state.yours(), state.yours().data.periods()[0]
-    contract = team.contract
+    contract, period = team.contract, team.data.periods()[0]
     rows = team.data.read(period).sample(4_000, random_state=0)
     tables = {look.name: team.data.lookup(look.name, period) for look in contract.lookups}
     joined = lookups.join(rows, contract, tables)
     arrays, target = contract.arrays(joined), contract.target(joined)
-    plan = load(name, "features").plan(team.features, contract)
-    scorer = scoring.fit(arrays, target, plan, team.model, contract, state.params(root))
+    plan = features.plan(team.features, contract)
+    scorer = model_folder.fit(arrays, target, plan, team.model, contract, team.params())
     fingerprint = hashlib.sha256(b"benchmark").hexdigest()
-    scoring.save(scorer, root / "var/models" / fingerprint, contract)
-    digest = state.digest(root / "var/models" / fingerprint)
+    model_folder.save(scorer, root / MODELS / fingerprint, contract)
+    digest = files.digest(root / MODELS / fingerprint)
     passed = verdict.Report("gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}).to_dict()
     record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": passed}
-    state.write_json(root / "var/champion.json", record | {"digest": digest})
-    load(name, "serving.online").build(root / "var/online.db", contract, {k: [v] for k, v in tables.items()})
+    files.write_json(root / CHAMPION, record | {"digest": digest})
+    online_store.build(root / ONLINE_STORE, contract, {k: [v] for k, v in tables.items()})
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=float("nan"))
     columns = ColumnTransformer([("words", encoder, list(plan.categorical))], remainder="passthrough")
     estimator = clone(scorer.estimator)
@@ -99,15 +92,18 @@ def application(project: Path, kind: str) -> Any:
     from fastapi import FastAPI
     from pydantic import create_model
 
-    name = package(project)
-    state, log, online = load(name, "project"), load(name, "serving.log"), load(name, "serving.online")
-    champion, cells = load(name, "serving.champion"), load(name, "serving.tables").cells
-    team, root = state.yours(), state.find_root()
-    contract = team.contract
+    from mlgates import Project
+    from mlgates.layout import ONLINE_STORE, PREDICTIONS
+    from mlgates.serving import model_loader, prediction_log
+    from mlgates.serving.online_store import Store
+    from mlgates.serving.sqlite import cells
+
+    team = Project.find()
+    root, contract = team.root, team.contract
     batch = create_model("Batch", rows=(list[contract.request_model], ...))
-    store = online.Store(root / "var/online.db", contract)
-    written = log.PredictionLog(root / f"var/predictions/{kind}.db")
-    served = champion.Follower(root, contract, team.features).current()
+    store = Store(root / ONLINE_STORE, contract)
+    written = prediction_log.PredictionLog(root / PREDICTIONS / f"{kind}.db")
+    served = model_loader.Follower(team).current()
     pipeline = pickle.loads((root / "pipeline.pkl").read_bytes())
     app = FastAPI()
 
@@ -130,11 +126,11 @@ def application(project: Path, kind: str) -> Any:
             features = [table[column].tolist() for column in table]
             found = pipeline.predict(table) if contract.task == "regression" else pipeline.predict_proba(table)
             scores = found[:, 1] if contract.task == "binary" else found
-        ids, decisions = log.new_ids(len(scores)), served.scorer.decide(scores).tolist()
+        ids, decisions = prediction_log.new_ids(len(scores)), served.scorer.decide(scores).tolist()
         same = {"at": time.time(), **{name: getattr(served, name) for name in ("release", "fingerprint", "digest")}}
         texts = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist()
         written.append(
-            {log.ID: ids, **{column: [value] * len(ids) for column, value in same.items()}}
+            {prediction_log.ID: ids, **{column: [value] * len(ids) for column, value in same.items()}}
             | {column: cells(contract.columns[column], arrays[column]) for column in contract.feature_columns}
             | ages
             | {f"feature__{column}": values for column, values in zip(served.scorer.plan.names, features, strict=True)}
@@ -153,7 +149,7 @@ def running(project: Path, root: Path, kind: str) -> Iterator[tuple[int, psutil.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    service = f"{package(project)}.ops.serving.service:Service"
+    service = f"{tomllib.loads((project / 'pyproject.toml').read_text())['tool']['mlgates']['package']}.service:Service"
     command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
     if kind != "bento":
         command = [sys.executable, __file__, str(project), "--server", kind, "--port", str(port)]

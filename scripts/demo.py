@@ -73,7 +73,7 @@ def run(why: str, *words: str, log: Path | None = None) -> None:
         print(line, end="", flush=True)
         lines.append(line)
     if process.wait():
-        sys.exit(f"\nerror: that ended with exit code {process.returncode}; mend it and run `make demo` again.")
+        sys.exit(f"\nerror: that ended with exit code {process.returncode}; fix it and run `make demo` again.")
     if log:
         log.write_text("".join(lines))
 

@@ -1,14 +1,14 @@
-"""Draw docs/loop.svg from a generated project: its stages (dvc.yaml) and the faults that it plants (`mlops prove`).
+"""Draw docs/loop.svg from a generated project: its stages (dvc.yaml) and the faults that `mlops prove` plants.
 
 Run in a generated project, with its environment: python SCRIPT OUTPUT.
 """
 
 import importlib
+import pkgutil
 import sys
 from collections import Counter
 from html import escape
 from pathlib import Path
-from pkgutil import iter_modules
 
 import yaml
 
@@ -17,7 +17,7 @@ TOOLS = {
     "ingest": "DVC",
     "validate": "Great Expectations",
     "train": "scikit-learn",
-    "refit": "tune, ablate, age",
+    "studies": "tuning, ablation, age",
     "evaluate": "paired intervals",
     "gate": "pure function",
     "promote": "git tags, MLflow",
@@ -35,11 +35,12 @@ WIDTH, HEIGHT, BOX, TALL = 960, 300, 130, 74
 
 def faults() -> Counter[str]:
     """How many planted faults each step of the loop must stop."""
-    package = next(Path("src").glob("*/schema.py")).parent.name
-    for module in iter_modules([f"src/{package}/ops/prove"]):
-        importlib.import_module(f"{package}.ops.prove.{module.name}")
-    planted = importlib.import_module(f"{package}.ops.prove.faults").FAULTS
-    return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in planted)
+    from mlgates import faults as package
+    from mlgates.faults.planting import FAULTS
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")  # its faults register themselves
+    return Counter(CAUGHT_IN.get(fault.caught_by.partition(".")[0], "monitor") for fault in FAULTS)
 
 
 def steps() -> list[str]:

@@ -4,10 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import copier
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "library"
 NOW = "v999.0.0"  # the tag that the work tree gets in the tests' clone
+FIRST = "v0.4.0.dev0"  # that of the first commit of this layout, which is the first that holds the marker
+MARKER = "library/pyproject.toml"
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 NOBODY = {f"GIT_{role}_{key}": "nobody@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-SCRIPT = "#!{python}\nimport sys\nfrom late_flights.ops.cli import main\nsys.exit(main())\n"
 
 Answers = dict[str, str]
 ROWS: dict[str, Answers] = {  # every two answers meet in one row
@@ -34,6 +36,7 @@ ROWS: dict[str, Answers] = {  # every two answers meet in one row
     ]
 }
 
+SOURCE = 'mlgates = {{ path = "{}", editable = true }}'
 DEFAULT = "binary-flights-github"
 FLIGHTS = [row for row in ROWS if "flights" in row]
 STUBS = [row for row in ROWS if "none-" in row]
@@ -56,14 +59,20 @@ def questions(copier_yml: str) -> dict[str, dict[str, Any]]:
 
 
 def releases() -> dict[str, str]:
-    """Tag and commit of each release, newest first: the first commit whose changelog has its heading."""
+    """Tag and commit of each release, newest first: the first commit whose changelog has its heading.
+
+    Releases before 0.4.0 were never published. Until that is cut, the first commit of this layout stands for it, so
+    that updates from it are tested; where it is not committed yet, there is none.
+    """
     found = {}
     for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
         if line.startswith("## ") and line != "## Unreleased":
             commits = git(ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md").split()
             if commits:
                 found[f"v{line.removeprefix('## ').split()[0]}"] = commits[0]
-    return found
+    words = ["log", "--reverse", "--topo-order", "--diff-filter=A", "--format=%H", "--", MARKER]
+    first = git(ROOT, *words).split()
+    return found | ({FIRST: first[0]} if first else {})
 
 
 def publish(folder: Path) -> Path:
@@ -87,9 +96,9 @@ def copy(template: Path, folder: Path, answers: Answers | None = None, tag: str 
     return folder
 
 
-def update(folder: Path, **answers: str) -> None:
+def update(folder: Path, tag: str = NOW, **answers: str) -> None:
     """Update a project as `copier update --defaults` does."""
-    copier.run_update(folder, data=answers, vcs_ref=NOW, defaults=True, quiet=True, overwrite=True)
+    copier.run_update(folder, data=answers, vcs_ref=tag, defaults=True, quiet=True, overwrite=True)
 
 
 def paths(folder: Path) -> list[str]:
@@ -99,20 +108,22 @@ def paths(folder: Path) -> list[str]:
 
 
 def environment(pyproject: Path) -> Path:
-    """A project's dependencies without the project, installed once for all tests. Returns its folder of programs."""
-    read = tomllib.loads(pyproject.read_text())
-    wanted = [read["project"]["dependencies"], read["dependency-groups"], read["tool"]["uv"], sys.version_info[:2]]
+    """A project's dependencies without the project, installed once for all tests. Returns its folder of programs.
+
+    mlgates is installed as the editable folder `library/`, whatever address the project would take it from.
+    """
+    text = re.sub(r"^mlgates = \{.*\}$", SOURCE.format(LIBRARY), pyproject.read_text(), flags=re.MULTILINE)
+    wanted = [text, (LIBRARY / "pyproject.toml").read_text(), sys.version_info[:2]]
     home = ROOT / ".cache" / f"env-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}"
     home.mkdir(parents=True, exist_ok=True)
     programs = home / ".venv" / "bin"
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the other worker waits here
-        if not (programs / "mlops").exists():
-            shutil.copy(pyproject, home)
+        if not (home / "ready").exists():
+            (home / "pyproject.toml").write_text(text)
             words = [UV, "sync", "--quiet", "--no-install-project", "--python", sys.executable]
             subprocess.run(words, cwd=home, check=True, env=clean())
-            (programs / "mlops").write_text(SCRIPT.format(python=programs / "python"))
-            (programs / "mlops").chmod(0o755)
+            (home / "ready").touch()
     return programs
 
 

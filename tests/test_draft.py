@@ -80,10 +80,11 @@ ODD = [
 SEVERAL = """
 import json, sys
 from pathlib import Path
-from late_flights.ops import draft as module
-from late_flights.ops.draft import Wishes, draft
-from late_flights.ops.project import ProjectError, find_root
-told = {}
+from mlgates import Project
+from mlgates.draft import draft as module
+from mlgates.draft.draft import Wishes, draft
+from mlgates.errors import ProjectError
+told, project = {}, Project.find()
 counted = module.profile
 def changed(source, needed):
     with Path(sys.argv[1], "a file that changes.csv").open("a") as file:
@@ -93,7 +94,7 @@ for name, asked in json.loads(Path(sys.argv[1], "asked.json").read_text()).items
     given = "sqlite:////none/none.db" if "database" in name else str(Path(sys.argv[1], name + ".csv"))
     module.profile = changed if "changes" in name else counted
     try:
-        draft(find_root(), given, Wishes(**{"target": "churned", **asked}), "t" if "database" in name else "")
+        draft(project, given, Wishes(**{"target": "churned", **asked}), "t" if "database" in name else "")
         told[name] = "not refused"
     except ProjectError as error:
         told[name] = str(error)
@@ -137,7 +138,7 @@ def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
 
 def asked(project: Project, code: str) -> Any:
     """What an expression about the project's `team` gives."""
-    head = "import json; from late_flights.ops.project import yours; team = yours(); c = team.contract; "
+    head = "import json; from mlgates import Project; team = Project.find(); c = team.contract; "
     return json.loads(project.run("python", "-c", f"{head}print(json.dumps({code}))").splitlines()[-1])
 
 
@@ -252,12 +253,13 @@ LOOPS = {
 }
 SERVE = """
 import json, pandas
-from late_flights.ops.project import find_root, yours
-from late_flights.ops.up import ask, free_port, served
-contract, root = yours().contract, find_root()
+from mlgates import Project
+from mlgates.local_service import ask, free_port, served
+project = Project.find()
+contract = project.contract
 rows = json.loads(open("README.md").read().partition("-d '")[2].partition("'")[0])["rows"]
 came = pandas.read_parquet("models/candidate/reference.parquet").sample(600, replace=True, random_state=0)
-with served(root, free_port()) as url:
+with served(project, free_port()) as url:
     assert len(ask(url, rows)["predictions"]) == 1
     answer = ask(url, contract.payload(came))
 came = came.assign(prediction_id=[one["id"] for one in answer["predictions"]])
@@ -282,4 +284,4 @@ def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str],
     assert "recorded" in project.run("mlops", "outcomes", "var/came.csv")
     project.run("mlops", "monitor")
     assert " 0 escaped, 0 false alarms" in project.run("mlops", "prove", "--fast")
-    project.run("python", "-m", "pytest", "-q", "-n0", "tests/test_features.py", "tests/ops/test_features.py")
+    project.run("python", "-m", "pytest", "-q", "-n0", "tests")

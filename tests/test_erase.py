@@ -24,15 +24,18 @@ def read(period: str) -> pd.DataFrame:
 '''
 ANSWERS = """
 import pandas as pd
-from late_flights.ops.project import find_root, yours
-from late_flights.ops.serving import log, tables
-root, contract = find_root(), yours().contract
-rows = pd.read_parquet(root / "data/raw/period=2013-03/rows.parquet").head(50)
+from mlgates import Project
+from mlgates.layout import PREDICTIONS
+from mlgates.serving import prediction_log, sqlite
+project = Project.find()
+contract = project.contract
+rows = pd.read_parquet(project.root / "data/raw/period=2013-03/rows.parquet").head(50)
 arrays = contract.arrays(rows)
-given = {log.ID: log.new_ids(50), "at": [1.0] * 50}
-given |= {name: tables.cells(contract.columns[name], arrays[name]) for name in contract.request_columns}
-log.PredictionLog(root / log.FOLDER / "1.db").append(given, log.types(contract, []))
-log.record(root, rows)
+given = {prediction_log.ID: prediction_log.new_ids(50), "at": [1.0] * 50}
+given |= {name: sqlite.cells(contract.columns[name], arrays[name]) for name in contract.request_columns}
+log = prediction_log.PredictionLog(project.root / PREDICTIONS / "1.db")
+log.append(given, prediction_log.types(contract, []))
+prediction_log.record(project, rows)
 """
 STORES = ["data/raw", "data/checked", "evaluation", "models/candidate", "var/models", "mlartifacts", "outcomes.db",
           "predictions", ".dvc/cache", "var/remote"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Groups of a real table, 3,000 wages, through the functions of a generated project."""
+"""Groups of a real table, 3,000 wages, through the functions of the library."""
 
 import json
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np, pandas as pd
 from pydantic import BaseModel
 from sklearn.linear_model import LogisticRegression
-from late_flights.ops.contract import Contract
-from late_flights.ops.pipeline.groups import proxies, treatment
+from mlgates.contract import Contract
+from mlgates.evaluation.fairness import proxies, treatment
 
 class Person(BaseModel):
     race: str

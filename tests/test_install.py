@@ -36,7 +36,7 @@ def test_the_serving_environment_is_slim_and_sufficient(locked: Path) -> None:
     listed = uv(locked, "export", "--quiet", *groups, "--no-hashes", "--no-header", "--no-annotate")
     assert not {line.split("=")[0] for line in listed.splitlines()} & HEAVY
     uv(locked, "sync", "--quiet", *groups)
-    uv(locked, "run", "--no-sync", "python", "-c", "import late_flights.ops.serving.service")
+    uv(locked, "run", "--no-sync", "python", "-c", "import late_flights.service")
 
 
 def test_dvc_works_without_dvc_init(project: Callable[..., Project]) -> None:
@@ -52,7 +52,7 @@ def test_other_pythons_resolve_and_import(locked: Path, version: str) -> None:
     python = interpreter(version)
     uv(locked, "sync", "--quiet", "--python", python, "--no-compile-bytecode")
     tools = "bentoml, dvc, evidently, great_expectations, gto, mlflow, sklearn, treelite"
-    uv(locked, "run", "--no-sync", "python", "-c", f"import {tools}, late_flights.ops.registry.promote")
+    uv(locked, "run", "--no-sync", "python", "-c", f"import {tools}, late_flights.service, mlgates.registry.promote")
     assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")
 
 

@@ -3,8 +3,9 @@
 import ast
 import inspect
 import json
-import shutil
+import os
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .projects import DEFAULT, ROOT, Project, commit, git
+from .projects import DEFAULT, LIBRARY, ROOT, Project, clean, commit, git
 
 MODEL = Path("src/late_flights/model.py")
 FEWER = '''
@@ -27,18 +28,20 @@ def read(period: str) -> pd.DataFrame:
 '''
 DRILL = """
 import subprocess
-from late_flights.ops.project import find_root
-from late_flights.ops.up import ask, command, environment, example, free_port, served
-root = find_root()
+from mlgates import Project
+from mlgates.local_service import ask, command, environment, free_port, served
+from mlgates.quickstart import example
+project = Project.find()
+root = project.root
 
 def answer():
-    told = ask(url, [example(root)])
+    told = ask(url, [example(project)])
     return told["release"], told["predictions"][0]["probability"]
 
 def mlops(*words):
-    subprocess.run(command(("mlops", *words)), cwd=root, env=environment(root), check=True)
+    subprocess.run(command(("mlops", *words)), cwd=root, env=environment(project), check=True)
 
-with served(root, free_port()) as url:
+with served(project, free_port()) as url:
     new = answer()
     for part in (".git", ".dvc"):
         (root / part).rename(root / "var" / part)
@@ -56,30 +59,38 @@ print("drilled", new[0], old[0])
 """
 
 
-def test_what_a_project_says_is_proven_here_is_proven_here() -> None:
-    """`IN_TEMPLATE` of the generated test names the tests of this repository that turn a check red."""
-    text = (ROOT / "template/tests/ops/test_prove.py.jinja").read_text().replace("{{ package }}", "package")
-    values = {ast.unparse(node.targets[0]): node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)}
-    for name, test in ast.literal_eval(values["IN_TEMPLATE"]).items():
-        file, _, function = test.partition("::")
-        assert name in inspect.getsource(globals()[function]) and file == f"tests/{Path(__file__).name}"
+def inside(programs: Path, name: str) -> str:
+    """Run a file of tests/inside with the projects' environment, on the tiny project of the library's tests."""
+    folder = ROOT / "tests" / "inside"
+    words = ["-m", "pytest", "-q", "-s", "-W", "ignore", "-p", "tiny_team", "-p", "no:cacheprovider", "-c", os.devnull]
+    where = ["--rootdir", str(folder), "--confcutdir", str(folder), str(folder / name)]
+    settings = clean() | {"PYTHONPATH": str(LIBRARY / "tests/support")}
+    done = subprocess.run(
+        [programs / "python", *words, *where], cwd=folder, env=settings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def test_races_kills_and_forgeries(project: Callable[..., Project]) -> None:
-    made = project(sample="none")
-    shutil.copy(ROOT / "tests/inside/record.py", made.folder / "tests/ops/test_more_of_the_record.py")
-    words = ("-q", "-s", "-n0", "--import-mode=prepend", "tests/ops/test_more_of_the_record.py")
-    printed = made.run("python", "-m", "pytest", *words)
+def test_what_the_library_says_is_proven_here_is_proven_here() -> None:
+    """`IN_TEMPLATE` of the library's test of `prove` names the tests of this folder that turn a check red."""
+    (file,) = [path for path in LIBRARY.glob("tests/**/test_prove.py") if "IN_TEMPLATE =" in path.read_text()]
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "IN_TEMPLATE":
+            named = ast.literal_eval(node.value)
+    assert named
+    for name, test in named.items():
+        assert name in inspect.getsource(globals()[test.rpartition("::")[2]])
+
+
+def test_races_kills_and_forgeries(programs: Path) -> None:
+    printed = inside(programs, "record.py")
     print(printed)
     assert "20 races" in printed
 
 
-def test_ci_signs_without_a_key(project: Callable[..., Project]) -> None:
-    made = project(sample="none")
-    for name, put in {"keyless": "test_keyless", "sigstore_standin": "sigstore_standin"}.items():
-        shutil.copy(ROOT / f"tests/inside/{name}.py", made.folder / f"tests/ops/{put}.py")
-    words = ("-q", "-n0", "--import-mode=prepend", "tests/ops/test_keyless.py")
-    assert "6 passed" in made.run("python", "-m", "pytest", *words)
+def test_ci_signs_without_a_key(programs: Path) -> None:
+    assert "6 passed" in inside(programs, "keyless.py")
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +182,8 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     aged = json.loads((folder / "reports/age.json").read_text())
     aged["ages"][0]["rows"] += 1
     (folder / "reports/age.json").write_text(json.dumps(aged, indent=1, sort_keys=True) + "\n")
-    released.run("python", "-m", "late_flights.ops.pipeline.gate")
-    released.run("dvc", "commit", "--force", "refit", "evaluate", "gate", "track")
+    released.run("mlops", "run", "gate")
+    released.run("dvc", "commit", "--force", "studies", "evaluate", "gate", "track")
     commit(folder, "Forged")
     released.run("mlops", "promote")
     released.run("mlops", "trace", "v1.2.0")

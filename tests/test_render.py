@@ -15,10 +15,11 @@ import copier
 import pytest
 import yaml
 
-from .projects import ROOT, ROWS, Project, git, paths, questions
+from .projects import LIBRARY, ROOT, ROWS, Project, git, paths, questions
 
 QUESTIONS = questions((ROOT / "copier.yml").read_text())
 ASKED = {name: body for name, body in QUESTIONS.items() if body.get("ask") is not False}
+THE_FOUR = ("schema", "data", "features", "model")
 PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
     ".toml": tomllib.loads,
@@ -73,13 +74,13 @@ def test_the_copy_is_linted_and_formatted(rendered: Path) -> None:
         subprocess.run([sys.executable, "-m", "ruff", *words, "--no-cache", "."], cwd=rendered, check=True)
 
 
-def test_the_default_copy_is_typed(project: Callable[..., Project]) -> None:
-    project().run("mypy", "--cache-dir", str(ROOT / ".cache" / "mypy"))
+def test_the_copy_is_typed(rendered: Path, programs: Path) -> None:
+    Project(rendered, programs).run("mypy", "--cache-dir", str(ROOT / ".cache" / "mypy"))
 
 
-def test_what_we_import_from_a_project_is_there(project: Callable[..., Project]) -> None:
+def test_what_our_scripts_import_from_the_library_is_there(project: Callable[..., Project]) -> None:
     ours = [path for folder in ("tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")]
-    words = r"from late_flights\.ops[.\w]* import [\w, ]+"
+    words = r"from mlgates[.\w]* import [\w, ]+"
     lines = {line for path in ours for line in re.findall(words, path.read_text(encoding="utf-8"))}
     assert len(lines) > 20
     project().run("python", "-c", "\n".join(sorted(lines)))
@@ -147,5 +148,7 @@ def test_the_command_copies_without_trust_and_names_the_next_one(template: Path,
 
 def test_no_column_of_the_sample_is_named_outside_of_the_four_files(rendered: Path) -> None:
     columns = re.compile(r"\b(carrier|scheduled|visibility|wind_speed|wind|humid|precip|arr_delay)\b")
-    places = [*rendered.glob("src/*/ops/**/*"), rendered / "dvc.yaml", *rendered.glob(".github/**/*.yml")]
-    assert not [path for path in places if path.is_file() and columns.search(path.read_text())]
+    wiring = [path for path in rendered.glob("src/**/*.py") if path.stem not in THE_FOUR]
+    places = [*wiring, rendered / "dvc.yaml", *rendered.glob(".github/**/*.yml"), *(LIBRARY / "src").rglob("*.py")]
+    assert len(wiring) > 10
+    assert not [path for path in places if columns.search(path.read_text())]

@@ -15,6 +15,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from scripts.demo import proven
 
 from .projects import DEFAULT, ROOT, Project, git
+from .test_goldens import hold, hold_faults
 
 Make = Callable[[str], Project]
 
@@ -46,6 +47,10 @@ def test_the_first_day_ends_with_a_champion_and_a_clean_tree(trained: Project) -
     assert "late-flights" in trained.run("gto", "show")
     trained.run("dvc", "artifacts", "get", ".", "late-flights", "--stage", "champion", "-o", "var/got")
     assert (trained.folder / "var/got/MLmodel").exists()
+
+
+def test_the_numbers_of_the_first_day_are_golden(trained: Project) -> None:
+    hold(DEFAULT, trained.folder)
 
 
 def test_nothing_changed_is_nothing_done(trained: Project) -> None:
@@ -95,6 +100,7 @@ def test_a_clone_with_the_remote_has_the_record_and_mirrors_it(trained: Project,
 def test_every_planted_fault_is_caught(trained: Project) -> None:
     printed = trained.run("mlops", "prove")
     assert " 0 escaped, 0 false alarms" in printed and "ESCAPED" not in printed
+    hold_faults(DEFAULT, printed, whole=True)
     assert all(proven(printed.splitlines()).values()), "the summary of make demo has an empty part"
 
 
@@ -108,15 +114,15 @@ def test_the_loop_runs_by_itself_and_leaves_the_project_alone(trained: Project) 
 def test_the_readme_request_is_answered(trained: Project) -> None:
     code = (
         "import json\n"
-        "from late_flights.ops.project import find_root\n"
-        "from late_flights.ops.up import ask, free_port, served\n"
+        "from mlgates import Project\n"
+        "from mlgates.local_service import ask, free_port, served\n"
         "rows = json.loads(open('README.md').read().partition(\"-d '\")[2].partition(\"'\")[0])['rows']\n"
-        "with served(find_root(), free_port()) as url: print(json.dumps(ask(url, rows)))"
+        "with served(Project.find(), free_port()) as url: print(json.dumps(ask(url, rows)))"
     )
     answer = json.loads(trained.run("python", "-c", code).splitlines()[-1])
     assert answer["release"] == "v1.0.0" and set(answer["predictions"][0]) == {"id", "probability", "decision"}
-    asked = "from late_flights.ops import project; from late_flights.ops.monitoring.explain import explain; "
-    asked += f"print(explain(project.find_root(), {answer['predictions'][0]['id']!r}))"
+    asked = "from mlgates import Project; from mlgates.lineage.explain import explain; "
+    asked += f"print(explain(Project.find(), {answer['predictions'][0]['id']!r}))"
     told = trained.run("python", "-c", asked)
     assert re.search(r"weather +visibility", told) and re.search(r"distance +\S+ +[-+]0\.\d{4}\n", told)
     assert all(re.search(rf"ok +explain\.{step} ", told) for step in ("features", "score"))
@@ -137,7 +143,7 @@ def test_the_card_is_complete_and_the_bill_of_materials_is_cyclonedx(trained: Pr
 def test_the_lock_names_no_machine(trained: Project) -> None:
     lock = (trained.folder / "dvc.lock").read_text()
     assert str(trained.folder.parent) not in lock
-    stages = {"ingest", "validate", "train", "refit", "evaluate", "gate", "track"}
+    stages = {"ingest", "validate", "train", "studies", "evaluate", "gate", "track"}
     assert set(yaml.safe_load(lock)["stages"]) == stages
 
 

@@ -1,4 +1,8 @@
-"""What an update may never do: lose a team's line, bring back what it deleted, or leave the project behind."""
+"""What an update may never do: lose a team's line, bring back what it deleted, or leave the project behind.
+
+Tried from each release, and from the first commit of this layout, to the work tree; and from the work tree to a next
+version that is made up here, so that there is something to update also on the day of a release.
+"""
 
 import re
 from fnmatch import fnmatch
@@ -7,21 +11,34 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .projects import NOW, ROOT, ROWS, commit, copy, git, paths, questions, releases, update
+from .projects import FIRST, NOW, ROOT, ROWS, commit, copy, git, paths, questions, releases, update
 
 CONFIG = yaml.safe_load((ROOT / "copier.yml").read_text())
 SEEDS = CONFIG["_skip_if_exists"]
-LATER = ["/erased.csv"]  # seeds since 0.2.0: an update brings them where they are absent
+LATER = ["/erased.csv"]  # seeds that an update brings where they are absent
 RELEASES = list(releases())
+NEXT = "v1000.0.0"  # the version that is made up here
 LINE = "# a line of the team's"
 RESERVED = [
     "pipelines/own/dvc.yaml",
     ".github/workflows/team-nightly.yml",
     "tests/test_own.py",
-    "src/late_flights/custom/gate.py",
+    "src/late_flights/own.py",
     "src/late_flights/.gitignore",
 ]
 each_release = pytest.mark.parametrize("release", RELEASES)
+each_update = pytest.mark.parametrize(("old", "new"), [*((release, NOW) for release in RELEASES), (NOW, NEXT)])
+# What the next version changes: (path, what is replaced, by what).
+CHANGES = [
+    ("template/docs/runbook.md", "| first day |", "| the very first day |"),
+    ("template/src/{{ package }}/pipeline/gate.py", '"""The verdict', '"""The gate\'s verdict'),
+    ("template/src/{{ package }}/features.py.jinja", '"""', '"""Changed in the template only. '),  # a seed
+    ("template/params.yaml", "# Yours.", "# Still yours."),  # a seed
+    ("template/pyproject.toml.jinja", "    # team entries below", '    "tabulate>=0.9",\n    # team entries below'),
+    ("template/ruff.toml", "    # team entries below", '    "E731",\n    # team entries below'),
+    ("template/dvc.yaml.jinja", "desc: the verdict;", "desc: the final verdict;"),
+]
+NEW_FILE = "template/docs/added.md"
 
 
 def is_seed(path: str) -> bool:
@@ -29,9 +46,31 @@ def is_seed(path: str) -> bool:
     return any(fnmatch(f"/{path}", seed) and ("**" in seed or path.count("/") == seed.count("/") - 1) for seed in SEEDS)
 
 
-@each_release
-def test_update_keeps_every_line_of_the_teams(template: Path, tmp_path: Path, release: str) -> None:
-    folder = copy(template, tmp_path / "late-flights", tag=release)
+@pytest.fixture(scope="module")
+def versions(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with all its releases, the work tree, and a next version."""
+    folder = tmp_path_factory.mktemp("next") / "copier-mlops"
+    git(template.parent, "clone", "--quiet", str(template), str(folder))
+    git(folder, "checkout", "--quiet", NOW)
+    for name, old, new in CHANGES:
+        path = folder / name
+        assert old in path.read_text(), (name, old)
+        path.write_text(path.read_text().replace(old, new, 1))
+    (folder / NEW_FILE).write_text("# Added by the next version\n")
+    commit(folder, "The next version")
+    git(folder, "tag", NEXT)
+    return folder
+
+
+def test_there_is_a_version_to_update_from() -> None:
+    assert FIRST in RELEASES, (
+        "the first commit of the layout was not found: the history is not whole (git fetch --unshallow)"
+    )
+
+
+@each_update
+def test_update_keeps_every_line_of_the_teams(versions: Path, tmp_path: Path, old: str, new: str) -> None:
+    folder = copy(versions, tmp_path / "late-flights", tag=old)
     edited = [path for path in paths(folder) if path not in (".copier-answers.yml", "docs/runbook.md")]
     for path in edited:
         (folder / path).write_text(f"{(folder / path).read_text()}{LINE}\n")
@@ -42,22 +81,40 @@ def test_update_keeps_every_line_of_the_teams(template: Path, tmp_path: Path, re
     seeds = {path: (folder / path).read_bytes() for path in [*edited, *RESERVED] if is_seed(path) or path in RESERVED}
     commit(folder, "The team's")
 
-    update(folder)
+    update(folder, new)
 
     assert [path for path in edited if LINE not in (folder / path).read_text()] == []
     assert {path: (folder / path).read_bytes() for path in seeds} == seeds
     assert not (folder / "docs" / "runbook.md").exists()
 
 
-@each_release
-def test_an_unedited_project_becomes_a_fresh_copy(template: Path, row: str, tmp_path: Path, release: str) -> None:
-    old = copy(template, tmp_path / "old" / "late-flights", ROWS[row], tag=release)
-    new = copy(template, tmp_path / "new" / "late-flights", ROWS[row])
-    update(old)
-    assert all((old / seed.removeprefix("/")).exists() for seed in LATER)
-    plumbing = [path for path in paths(new) if not is_seed(path)]
-    assert [path for path in paths(old) if not is_seed(path)] == plumbing
-    assert [path for path in plumbing if (old / path).read_bytes() != (new / path).read_bytes()] == []
+@each_update
+def test_an_unedited_project_becomes_a_fresh_copy(versions: Path, row: str, tmp_path: Path, old: str, new: str) -> None:
+    updated = copy(versions, tmp_path / "old" / "late-flights", ROWS[row], tag=old)
+    fresh = copy(versions, tmp_path / "new" / "late-flights", ROWS[row], tag=new)
+    update(updated, new)
+    assert all((updated / seed.removeprefix("/")).exists() for seed in LATER)
+    plumbing = [path for path in paths(fresh) if not is_seed(path)]
+    assert [path for path in paths(updated) if not is_seed(path)] == plumbing
+    assert [path for path in plumbing if (updated / path).read_bytes() != (fresh / path).read_bytes()] == []
+
+
+def test_the_next_version_arrives_beside_what_the_team_wrote(versions: Path, tmp_path: Path) -> None:
+    folder = copy(versions, tmp_path / "late-flights")
+    wiring = folder / "src/late_flights/pipeline/gate.py"
+    wiring.write_text(wiring.read_text() + f"{LINE}\n")
+    project = folder / "pyproject.toml"
+    project.write_text(
+        project.read_text().replace("# team entries below\n", '# team entries below\n    "polars>=1",\n', 1)
+    )
+    features = (folder / "src/late_flights/features.py").read_bytes()
+    commit(folder, "The team's")
+    update(folder, NEXT)
+    assert git(folder, "diff", "--name-only", "--diff-filter=U") == ""  # no conflict
+    assert wiring.read_text().startswith('"""The gate\'s verdict') and wiring.read_text().endswith(f"{LINE}\n")
+    assert '"tabulate>=0.9",' in project.read_text() and '"polars>=1",' in project.read_text()
+    assert (folder / "docs/added.md").exists()
+    assert (folder / "src/late_flights/features.py").read_bytes() == features
 
 
 def test_workflows_go_and_come_with_the_answer(template: Path, tmp_path: Path) -> None:
@@ -70,13 +127,13 @@ def test_workflows_go_and_come_with_the_answer(template: Path, tmp_path: Path) -
     assert paths(folder) == before
 
 
-def test_mine_is_never_touched(template: Path, tmp_path: Path) -> None:
-    folder = copy(template, tmp_path / "late-flights")
+def test_mine_is_never_touched(versions: Path, tmp_path: Path) -> None:
+    folder = copy(versions, tmp_path / "late-flights")
     answers = folder / ".copier-answers.yml"
     answers.write_text(answers.read_text().replace("mine: []", "mine: [ruff.toml]"))
     (folder / "ruff.toml").write_text(LINE)
     commit(folder, "Ours")
-    update(folder)
+    update(folder, NEXT)
     assert (folder / "ruff.toml").read_text() == LINE
 
 

@@ -17,7 +17,7 @@ import jinja2
 import pytest
 import yaml
 
-from .projects import ROOT, copy, git
+from .projects import LIBRARY, ROOT, copy, git
 
 NAMES = ("cd", "ci", "cm", "ct", "mutation")
 PINS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/actions-pins.yml").read_text("utf-8"))
@@ -52,7 +52,7 @@ NOT_A_FORK = "${{ !github.event.repository.fork }}"
 
 @dataclass(frozen=True)
 class Flow:
-    """One rendered workflow, as text and parsed, and the verbs that its project has."""
+    """One rendered workflow, as text and parsed, and the source of the command `mlops`."""
 
     name: str
     text: str
@@ -321,7 +321,7 @@ def generated(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def flow_of(generated: Path, name: str) -> Flow:
     text = (generated / f".github/workflows/{name}.yml").read_text("utf-8")
-    return Flow(name, text, next(generated.glob("src/*/ops/cli.py")).read_text("utf-8"))
+    return Flow(name, text, (LIBRARY / "src/mlgates/cli.py").read_text("utf-8"))
 
 
 def changed(flow: Flow, old: str, new: str) -> Flow:

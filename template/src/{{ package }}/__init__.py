@@ -1,1 +1,1 @@
-"""The package: four files are yours (schema, data, features, model) and so is custom/; ops/ is the template's."""
+"""The package: schema, data, features and model are yours; pipeline/, service.py and monitor.py are the wiring."""

@@ -1,0 +1,6 @@
+"""Gates for machine learning, each proven to bite: contract, statistics, record, signing, log, planted faults."""
+
+from mlgates.errors import ProjectError
+from mlgates.project import Project
+
+__all__ = ["Project", "ProjectError"]

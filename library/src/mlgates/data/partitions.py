@@ -1,0 +1,149 @@
+"""Periods on disk: `data/raw/period=2013-04/rows.parquet`, one file per table, and which of them a cycle uses."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlgates.contract import Contract
+from mlgates.errors import ProjectError, nearest
+from mlgates.files import read_json
+from mlgates.project import Project
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = "rows"
+
+
+def folder(project: Project, step: str, period: str) -> Path:
+    """`data/<step>/period=<period>`; step is raw or checked."""
+    return project.root / "data" / step / f"period={period}"
+
+
+def tables(contract: Contract) -> list[str]:
+    """The tables of a period: the rows and the look-ups."""
+    return [ROWS, *(look.name for look in contract.lookups)]
+
+
+def names(data: ModuleType) -> list[str]:
+    """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
+    try:
+        return [str(period) for period in data.periods()]
+    except ProjectError:
+        raise
+    except Exception as error:
+        raise ProjectError(
+            f"data.py cannot name its periods: {type(error).__name__}: {error}", "See periods()."
+        ) from error
+
+
+def closed(data: ModuleType, until: str | None) -> list[str]:
+    """The periods of data.py up to and with `until`, oldest first.
+
+    Raises: ProjectError if no period is closed yet or data.py does not know it.
+    """
+    known = names(data)
+    if until is None:
+        raise ProjectError("No period is closed yet.", "Run: uv run mlops close")
+    if until not in known:
+        raise ProjectError(f"cycle.yaml: data.py knows no period {until!r}.", nearest(until, known))
+    return known[: known.index(until) + 1]
+
+
+def closed_periods(project: Project) -> list[str]:
+    """All closed periods of the project's cycle, oldest first; see `closed`."""
+    return closed(project.data, project.cycle()["until"])
+
+
+def window(periods: Sequence[str], train: int, contract: Contract) -> tuple[list[str], list[str]]:
+    """The periods to train on and to evaluate on; without a time in the contract both are the newest, split by key.
+
+    Raises: ProjectError if too few periods are closed.
+    """
+    if not contract.time:
+        newest = list(periods[-train - 1 :])
+        return newest, newest
+    if len(periods) < 2:
+        raise ProjectError(
+            "Two closed periods are needed: one to train on, one to evaluate.", "Run: uv run mlops close"
+        )
+    return list(periods[-train - 1 : -1]), list(periods[-1:])
+
+
+def read(project: Project, step: str, period: str, table: str = ROWS) -> "pd.DataFrame":
+    """One table of one period. Raises: ProjectError if it is absent."""
+    import pandas as pd
+
+    path = folder(project, step, period) / f"{table}.parquet"
+    if not path.exists():
+        raise ProjectError(
+            f"{path.relative_to(project.root)} is missing.", "Run: uv run dvc repro (or uv run dvc pull)"
+        )
+    return pd.read_parquet(path)
+
+
+def kept(project: Project, periods: Sequence[str]) -> list[int]:
+    """How many rows of each period validate let through."""
+    files = (folder(project, "checked", period) / "report.json" for period in periods)
+    return [int(read_json(file)["facts"][ROWS]["kept"]) for file in files]
+
+
+def length(path: Path) -> int:
+    """How many rows a Parquet file has, without reading them."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def write(frame: "pd.DataFrame", path: Path) -> None:
+    """A frame as Parquet, without its index."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path, index=False)
+
+
+def content(frame: "pd.DataFrame") -> str:
+    """SHA-256 of a table's values: the same in any order of rows and columns, and for any way to store them."""
+    names = sorted(map(str, frame.columns))
+    return hashlib.sha256("\0".join(names).encode() + np.sort(keys(frame, names)).tobytes()).hexdigest()
+
+
+def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
+    """(n,) uint64: a hash of each row's values in some columns."""
+    import pandas as pd
+
+    if not names:
+        return np.array([], dtype=np.uint64)
+    times = {name: "datetime64[us]" for name in names if frame[name].dtype.kind == "M"}
+    return pd.util.hash_pandas_object(frame[list(names)].astype(times), index=False).to_numpy()
+
+
+def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":
+    """At most `most` rows in their order, the same ones every time."""
+    return (rows if len(rows) <= most else rows.sample(most, random_state=0).sort_index()).reset_index(drop=True)
+
+
+def drop_others(project: Project, step: str, keep: Sequence[str]) -> None:
+    """Delete the folders of periods that the cycle does not hold: DVC keeps what a persisted folder once had."""
+    wanted = {folder(project, step, period).name for period in keep}
+    for path in (project.root / "data" / step).glob("period=*"):
+        if path.name not in wanted:
+            shutil.rmtree(path)
+
+
+def key_share(rows: "pd.DataFrame", contract: Contract) -> "pd.Series":
+    """A fixed number in [0, 1) for each row, from its key: splits that never move.
+
+    Without a key it is the whole request, and which of its equals a row is: a few words make many equal rows.
+    """
+    import pandas as pd
+
+    names = list(contract.key)
+    if not names:
+        names = [*contract.request_columns, "__equal"]
+        rows = rows.assign(__equal=rows.groupby(names[:-1], dropna=False, observed=True).cumcount())
+    return pd.util.hash_pandas_object(rows[names], index=False).reset_index(drop=True) / 2.0**64

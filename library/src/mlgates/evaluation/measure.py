@@ -1,0 +1,196 @@
+"""evaluate: measure candidate, champion and baselines on the same untouched rows, over all of them and by slice."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlgates.contract import Contract
+from mlgates.errors import ProjectError
+from mlgates.evaluation import metrics
+from mlgates.evaluation.behavior import conduct
+from mlgates.evaluation.fairness import RESAMPLES, measure_groups, slices
+from mlgates.files import digest, read_json
+from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, TRAINING
+from mlgates.model_folder import Scorer, load, scored
+from mlgates.project import Project
+from mlgates.reports import number
+from mlgates.training.split import measurable
+from mlgates.trust.verify import signed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIVIAL = "baseline.trivial"
+LOST = {"champion": "difference", TRIVIAL: "floor"}  # what a slice calls the candidate's lead over each
+
+
+def measure(
+    contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Measurements of several models on the same rows.
+
+    `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
+    plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
+    """
+    target, names, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
+
+    def measures(where: Any, models: Iterable[str], places: np.ndarray | None = None) -> dict[Any, metrics.Measure]:
+        made = {model: metrics.measures(contract.task, target, scores[model], places) for model in models}
+        return {(where, model, name): each[name] for model, each in made.items() for name in each}
+
+    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures("", scores), len(rows), resamples, seed)}
+    compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
+    by_slice = {key: one for where, places in parts.items() for key, one in measures(where, compared, places).items()}
+    if by_slice:
+        found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
+    values, differences = _compared(found, scores, names)
+    told = []
+    for where, places in parts.items():
+        each, others = _compared(found, compared, names, where)
+        each.pop(TRIVIAL, None)
+        lost = {what: others[model] for model, what in LOST.items() if model in others}
+        told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
+    finite = bool(all(np.isfinite(s).all() for s in scores.values()))
+    return {"rows": len(rows), "finite": finite, "values": values, "differences": differences, "slices": told}
+
+
+def _compared(
+    found: Mapping[Any, metrics.Estimate], models: Iterable[str], names: Iterable[str], where: object = ""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of some models, and by how much the candidate is better than each of the others, by metric."""
+    each = {model: {name: found[where, model, name] for name in names} for model in models}
+    values = {model: {name: value.plain() for name, value in part.items()} for model, part in each.items()}
+    differences = {
+        model: {name: each["candidate"][name].minus(value, name).plain() for name, value in part.items()}
+        for model, part in each.items()
+        if model != "candidate"
+    }
+    return values, differences
+
+
+def champion(project: Project, fingerprint: str | None, load_model: Any, **asked: Any) -> dict[str, Scorer]:
+    """The model to beat, as `{"champion": scorer}`.
+
+    Nothing if there is none yet, if it reads what is barred by now, or if it predicts something else: `asked` is what
+    it must have been made for (outcome, task and classes).
+
+    Raises: ProjectError if it is named but not on this machine, or cannot be loaded.
+    """
+    if fingerprint is None:
+        return {}
+    folder = project.root / "var" / "models" / fingerprint
+    if not folder.exists():
+        raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
+    described = read_json(folder / "features.json", "Run: uv run mlops follow")
+    if any(described[name] != value for name, value in asked.items()):
+        return {}
+    try:
+        return {"champion": load_model(folder)}
+    except ProjectError as error:
+        if not str(error).startswith("features.forbidden"):
+            raise
+        print(f"evaluate: the champion cannot be compared with. {error}")
+        return {}
+
+
+def on_holdout(
+    contract: Contract, rows: "pd.DataFrame", models: Mapping[str, Scorer], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Candidate and champion on the rows that no training ever saw, in the form of `measure`; empty without rows."""
+    if rows.empty:
+        return {"rows": 0, "values": {}, "differences": {}}
+    arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
+    scores = scored({name: models[name] for name in compared}, arrays)
+    found = measure(replace(contract, slices=()), rows, scores, resamples=settings["resamples"], seed=settings["seed"])
+    return {name: found[name] for name in ("rows", "values", "differences")}
+
+
+def load_models(project: Project) -> dict[str, Scorer]:
+    """The models to measure: "candidate", "champion" (see `champion`) and "baseline.*".
+
+    Raises: ProjectError if one cannot be loaded, or if the champion is not signed by a key that the team trusts.
+    """
+    contract, features = project.contract, project.features
+    models: dict[str, Scorer] = {"candidate": load(project.root / CANDIDATE, contract, features)}
+    asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    opponent = project.cycle()["champion"]
+    models |= champion(project, opponent, lambda folder: load(signed(project, folder), contract, features), **asked)
+    for folder in sorted((project.root / BASELINES).iterdir()):
+        models[f"baseline.{folder.name}"] = load(folder, contract, features)
+    return models
+
+
+def evaluate(
+    project: Project,
+    rows: "pd.DataFrame",
+    models: Mapping[str, Scorer],
+    scores: Mapping[str, np.ndarray],
+    further: Mapping[str, Callable[..., float]] | None = None,
+) -> dict[str, Any]:
+    """All that is measured of the candidate and its opponents, as plain data: the content of reports/metrics.json.
+
+    `scores` are those of `models` for `rows`. Beside `measure`, these are groups, hold-out and behavior. `further` are
+    metrics of the team's, by name: functions of scikit-learn's kind, `brier_score_loss` for example, that are called as
+    `function(target, scores, sample_weight=weights)`. They are shown, and change no other number.
+    """
+    import pandas as pd
+
+    settings = project.params()["evaluate"]
+    arrays = project.contract.arrays(rows)
+    found = measure(project.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
+    if further:
+        _add_further(found, project.contract.target(rows), scores, further, settings["seed"])
+    found["groups"] = measure_groups(project.contract, rows, models["candidate"], arrays, scores["candidate"], settings)
+    holdout = pd.read_parquet(project.root / HOLDOUT)
+    found["holdout"] = on_holdout(project.contract, holdout, models, settings)
+    found["conduct"] = conduct(project, rows, models, project.root / CANDIDATE, settings)
+    found["model"] = digest(project.root / CANDIDATE)
+    found["opponent"] = project.cycle()["champion"]
+    found["periods"] = read_json(project.root / TRAINING)["periods"]
+    found["task"] = project.contract.task
+    return found
+
+
+def _add_further(
+    found: dict[str, Any],
+    target: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    further: Mapping[str, Callable[..., float]],
+    seed: int,
+) -> None:
+    """Add the team's metrics to the values of each model, and their names as `further`: nothing is judged by them.
+
+    Raises: ProjectError if one has the name of a metric that is there already.
+    """
+    for name, function in further.items():
+        if name in found["values"]["candidate"]:
+            raise ProjectError(f"evaluate: there is a metric {name!r} already.", "Give yours another name.")
+        measures = {model: metrics.weighted(name, function, target, each) for model, each in scores.items()}
+        estimates = metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
+        for model, estimate in estimates.items():
+            found["values"][model][name] = estimate.plain()
+    found["further"] = sorted(further)
+
+
+def score(project: Project, models: Mapping[str, Scorer], rows: "pd.DataFrame") -> dict[str, np.ndarray]:
+    """The (n,) or (n, c) scores of each model for n joined rows."""
+    return scored(models, project.contract.arrays(rows))
+
+
+def read_rows(project: Project) -> "pd.DataFrame":
+    """The rows to evaluate on, as train wrote them. Raises: ProjectError if there are none."""
+    import pandas as pd
+
+    return measurable(pd.read_parquet(project.root / EVALUATION))
+
+
+def summary(measured: Mapping[str, Any]) -> str:
+    """A line about the main metric of each model."""
+    metric = metrics.MAIN[measured["task"]]
+    values = []
+    for model, found in measured["values"].items():
+        values.append(f"{model} {number(found[metric]['value']) or '?'}")
+    periods = ", ".join(measured["periods"]["evaluation"])
+    return f"evaluate: {measured['rows']:,} rows of {periods}; {metric}: {', '.join(values)}"

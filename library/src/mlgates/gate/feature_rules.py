@@ -1,0 +1,83 @@
+"""From what ablate measured to checks: a feature must earn its place, and may cost no more than it gains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from mlgates.limits import interval
+from mlgates.settings import waiver
+from mlgates.verdict import Check, Verdict, at_most
+
+KINDS = ("gain", "cost")
+POINT = 0.01  # of a metric between 0 and 1, or of an error
+
+
+def judge(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[Check]:
+    """`gate.gain.<feature>` and `gate.cost.<feature>` of the last of some ablation reports, oldest first.
+
+    `limits` is the section `gate` of the parameters. A waiver holds for what was measured until its day.
+    Raises: ProjectError for a waiver that names no feature or no day.
+    """
+    last = history[-1]
+    waivers = dict(
+        waiver(written, last["features"], "params.yaml: gate.waive", "feature") for written in limits["waive"]
+    )
+    checks = [*_gains(history, limits), *_costs(last, limits)]
+    today = date.fromisoformat(last["measured"])
+    return [_waived(check, waivers.get(check.name.rpartition(".")[2], date.min), today) for check in checks]
+
+
+def _waived(check: Check, until: date, today: date) -> Check:
+    if check.verdict is not Verdict.FAIL or until < today:
+        return check
+    return replace(check, verdict=Verdict.INSUFFICIENT, evidence=f"waived until {until}: {check.evidence}")
+
+
+def _gains(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> Iterator[Check]:
+    last, periods = history[-1], limits["feature_periods"]
+    for name, entry in last["features"].items():
+        verdict, evidence = Verdict.OK, ""
+        if not _judged(last, name, limits):
+            verdict, evidence = Verdict.INSUFFICIENT, f"{limits['feature_min_rows']:,} rows with outcomes needed"
+        elif running := _running(name, history, limits):
+            verdict = Verdict.FAIL if running >= periods else Verdict.INSUFFICIENT
+            evidence = f"no gain shown, {running} of {periods} periods running"
+        more = (entry["gain"]["value"], 0.0, interval(entry["gain"]), last["rows"], False, evidence)
+        yield Check(f"gate.gain.{name}", verdict, *more)
+
+
+def _judged(report: Mapping[str, Any], name: str, limits: Mapping[str, Any]) -> bool:
+    """Whether a period has the rows and the numbers to say anything about a feature."""
+    known = report["features"]
+    return name in known and interval(known[name]["gain"]) is not None and report["rows"] >= limits["feature_min_rows"]
+
+
+def _running(name: str, history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> int:
+    """How many of the newest periods in a row showed no gain of just this feature, above the margin."""
+    running, now = 0, history[-1]["features"][name]
+    for report in reversed(history):
+        if not _judged(report, name, limits):
+            break
+        entry = report["features"][name]
+        gain, least = entry["gain"], limits["feature_margin"] * report["unit"]
+        gained = gain["interval"][0] > 0 and gain["value"] >= least
+        if gained or entry.get("definition") != now.get("definition"):
+            break
+        running += 1
+    return running
+
+
+def _costs(last: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
+    """A feature has the benefit of the doubt: what it may cost follows from the upper end of its gain."""
+    for name, entry in last["features"].items():
+        cost = max(entry["microseconds"], entry["batch_microseconds"]) + entry["lookup_microseconds"]
+        gain = max(0.0, entry["gain"]["interval"][1] or 0.0)
+        points = gain / (last["unit"] or 1.0) / POINT
+        free = limits["feature_microseconds"]
+        least = 0 if cost <= free or _judged(last, name, limits) else last["rows"] + 1
+        read = ", ".join([*entry["reads"], *(f"look-up {look}" for look in entry["lookups"])])
+        evidence = f"microseconds for a row; gains at most {points:.2g} points; {entry['bytes']:,} bytes; reads {read}"
+        limit = free + points * limits["microseconds_per_point"]
+        more = (limit, last["rows"])
+        yield at_most(f"gate.cost.{name}", cost, *more, least=least, required=False, evidence=evidence)

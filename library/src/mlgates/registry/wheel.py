@@ -1,0 +1,148 @@
+"""The library as a file: the wheel of the mlgates that runs, written again from its installed files.
+
+Stage gate keeps it in models/library, so dvc.lock says which library judged a model, and promote sends it to the DVC
+remote beside the model. `mlops reproduce` installs it years later, without the git host that it came from; the bento
+carries it (`mlops wheel`). No build backend and no network: mlgates is pure Python, so a wheel is its files, its
+metadata and a list of both in a zip.
+"""
+
+import base64
+import hashlib
+import os
+import subprocess
+import zipfile
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from mlgates.errors import ProjectError
+from mlgates.files import digest, whole, write_text
+from mlgates.layout import LIBRARY, WHEELS
+from mlgates.project import Project
+
+NAME = "mlgates"
+PACKAGE = Path(__file__).parents[1]
+COMPILED = (".pyc",)
+MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip can name: equal libraries are equal bytes
+TAGS = "Wheel-Version: 1.0\nGenerator: mlgates\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+SERVING = ("--no-default-groups", "--group", "serve", "--group", "team-serve")  # what the image installs
+
+
+def write(folder: Path) -> Path:
+    """Write the wheel of the library that runs into a folder; returns its path.
+
+    Raises: ProjectError if mlgates runs without being installed.
+    """
+    files = _files()
+    installed = installation()
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{NAME}-{installed.version}-py3-none-any.whl"
+    record = f"{NAME}-{installed.version}.dist-info/RECORD"
+    with whole(wheel) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            archive.writestr(_entry(name), files[name])
+        archive.writestr(_entry(record), _record(files, record))
+    return wheel
+
+
+def keep(project: Project) -> None:
+    """Keep the library that runs in models/library, an output of stage gate.
+
+    Raises: ProjectError if mlgates runs without being installed.
+    """
+    with whole(project.root / LIBRARY) as folder:
+        write(folder)
+
+
+def unpack(wheel: Path, folder: Path) -> Path:
+    """The files of a wheel in a folder, which is then first on PYTHONPATH. Raises: ProjectError if it is damaged."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ProjectError(f"{wheel.name} cannot be read as a wheel: {error}.") from None
+    return folder
+
+
+def is_running(unpacked: Path) -> bool:
+    """Whether an unpacked wheel holds the same code as the library that runs."""
+    return digest(unpacked / NAME, ignore_suffixes=COMPILED) == digest(PACKAGE, ignore_suffixes=COMPILED)
+
+
+def for_bento(project: Project) -> str:
+    """Write `wheels/`: the library as a file and all that a request needs, by number; `bentoml build` reads it.
+
+    Returns what to do next. Raises: ProjectError without uv or uv.lock; the old folder stays then.
+    """
+    pinned = _exported(project)
+    with whole(project.root / WHEELS) as folder:
+        wheel = write(folder)
+        write_text(folder / "requirements.txt", f"./{WHEELS.as_posix()}/{wheel.name}\n{pinned}")
+    return f"{WHEELS.as_posix()}/{wheel.name} is what a bento installs. Build it: uv run bentoml build"
+
+
+def installation() -> Distribution:
+    """What is installed as mlgates: its version and metadata. Raises: ProjectError if nothing is."""
+    try:
+        return distribution(NAME)
+    except PackageNotFoundError:
+        raise ProjectError("mlgates runs from a folder without being installed.", "Run: uv sync") from None
+
+
+def licence() -> str:
+    """The licence of the library: among its metadata, or beside the source of an editable installation."""
+    stored = installation().read_text("licenses/LICENSE")
+    source = PACKAGE.parents[1] / "LICENSE"
+    if stored is None and source.exists():
+        return source.read_text(encoding="utf-8")
+    return stored or ""
+
+
+def _files() -> dict[str, bytes]:
+    """The content of the wheel by name, without the list of it."""
+    files = {}
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[f"{NAME}/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
+
+    installed = installation()
+    described = f"{NAME}-{installed.version}.dist-info"
+    for name in ("METADATA", "entry_points.txt"):
+        files[f"{described}/{name}"] = (installed.read_text(name) or "").encode()
+    files[f"{described}/licenses/LICENSE"] = licence().encode()
+    files[f"{described}/WHEEL"] = TAGS.encode()
+    return files
+
+
+def _record(files: dict[str, bytes], own_name: str) -> bytes:
+    """RECORD: each file with its SHA-256 and its size; the list itself has neither."""
+    lines = []
+    for name in sorted(files):
+        content = files[name]
+        checksum = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={checksum},{len(content)}\n")
+    lines.append(f"{own_name},,\n")
+    return "".join(lines).encode()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, MOMENT)
+    entry.create_system = 3  # Unix, wherever this runs: equal bytes again
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _exported(project: Project) -> str:
+    """What uv.lock names for a service, without the project and mlgates. Raises: ProjectError if uv cannot say."""
+    if not (project.root / "uv.lock").exists():
+        raise ProjectError("uv.lock is missing: it says what a bento installs.", "Run: uv lock")
+    words = ["uv", "export", "--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", *SERVING]
+    words += ["--no-emit-project", "--no-emit-package", NAME]
+    settings = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    try:
+        done = subprocess.run(words, cwd=project.root, env=settings, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise ProjectError("uv is not installed.", "Install it: it reads uv.lock") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+        raise ProjectError(f"uv cannot read uv.lock: {reason}.", "Run: uv lock")
+    return done.stdout

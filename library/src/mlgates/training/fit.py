@@ -1,0 +1,66 @@
+"""Fit the team's model and the baselines on joined rows."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlgates.data import partitions
+from mlgates.features import plan
+from mlgates.files import digest, whole, write_json
+from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, REFERENCE, TRAINING
+from mlgates.model_folder import Scorer, fitted, save
+from mlgates.project import Project
+from mlgates.training.baselines import baselines
+from mlgates.training.sanity_checks import learnt
+from mlgates.training.split import reference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def train(project: Project, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> tuple[Scorer, dict[str, Scorer]]:
+    """Fit the team's model and the baselines on joined rows.
+
+    Raises: ProjectError for features that may not be used, parameters that `build` refuses, one class only, or a model
+    that learnt nothing (`train.learnt`).
+    """
+    features = plan(project.features, project.contract)
+    arrays, target = project.contract.arrays(rows), project.contract.target(rows)
+    scorer, matrix = fitted(arrays, target, features, project.model, project.contract, settings)
+    learnt(project.contract, scorer, rows)
+    simple = {name: model.fit(matrix, target) for name, model in baselines(project, features, settings).items()}
+    return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
+
+
+def write(
+    project: Project,
+    parts: "Mapping[str, pd.DataFrame]",
+    rows: "pd.DataFrame",
+    candidate: Scorer,
+    opponents: Mapping[str, Scorer],
+) -> None:
+    """Write the candidate with its reference, the baselines, the rows to evaluate on, and reports/train.json.
+
+    `parts` are those of `split`, `rows` what the candidate was fitted on.
+    """
+    settings = project.params()["train"]
+    with whole(project.root / CANDIDATE) as folder:
+        save(candidate, folder, project.contract)
+        partitions.write(reference(parts["train"], settings), folder / REFERENCE)
+    with whole(project.root / BASELINES) as folder:
+        for name, baseline in opponents.items():
+            save(baseline, folder / name, project.contract)
+    partitions.write(parts["evaluation"], project.root / EVALUATION)
+    partitions.write(parts["holdout"], project.root / HOLDOUT)
+    known = partitions.closed_periods(project)
+    train_periods, evaluation_periods = partitions.window(known, settings["periods"], project.contract)
+    counts = {name: len(part) for name, part in parts.items()}
+    facts = {
+        "rows": counts | {"fitted": len(rows)},
+        "periods": {"train": train_periods, "evaluation": evaluation_periods},
+        "features": list(candidate.plan.names),
+        "holdout": partitions.content(parts["holdout"]),
+        "model": digest(project.root / CANDIDATE),
+        "params": {section: project.params()[section] for section in ("train", "model")},
+    }
+    write_json(project.root / TRAINING, facts)

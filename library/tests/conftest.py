@@ -1,0 +1,113 @@
+"""What the tests share: the sample project, rows with a model fitted on them, folders with a champion."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlgates import Project, lookups, model_folder
+from mlgates.command import quiet_tools
+from mlgates.contract import Contract
+from mlgates.faults.prove import first_rows
+from mlgates.faults.rows import enlarged
+from mlgates.features import plan
+from mlgates.files import digest, write_json
+from mlgates.layout import CHAMPION, MODELS, ONLINE_STORE
+from mlgates.serving import online_store
+from mlgates.verdict import Check, Report, Verdict
+
+pytest_plugins = ["tiny_team"]
+ROWS = 4_000
+SAMPLE = Path(__file__).parent / "samples" / os.environ.get("MLGATES_SAMPLE", "binary")
+NEEDED = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")  # by a service in a folder of its own
+
+quiet_tools()
+sys.path.insert(0, str(SAMPLE / "src"))
+sys.path.append(str(Path(__file__).parent))  # for what several folders of tests share: shop.py, measurements.py
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SAMPLE / "src"), os.environ.get("PYTHONPATH")]))
+
+
+@dataclass
+class Sample:
+    """Rows with their look-ups joined, the tables they came from, and a model fitted on them."""
+
+    rows: Any
+    tables: dict[str, Any]
+    scorer: model_folder.Scorer
+
+
+@pytest.fixture(scope="session")
+def project() -> Project:
+    """The sample project. Nothing may be written into it: see `empty`."""
+    return Project.at(SAMPLE)
+
+
+@pytest.fixture(scope="session")
+def contract(project: Project) -> Contract:
+    """The sample's contract."""
+    return project.contract
+
+
+@pytest.fixture
+def empty(project: Project, tmp_path: Path) -> Project:
+    """The sample's package at work in an empty folder."""
+    return project.moved(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sample(project: Project) -> Sample:
+    """A model on rows of the first periods."""
+    rows, tables = first_rows(project, ROWS)
+    rows = enlarged(rows.sample(min(ROWS, len(rows)), random_state=0), project.contract, ROWS).reset_index(drop=True)
+    joined = lookups.join(rows, project.contract, tables)
+    arrays, target = project.contract.arrays(joined), project.contract.target(joined)
+    features = plan(project.features, project.contract)
+    scorer = model_folder.fit(arrays, target, features, project.model, project.contract, project.params())
+    return Sample(joined, tables, scorer)
+
+
+def judged(digest_of_model: str) -> dict[str, Any]:
+    """What a gate says that lets a model pass."""
+    return Report("gate", [Check("gate.finite", Verdict.OK)], {"model": digest_of_model}).to_dict()
+
+
+def record_champion(project: Project, scorer: model_folder.Scorer, release: str) -> Path:
+    """Put a model into `var/models/` and record it as champion, as `promote` does. Returns the model's folder."""
+    folder = project.root / MODELS / release.replace(".", "")
+    model_folder.save(scorer, folder, project.contract)
+    record = {"alias": "champion", "release": release, "fingerprint": folder.name, "digest": digest(folder)}
+    record |= {"since": "2025-01-01", "report": judged(record["digest"])}
+    write_json(project.root / CHAMPION, record)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def promote() -> Callable[[Project, model_folder.Scorer, str], Path]:
+    """`promote(project, scorer, release)` records a champion."""
+    return record_champion
+
+
+@pytest.fixture(scope="session")
+def bare_project(project: Project, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A folder with an online store, but no champion yet."""
+    placed = project.moved(tmp_path_factory.mktemp("root"))
+    for name in NEEDED:
+        shutil.copy(project.root / name, placed.root / name)
+    tables = {name: [table] for name, table in sample.tables.items()}
+    online_store.build(placed.root / ONLINE_STORE, project.contract, tables)
+    return placed
+
+
+@pytest.fixture
+def served_project(bare_project: Project, sample: Sample, tmp_path: Path) -> Project:
+    """A folder of the test's own with a champion, v1.0.0, and an online store."""
+    root = tmp_path / "served"
+    shutil.copytree(bare_project.root, root, ignore=shutil.ignore_patterns("predictions", "models", "champion.json"))
+    placed = bare_project.moved(root)
+    record_champion(placed, sample.scorer, "v1.0.0")
+    return placed

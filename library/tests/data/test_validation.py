@@ -1,0 +1,195 @@
+"""The data gate on disk: what happens to a period that is repeated, late, empty, tiny, amended or tampered with."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from shop import PERIODS, ROWS, close, open_shop
+
+from mlgates import Project
+from mlgates.data import partitions
+from mlgates.data.validation import check_period, validate_periods
+from mlgates.errors import ProjectError
+from mlgates.files import read_json, write_json
+from mlgates.layout import MANIFEST
+from mlgates.registry.training_cycle import amend
+from mlgates.training.split import split
+from mlgates.verdict import Report, Verdict
+
+LOOKED_UP = ("account", "category", "columns", "key", "manifest", "missing", "quarantine", "type")
+
+
+@pytest.fixture(scope="module")
+def healthy(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A shop whose periods were read and checked as they are by nature."""
+    opened = open_shop(tmp_path_factory.mktemp("healthy"), project)
+    opened.stage("ingest").main(opened)
+    validate_periods(opened, PERIODS, opened.stage("validate").check)
+    return opened
+
+
+@pytest.fixture
+def shop(project: Project, healthy: Project, tmp_path: Path) -> Project:
+    """A shop of the test's own, with the wiring of the sample."""
+    opened = open_shop(tmp_path, project)
+    opened.data.known = healthy  # type: ignore[attr-defined]
+    return opened
+
+
+def checked(shop: Project) -> dict[str, Report]:
+    """All periods read and checked as the two stages do."""
+    close(shop)
+    take_over(shop, shop.data.known)
+    shop.stage("ingest").main(shop)
+    return validate_periods(shop, shop.data.periods(), shop.stage("validate").check)
+
+
+def take_over(shop: Project, known: Project) -> None:
+    """Copy the periods in front that the test left as they are: what was checked once need not be checked again."""
+    if (shop.root / MANIFEST).exists():
+        return
+    manifest = {}
+    for period in PERIODS:
+        if not shop.data.rows[period].equals(shop.data.made(int(period))):
+            break
+        for step in ("raw", "checked"):
+            shutil.copytree(partitions.folder(known, step, period), partitions.folder(shop, step, period))
+        manifest[period] = read_json(known.root / MANIFEST)[period]
+    write_json(shop.root / MANIFEST, manifest)
+
+
+def test_healthy_periods_are_ok_and_all_rows_are_accounted_for(shop: Project) -> None:
+    for report in checked(shop).values():
+        assert report.verdict is Verdict.OK
+        assert report.facts["rows"] == {"read": ROWS, "kept": ROWS, "quarantined": 0}
+        shown = {check.name.removesuffix(":price") for check in report.checks if check.name.endswith(":price")}
+        assert shown == {f"data.{name}" for name in LOOKED_UP}  # no rule that nothing in this table could break
+
+
+def test_each_bad_row_is_in_quarantine_with_its_rule_and_its_value(shop: Project) -> None:
+    rows = shop.data.rows["2"].astype({"shop": object})
+    rows.loc[5, "amount"], rows.loc[7, "shop"], rows.loc[9, "id"], rows.loc[11, "least"] = 11.0, "c", None, 9.99
+    rows.loc[11, "amount"] = 9.0
+    shop.data.rows["2"] = rows
+    report = checked(shop)["2"]
+    found = pd.read_parquet(partitions.folder(shop, "checked", "2") / "rows.quarantine.parquet")
+    lines = {(row, rule, column) for row, rule, column in found[["row", "rule", "column"]].itertuples(index=False)}
+    assert lines == {
+        (5, "data.range", "amount"),
+        (7, "data.category", "shop"),
+        (9, "data.missing", "id"),
+        (11, "data.rule", "ordered"),
+    }
+    assert found.set_index("row")["value"][5] == "11.0"
+    assert report.facts["rows"] == {"read": ROWS, "kept": ROWS - 4, "quarantined": 4} and report.verdict is Verdict.OK
+
+
+def test_rows_of_an_earlier_period_go_to_quarantine_and_a_whole_one_fails(shop: Project) -> None:
+    shop.data.rows["2"] = pd.concat([shop.data.rows["2"], shop.data.rows["1"].head(3)], ignore_index=True)
+    shop.data.rows["3"] = shop.data.rows["2"]
+    reports = checked(shop)
+    assert reports["2"].facts["rows"]["quarantined"] == 3 and reports["2"].verdict is Verdict.OK
+    assert reports["3"]["data.repeated"].verdict is Verdict.FAIL
+
+
+def test_late_rows_stay_where_they_arrived_and_are_drift(shop: Project) -> None:
+    late = shop.data.made(1).head(60).assign(id=[f"late-{row}" for row in range(60)])
+    shop.data.rows["2"] = pd.concat([shop.data.rows["2"], late], ignore_index=True)
+    report = checked(shop)["2"]
+    assert report["drift.late"].verdict is Verdict.FAIL and report.facts["rows"]["kept"] == ROWS + 60
+    assert report.verdict is Verdict.OK
+
+
+def test_copies_with_new_keys_are_drift(shop: Project) -> None:
+    rows = shop.data.rows["3"]
+    shop.data.rows["3"] = pd.concat(
+        [rows, rows.head(60).assign(id=[f"copy-{row}" for row in range(60)])], ignore_index=True
+    )
+    reports = checked(shop)
+    assert reports["3"]["drift.duplicates"].verdict is Verdict.FAIL and reports["3"].verdict is Verdict.OK
+    assert reports["2"]["drift.duplicates"].verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_an_empty_or_tiny_period_is_insufficient_and_never_ok(shop: Project, rows: int) -> None:
+    shop.data.rows["2"] = shop.data.rows["2"].head(rows)
+    reports = checked(shop)
+    assert reports["2"]["data.rows"].verdict is Verdict.INSUFFICIENT
+    assert reports["2"].verdict is Verdict.INSUFFICIENT and reports["3"].verdict is Verdict.OK
+
+
+def test_a_closed_period_changes_only_by_an_amendment(shop: Project) -> None:
+    before = checked(shop)["2"].facts["content"]
+    shop.data.rows["2"] = shop.data.rows["2"].assign(sold=True)
+    assert checked(shop)["2"].facts["content"] == before
+    clone = shop.moved(shop.root / "clone")
+    (clone.root / "reports").mkdir(parents=True)
+    for name in ("reports/manifest.json", "cycle.yaml", "params.yaml"):
+        shutil.copy(shop.root / name, clone.root / name)
+    with pytest.raises(ProjectError, match="close --amend 2"):
+        clone.stage("ingest").main(clone)
+    amend(shop, "2")
+    assert checked(shop)["2"].facts["content"] != before
+
+
+def test_a_period_that_was_not_closed_cannot_be_amended(shop: Project) -> None:
+    checked(shop)
+    with pytest.raises(ProjectError, match="No period '4' is closed"):
+        amend(shop, "4")
+
+
+def test_rows_changed_in_the_raw_data_stop_the_run(shop: Project) -> None:
+    checked(shop)
+    path = partitions.folder(shop, "raw", "3") / "rows.parquet"
+    rows = pd.read_parquet(path)
+    partitions.write(rows.assign(sold=rows["sold"].to_numpy()[::-1]), path)
+    assert checked(shop)["3"]["data.manifest"].verdict is Verdict.FAIL
+
+
+def test_a_row_lost_between_two_stages_stops_the_run(shop: Project) -> None:
+    checked(shop)
+    path = partitions.folder(shop, "checked", "1") / "rows.parquet"
+    partitions.write(pd.read_parquet(path).iloc[1:], path)
+    with pytest.raises(ProjectError, match=r"train\.account"):
+        split(shop, PERIODS, shop.params()["train"])
+
+
+def test_appending_a_period_leaves_the_others_as_they_are(shop: Project) -> None:
+    checked(shop)
+    paths = list((shop.root / "data").rglob("*.parquet"))
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    shop.data.rows["4"] = shop.data.made(4)
+    checked(shop)
+    assert {path: path.stat().st_mtime_ns for path in paths} == before
+
+
+def test_the_holdout_is_the_same_in_every_cycle_and_never_trained_on(shop: Project) -> None:
+    settings = shop.params()["train"] | {"holdout_share": 0.2}
+    held, trained = set(), set()
+    shop.data.rows |= {name: shop.data.made(int(name)) for name in ("4", "5", "6", "7")}
+    checked(shop)
+    for last in ("4", "5", "6", "7"):
+        known = shop.data.periods()[: shop.data.periods().index(last) + 1]
+        parts = split(shop, known, settings)
+        held.add(partitions.content(parts["holdout"]))
+        trained |= set(parts["train"]["id"])
+    assert len(held) == 1 and len(parts["holdout"]) > 200 and not trained & set(parts["holdout"]["id"])
+
+
+def test_a_misspelt_column_of_data_py_is_named_with_the_nearest_one(shop: Project) -> None:
+    shop.data.rows = {name: rows.rename(columns={"amount": "amonut"}) for name, rows in shop.data.rows.items()}
+    assert "missing: amount. Did you mean 'amonut'" in checked(shop)["1"]["data.columns"].evidence
+
+
+def test_a_sign_of_poison_is_advice_and_vetoes_where_the_parameter_says_so(shop: Project) -> None:
+    rows = shop.data.rows["3"]
+    shop.data.rows["3"] = rows.assign(amount=rows["amount"].mask(rows.index % 50 == 0, 9.99))
+    told = checked(shop)["3"]
+    assert told["poison.trigger"].verdict is Verdict.FAIL and told.verdict is Verdict.OK
+    (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [trigger]}\n")
+    check = shop.stage("validate").check
+    assert check_period(shop, "3", ["1", "2"], check).verdict is Verdict.FAIL
+    (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [triger]}\n")
+    with pytest.raises(ProjectError, match=r"validate\.poison_vetoes names 'triger'.\s+Did you mean 'trigger'"):
+        check_period(shop, "3", ["1", "2"], check)

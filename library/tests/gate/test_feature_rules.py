@@ -1,0 +1,112 @@
+"""Features earn their place: what is measured is repeatable, and what counts as useless or too expensive is exact."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mlgates import ProjectError, reports
+from mlgates.gate import feature_rules
+from mlgates.gate.rules import gate
+from mlgates.verdict import Check, Report, Verdict
+
+MARGIN = 0.002
+LIMITS = {
+    "margin": MARGIN, "feature_margin": MARGIN, "group_vetoes": [], "conduct_vetoes": [],
+    "metric": "auto", "slice_margin": 1, "slice_min_rows": 1,
+    "feature_min_rows": 1000, "feature_periods": 3, "feature_microseconds": 100, "microseconds_per_point": 50,
+    "feature_vetoes": ["cost"], "waive": [],
+}  # fmt: skip
+USELESS, USEFUL = (-0.01, 0.01), (0.02, 0.04)
+
+
+def period(interval: tuple[float | None, float | None], rows: int = 5000, made: str = "a", us: float = 5.0) -> Any:
+    """A report of one feature, `x`."""
+    value = None if None in interval else sum(interval) / 2  # type: ignore[arg-type]
+    cost = {"microseconds": us, "batch_microseconds": 0.1, "lookup_microseconds": 0.0, "bytes": 8}
+    told = {"gain": {"value": value, "interval": list(interval)}, "reads": ["y"], "lookups": [], "definition": made}
+    return {"rows": rows, "unit": 1.0, "measured": "2026-05-05", "features": {"x": told | cost}}
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([period(USEFUL)], "ok"),
+        ([period(USELESS)], "insufficient"),
+        ([period(USELESS)] * 2, "insufficient"),
+        ([period(USELESS)] * 3, "fail"),
+        ([period(USELESS), period(USEFUL), period(USELESS)], "insufficient"),
+        ([period((1e-5, 2e-4))] * 3, "fail"),  # above zero, by less than the margin
+        ([period(USELESS, made="b"), *[period(USELESS)] * 2], "insufficient"),  # another definition has no history
+        ([period(USELESS), period(USELESS, rows=999), period(USELESS)], "insufficient"),
+        ([*[period(USELESS)] * 3, period(USEFUL, rows=999)], "insufficient"),
+        ([period((None, None))] * 3, "insufficient"),
+        ([{"rows": 5000, "features": {}}, *[period(USELESS)] * 2], "insufficient"),  # it is new
+    ],
+)
+def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expected: str) -> None:
+    checks = {check.name: check for check in feature_rules.judge(history, LIMITS)}
+    assert checks["gate.gain.x"].verdict == expected and checks["gate.cost.x"].verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (period(USELESS, us=100), "ok"),
+        (period(USELESS, us=140), "ok"),  # it may gain a point, and has the benefit of the doubt
+        (period(USELESS, us=160), "fail"),
+        (period(USEFUL, us=290), "ok"),
+        (period(USEFUL, us=310), "fail"),
+        (period(USEFUL, us=310, rows=10), "insufficient"),
+        (period((None, None), us=101), "insufficient"),
+    ],
+)
+def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
+    assert {check.name: check.verdict for check in feature_rules.judge([last], LIMITS)}["gate.cost.x"] == expected
+
+
+@pytest.mark.parametrize(("day", "expected"), [("2026-05-05", "insufficient"), ("2026-05-04", "fail")])
+def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
+    history = [period(USELESS, us=5000)] * 3
+    checks = feature_rules.judge(history, LIMITS | {"waive": [f"x until {day}"]})
+    assert {check.verdict for check in checks} == {expected}
+    assert all(("waived" in check.evidence) == (expected != "fail") for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("waiver", "sentence"),
+    [("xx until 2027-01-31", "Did you mean 'x'"), ("x", "x until 2027"), ("x until soon", "x until 2027")],
+)
+def test_a_wrong_waiver_is_one_sentence(waiver: str, sentence: str) -> None:
+    with pytest.raises(ProjectError, match=sentence):
+        feature_rules.judge([period(USEFUL)], LIMITS | {"waive": [waiver]})
+
+
+def judged(vetoes: list[str], us: float) -> Any:
+    """The gate on a sound candidate with a feature that is useless and takes `us` microseconds."""
+    values = {"average_precision": {"value": 0.5, "interval": [0.4, 0.6]}}
+    measured = {
+        "rows": 5000, "finite": True, "task": "binary", "model": "m" * 8, "opponent": None, "slices": [],
+        "periods": {"train": ["1"], "evaluation": ["2"]},
+        "values": {"candidate": values}, "differences": {"baseline.trivial": values},
+    }  # fmt: skip
+    data = Report("data", [Check("x", Verdict.OK)])
+    history = [period(USELESS, us=us)] * 3
+    return gate(measured, data, LIMITS | {"feature_vetoes": vetoes}, ablations=history)
+
+
+def test_a_useless_feature_is_advice_and_vetoes_where_the_team_wants_it() -> None:
+    report = judged(["cost"], us=5)
+    assert report.verdict == "ok" and [check.name for check in report.advice] == ["gate.gain.x"]
+    assert report["gate.gain.x"].verdict == "fail"
+    assert "advice (asks a person, stops nothing): gate.gain.x" in reports.terminal(report)
+    assert "gate.gain.x" in reports.page(report)
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    assert judged(["gain"], us=5).verdict == "fail"
+
+
+def test_an_expensive_feature_vetoes_unless_the_team_lets_it() -> None:
+    assert judged(["cost"], us=5000).verdict == "fail"
+    assert judged([], us=5000).verdict == "ok"
+    with pytest.raises(ProjectError, match="Did you mean 'cost'"):
+        judged(["costs"], us=5)

@@ -1,0 +1,19 @@
+"""The team's checks.py has a say in the verdict."""
+
+from types import ModuleType
+
+from clones import Clone, refusal
+from mlgates.gate import rules
+from mlgates.verdict import Check, Verdict
+
+
+def test_the_teams_own_check_is_part_of_the_verdict(ada: Clone) -> None:
+    own = Check("own.size", Verdict.FAIL)
+    assert rules.decide(ada.project).verdict == "ok"
+    checks = ModuleType("checks")
+    checks.checks = lambda measured: [own]  # type: ignore[attr-defined]
+    report = rules.decide(ada.project.having(checks=checks))
+    assert report["own.size"] == own
+    assert report.verdict == "fail"
+    nothing = ada.project.having(checks=ModuleType("checks"))
+    assert "checks.py: checks() failed: AttributeError" in refusal(rules.decide, nothing)

@@ -1,0 +1,31 @@
+"""Four periods, a day each, with an order of each of five customers."""
+
+import pandas as pd
+
+ADA, BOB = "Xq9ZunmistakableAda", "Kj7VanotherBob"
+
+
+def periods() -> list[str]:
+    """Their names, oldest first."""
+    return ["1", "2", "3", "4"]
+
+
+def read(period: str) -> pd.DataFrame:
+    """The orders of a day; Ada has none in the fourth, and what she ordered on the second is not valid."""
+    first = "dee" if period == "4" else ADA
+    order = -2 if period == "2" else int(period)
+    asked = pd.to_datetime(f"2025-01-0{period}") + pd.to_timedelta(range(5), "h")
+    return pd.DataFrame(
+        {
+            "customer": [first, BOB, "eve", "fay", "gil"],
+            "order": [order, 2, 3, 4, 5],
+            "asked": asked,
+            "late": asked.hour % 2 == 0,
+        }
+    )
+
+
+def lookup(name: str, period: str) -> pd.DataFrame:
+    """How often each customer was there."""
+    rows = read(period)
+    return pd.DataFrame({"customer": rows["customer"], "seen": rows["asked"], "visits": 1.0})

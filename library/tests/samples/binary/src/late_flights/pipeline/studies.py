@@ -1,0 +1,16 @@
+"""Fit again: with other parameters (tuning), without each feature (ablation), on older periods (staleness)."""
+
+from mlgates import Project, data, training
+from mlgates.training import ablation, staleness, tuning
+
+
+def main(project: Project) -> None:
+    """Write reports/tuning.json, reports/features/ and reports/age.json: three studies of the same rows."""
+    settings = project.params()
+    periods = data.closed_periods(project)
+    parts = training.split(project, periods, settings["train"])
+    rows = training.reference(parts["train"], settings["train"])
+    unseen = training.measurable(parts["evaluation"])
+    print(tuning.write(project, parts["train"], settings))
+    print(ablation.write(project, (rows, unseen), settings, periods))
+    print(staleness.write(project, (rows, unseen), settings, periods))

@@ -1,0 +1,18 @@
+"""Measure candidate, champion and baselines on the same untouched rows: over all of them, by slice and by group."""
+
+from mlgates import Project, evaluation
+from mlgates.files import write_json
+
+
+def main(project: Project) -> None:
+    """Write reports/metrics.json, which the gate judges, and reports/pictures.
+
+    Metrics of your own are one more argument of evaluate: {"brier": sklearn.metrics.brier_score_loss}.
+    """
+    rows = evaluation.read_rows(project)
+    models = evaluation.load_models(project)
+    scores = evaluation.score(project, models, rows)
+    measured = evaluation.evaluate(project, rows, models, scores)
+    write_json(project.root / "reports/metrics.json", measured)
+    evaluation.draw(project.root / "reports/pictures", project.contract, rows, scores, measured)
+    print(evaluation.summary(measured))

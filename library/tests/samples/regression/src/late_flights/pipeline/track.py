@@ -1,0 +1,24 @@
+"""Log the candidate to MLflow: one run for each model, with the trials of its tuning as child runs."""
+
+import mlflow
+
+from mlgates import Project
+from mlgates.registry import tracking
+
+
+def main(project: Project) -> None:
+    """Log parameters, metrics, pictures, reports and the model; a run that is there already is brought up to date."""
+    run = tracking.begin(project)
+    with mlflow.start_run(run_id=run.identifier, run_name=run.name, tags=run.tags):
+        mlflow.log_params(run.params)
+        mlflow.log_metrics(run.metrics)
+        for path in run.files:
+            mlflow.log_artifact(str(path), path.name)
+        mlflow.log_artifacts(str(run.pictures), "pictures")
+        if not run.has_model:
+            mlflow.log_artifacts(str(run.model), "model")
+        for trial in run.trials:
+            with mlflow.start_run(run_name=trial.name, nested=True, tags={"trial": trial.mark}):
+                mlflow.log_params(trial.values)
+                mlflow.log_metrics(trial.metrics)
+    print(tracking.end(project, run))

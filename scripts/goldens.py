@@ -1,0 +1,53 @@
+"""Write tests/goldens/: the numbers of the sample project of each task. Ten minutes; see tests/test_goldens.py.
+
+python -m scripts.goldens [FOLDER]: FOLDER holds projects that are trained and proven already, ROW/late-flights, each
+with the output of `mlops prove` beside it in ROW-prove.txt.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.projects import FLIGHTS, NOBODY, ROWS, Project, copy, environment, publish
+from tests.test_goldens import GOLDENS, caught, measured
+
+
+def train(folder: Path) -> None:
+    """Train and prove a project for each task."""
+    os.environ |= NOBODY | {"MLOPS_SIGNING_KEY": str(folder / "signing.pem")}
+    template = publish(folder / "copier-mlops")
+    for row in FLIGHTS:
+        made = copy(template, folder / row / "late-flights", ROWS[row])
+        project = Project(made, environment(made / "pyproject.toml"))
+        project.run("mlops", "up", "--no-serve")
+        (folder / f"{row}-prove.txt").write_text(project.run("mlops", "prove"))
+        print(row, flush=True)
+
+
+def lines(content: dict[str, dict[str, object]]) -> str:
+    """JSON with one entry a line, so that a difference reads well."""
+    groups = []
+    for group, entries in content.items():
+        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items())
+        groups.append(f" {json.dumps(group)}: {{\n{inner}\n }}")
+    return "{\n" + ",\n".join(groups) + "\n}\n"
+
+
+def write(folder: Path) -> None:
+    """The golden file of each task, from trained projects."""
+    GOLDENS.mkdir(exist_ok=True)
+    for row in FLIGHTS:
+        faults = caught((folder / f"{row}-prove.txt").read_text())
+        golden = measured(folder / row / "late-flights") | {"faults": dict(sorted(faults.items()))}
+        (GOLDENS / f"{row}.json").write_text(lines(golden))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        write(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            train(Path(scratch))
+            write(Path(scratch))

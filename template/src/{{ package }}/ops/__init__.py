@@ -1,1 +1,0 @@
-"""The machine room: owned by the template, updated by `copier update`. The team's files lie one folder up."""

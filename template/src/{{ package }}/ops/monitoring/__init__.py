@@ -1,1 +1,0 @@
-"""Watch what is served: drift, skew, broken rules, staleness, quality once outcomes are known; and raise alarms."""

@@ -1,1 +1,0 @@
-"""The stages of dvc.yaml, each a function on files and a module that DVC runs."""

@@ -1,0 +1,202 @@
+"""Golden numbers: what the pipeline gives for the sample of each task, and which planted faults `mlops prove` catches.
+
+A number may change only on purpose: the group of stages that it belongs to moves its number in `RESULTS` of
+mlgates.results and in template/pyproject.toml.jinja, the changelog gives the reason (docs/changing.md), and the file is
+written again: `python -m scripts.goldens`. tests/test_run.py and tests/test_rows.py compare fresh runs with the files.
+"""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .projects import FLIGHTS, LIBRARY, ROOT, git
+
+GOLDENS = ROOT / "tests" / "goldens"
+GROUPS = {  # each number of RESULTS, and the reports that it stands for
+    "data": ["validate"],
+    "training": ["train", "tuning", "features", "age"],
+    "evaluation": ["metrics"],
+    "gate": ["gate"],
+}
+OF_THE_MACHINE = {  # speed, memory and dates
+    *("seconds", "milliseconds_1", "milliseconds_100", "memory", "measured"),
+    *("microseconds", "batch_microseconds", "lookup_microseconds"),
+}
+SPEEDS = re.compile(r"gate\.(cost|milliseconds|memory)")  # checks whose value is the machine's
+NOT_NUMBERS = {"checks", "advice", "drift", "error", "limit", "required", "evidence", "definition", "content"}
+CLOSE = 1e-6  # relative: another processor may round a sum otherwise
+
+Golden = dict[str, Any]
+
+
+def numbers() -> dict[str, int]:
+    """`RESULTS` of the library, read without importing it."""
+    tree = ast.parse((LIBRARY / "src/mlgates/results.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RESULTS" and node.value:
+            return dict(ast.literal_eval(node.value))
+    raise AssertionError("results.py has no RESULTS")
+
+
+def flat(content: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The numbers of a report by their place in it; an estimate is one entry: its value and its interval."""
+    if isinstance(content, list):
+        for place, value in enumerate(content):
+            yield from flat(value, f"{name}.{place}")
+    elif isinstance(content, dict) and "interval" in content:
+        yield name, [content["value"], *(content["interval"] or ())]
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            if key not in OF_THE_MACHINE | NOT_NUMBERS:
+                yield from flat(value, f"{name}.{key}")
+    else:
+        yield name, content
+
+
+def judged(report: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """The verdict of each check of a report, and its value where that is not the machine's."""
+    for kind in ("checks", "advice", "drift"):
+        for check in report.get(kind, []):
+            value = None if SPEEDS.match(check["name"]) else check.get("value")
+            yield f"{name}.{kind}.{check['name']}", [check["verdict"], value]
+
+
+def measured(folder: Path) -> Golden:
+    """The golden numbers of a project that was trained."""
+    found: Golden = {"results": numbers()}
+    for group, reports in GROUPS.items():
+        entries: dict[str, Any] = {}
+        for report in reports:
+            for path in sorted((folder / "reports").glob(f"{report}.json")) or sorted(
+                (folder / "reports" / report).glob("*.json")
+            ):
+                content = json.loads(path.read_text())
+                entries |= dict(judged(content, report)) | dict(flat(content, report))
+        assert entries, f"{group} has no report"
+        found[group] = entries
+    return found
+
+
+def caught(printed: str) -> dict[str, list[str]]:
+    """The table of `mlops prove`: what became of each fault, and which check must catch it; healthy runs, too."""
+    words = r"caught|ESCAPED|not applicable|quiet|FALSE ALARM"
+    table = printed.partition("result  ")[2]
+    rows = (re.split(r" {2,}", line) for line in table.splitlines() if re.match(rf"({words}) {{2,}}", line))
+    return {row[1]: [row[0], row[2] if row[0] not in ("quiet", "FALSE ALARM") else ""] for row in rows}
+
+
+def same(then: Any, now: Any) -> bool:
+    """Whether two entries agree, but for the last bits of a number."""
+    if isinstance(then, list) and isinstance(now, list):
+        return len(then) == len(now) and all(same(one, other) for one, other in zip(then, now, strict=True))
+    if isinstance(then, float) and isinstance(now, int | float):
+        return abs(then - now) <= CLOSE * max(abs(then), abs(now), 1e-3)
+    return bool(then == now)
+
+
+def differing(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The entries of a group that differ, in words."""
+    names = sorted({*then, *now})
+    return [f"{name}: {then.get(name)} -> {now.get(name)}" for name in names if not same(then.get(name), now.get(name))]
+
+
+def stored(row: str) -> Golden:
+    """The golden file of a row of answers."""
+    content: Golden = json.loads((GOLDENS / f"{row}.json").read_text())
+    return content
+
+
+def hold(row: str, folder: Path) -> None:
+    """Compare a trained project with its golden file. Raises: AssertionError that says which number has to move."""
+    then, now = stored(row), measured(folder)
+    for group in GROUPS:
+        changed = differing(then[group], now[group])
+        assert not changed, "\n".join(
+            [
+                f"{len(changed)} numbers of {group!r} are not those of tests/goldens/{row}.json.",
+                f"If that is meant: raise {group!r} in RESULTS (library/src/mlgates/results.py) and in",
+                "template/pyproject.toml.jinja, give the reason in CHANGELOG.md, run: python -m scripts.goldens",
+                *changed[:20],
+            ]
+        )
+
+
+def hold_faults(row: str, printed: str, *, whole: bool) -> None:
+    """Compare what `mlops prove` printed with the golden file; of a fast run, those faults that it planted."""
+    then, now = stored(row)["faults"], caught(printed)
+    assert len(now) > 50, "the table of mlops prove was not read"
+    known = then if whole else {name: then[name] for name in now if name in then}
+    changed = differing(known, now)
+    assert not changed, "\n".join(
+        ["The table of mlops prove changed; if that is meant: python -m scripts.goldens", *changed]
+    )
+
+
+def moved_without_number(before: Golden, after: Golden) -> list[str]:
+    """The groups whose entries changed between two versions of a golden file, and whose number did not grow."""
+    return [
+        group
+        for group in GROUPS
+        if differing(before.get(group, {}), after[group]) and after["results"][group] <= before["results"].get(group, 0)
+    ]
+
+
+def versions(path: Path) -> list[Golden]:
+    """The last two different versions of a golden file: that of the work tree, and the one before; or fewer."""
+    found = [json.loads(path.read_text())]
+    name = path.relative_to(ROOT).as_posix()
+    for commit in git(ROOT, "log", "--max-count=3", "--format=%H", "--", name).split():
+        if git(ROOT, "ls-tree", commit, "--", name):
+            content = json.loads(git(ROOT, "show", f"{commit}:{name}"))
+            if content != found[-1]:
+                found.append(content)
+    return found[:2]
+
+
+@pytest.mark.parametrize("row", FLIGHTS)
+def test_goldens_are_stored_for_the_numbers_of_the_library(row: str) -> None:
+    assert stored(row)["results"] == numbers()
+
+
+def test_the_template_names_the_numbers_of_the_library() -> None:
+    text = (ROOT / "template/pyproject.toml.jinja").read_text()
+    section = text.partition("[tool.mlgates.results]\n")[2].partition("\n\n")[0]
+    assert tomllib.loads(section) == numbers()
+
+
+@pytest.mark.parametrize("row", FLIGHTS)
+def test_a_golden_moves_only_with_its_number_and_a_reason_in_the_changelog(row: str) -> None:
+    newest, *older = versions(GOLDENS / f"{row}.json")
+    for before in older:
+        assert moved_without_number(before, newest) == []
+    for group, number in newest["results"].items():
+        if number > 1:
+            assert re.search(rf"`{group} = {number}`: \w+", (ROOT / "CHANGELOG.md").read_text()), (
+                f"CHANGELOG.md does not say why the results changed: add a line with `{group} = {number}`: reason"
+            )
+
+
+def test_a_changed_number_is_seen_and_names_its_group(tmp_path: Path) -> None:
+    before = stored(FLIGHTS[0])
+    after = json.loads(json.dumps(before))
+    name = next(name for name, value in after["evaluation"].items() if isinstance(value, list))
+    after["evaluation"][name][0] += 0.001
+    assert moved_without_number(before, after) == ["evaluation"]
+    after["results"]["evaluation"] += 1
+    assert moved_without_number(before, after) == []
+    assert len(differing(before["evaluation"], after["evaluation"])) == 1
+
+
+def test_goldens_hold_the_verdict_of_every_report_and_no_time() -> None:
+    for row in FLIGHTS:
+        golden = stored(row)
+        assert golden["gate"]["gate.verdict"] == "ok" and golden["data"]["validate.verdict"] == "ok"
+        assert len(golden["training"]["train.model"]) == 64
+        assert not [name for group in GROUPS for name in golden[group] if "seconds" in name and "gate." not in name]
+        assert not [name for name, (result, _) in golden["faults"].items() if result in ("ESCAPED", "FALSE ALARM")]
