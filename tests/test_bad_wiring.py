@@ -99,10 +99,10 @@ def test_no_results_are_named(project: Project) -> None:
 
 
 def test_wiring_of_another_release_than_the_library_is_named(project: Project) -> None:
-    edit(project, GATE, "from mlgates.registry import wheel", "from mlgates.registry import wagon")
+    edit(project, GATE, "registry import wheel", "registry import wagon")
     said = refused(project, "mlops", "run", "gate")
     assert f"{GATE} does not fit the installed mlgates" in said and "wagon" in said and "uv sync" in said
-    edit(project, GATE, "from mlgates.registry import wagon", "from mlgates.registry import wheel")
+    edit(project, GATE, "registry import wagon", "registry import wheel")
     edit(project, GATE, "    report = gate.decide(project)", "    report = gate.decide_better(project)")
     said = refused(project, "mlops", "run", "gate")
     assert f"{GATE} does not fit the installed mlgates" in said and "decide_better" in said
