@@ -50,7 +50,7 @@ def test_dvc_works_without_dvc_init(project: Callable[..., Project]) -> None:
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_other_pythons_resolve_and_import(locked: Path, version: str) -> None:
     python = interpreter(version)
-    uv(locked, "sync", "--quiet", "--python", python, "--no-compile-bytecode")
+    uv(locked, "sync", "--quiet", "--python", python)
     tools = "bentoml, dvc, evidently, great_expectations, gto, mlflow, sklearn, treelite"
     uv(locked, "run", "--no-sync", "python", "-c", f"import {tools}, late_flights.service, mlgates.registry.promote")
     assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")

@@ -85,7 +85,7 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = re.sub(
         r"^mlgates = \{.*\}$", 'mlgates = { path = "library" }', (home / "pyproject.toml").read_text(), flags=re.M
     )
-    (folder / "pyproject.toml").write_text(text.replace("compile-bytecode = true", "compile-bytecode = false"))
+    (folder / "pyproject.toml").write_text(text)
     shutil.copy(home / "uv.lock", folder)
     words = [UV, "sync", "--quiet", "--offline", "--no-install-project"]
     subprocess.run(words, cwd=folder, env=clean(), check=True)
@@ -194,7 +194,7 @@ def test_an_ejected_library_is_the_projects_own(template: Path, programs: Path, 
     assert changed[:2] == ["5", "5"]
 
     settings = clean() | {"UV_PROJECT_ENVIRONMENT": str(tmp_path / "env")}
-    words = [UV, "sync", "--quiet", "--offline", "--no-compile-bytecode"]
+    words = [UV, "sync", "--quiet", "--offline"]
     subprocess.run(words, cwd=folder, env=settings, check=True)
     commit(folder, "Carry mlgates")
     carried = Project(folder, tmp_path / "env/bin")

@@ -78,7 +78,7 @@ def equipped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pyproject = copy(template, tmp_path_factory.mktemp("equipped") / "late-flights") / "pyproject.toml"
     team = "".join(f'    "{package}",\n' for package in PACKAGES)
     text = pyproject.read_text().replace("\nteam = [\n", f"\nteam = [\n{team}", 1)
-    pyproject.write_text(text.replace("compile-bytecode = true", "compile-bytecode = false"))  # most is never imported
+    pyproject.write_text(text)
     return environment(pyproject)
 
 

@@ -2,6 +2,8 @@
 
 A promise is a function that looks at a rehearsal of the project: its stages have run on a few of its own rows, in a
 folder of their own. It ends with an AssertionError that names what is wrong. Promises do not depend on each other.
+Those about the stages and those about the service and the monitor need different tools, whose imports take half of the
+time: tests/test_project.py runs the two parts side by side, each with a rehearsal of its own.
 """
 
 import contextlib
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Promise = Callable[[Rehearsal], None]
-PROMISES: list[Promise] = []
+STAGE_PROMISES: list[Promise] = []
+SERVICE_PROMISES: list[Promise] = []
 
 # Which results a stage's work belongs to: [tool.mlgates.results] in pyproject.toml
 RESULTS = {
@@ -69,16 +72,22 @@ RESULTS = {
 PLANTED = Check("gate.planted", Verdict.FAIL, evidence="planted by a promise")
 
 
-def promise(function: Promise) -> Promise:
-    """Add a promise to those that every project is held to."""
-    PROMISES.append(function)
+def promise_of_the_stages(function: Promise) -> Promise:
+    """Add a promise about the files and the stages to those that every project is held to."""
+    STAGE_PROMISES.append(function)
+    return function
+
+
+def promise_of_the_service(function: Promise) -> Promise:
+    """Add a promise about the service or the monitor to those that every project is held to."""
+    SERVICE_PROMISES.append(function)
     return function
 
 
 # The team's files, and what pyproject.toml and dvc.yaml say of them
 
 
-@promise
+@promise_of_the_stages
 def the_four_files_fit_together(rehearsal: Rehearsal) -> None:
     """The contract is read, the features resolve and read nothing barred, and build() gives an estimator."""
     project = rehearsal.original
@@ -95,7 +104,7 @@ def the_four_files_fit_together(rehearsal: Rehearsal) -> None:
         assert callable(getattr(estimator, method, None)), f"model.py: what build() gives has no {method}()"
 
 
-@promise
+@promise_of_the_stages
 def the_results_are_those_of_the_library(rehearsal: Rehearsal) -> None:
     """`[tool.mlgates.results]` names the numbers of the library that runs, and each stage depends on its own."""
     check_results(rehearsal.original)
@@ -106,7 +115,7 @@ def the_results_are_those_of_the_library(rehearsal: Rehearsal) -> None:
             assert named, f"dvc.yaml: stage {name} does not name the parameter {number}"
 
 
-@promise
+@promise_of_the_stages
 def each_stage_names_the_code_that_it_uses(rehearsal: Rehearsal) -> None:
     """The deps below src/ in dvc.yaml are the wiring file, what it imports, and those of the four files in use."""
     project = rehearsal.original
@@ -120,7 +129,7 @@ def each_stage_names_the_code_that_it_uses(rehearsal: Rehearsal) -> None:
         assert not idle, f"dvc.yaml: stage {name} names {', '.join(idle)} among its deps and does not use it"
 
 
-@promise
+@promise_of_the_stages
 def each_stage_writes_what_dvc_yaml_says(rehearsal: Rehearsal) -> None:
     """Every output is there afterwards, and nothing else was written."""
     stages = _stages(rehearsal)
@@ -137,7 +146,7 @@ def each_stage_writes_what_dvc_yaml_says(rehearsal: Rehearsal) -> None:
 # The stages
 
 
-@promise
+@promise_of_the_stages
 def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
     """Rows and look-ups are on disk, the manifest says what they hold, and a closed period is not read again."""
     project = rehearsal.after("ingest")
@@ -161,7 +170,7 @@ def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
         assert list(read_json(copied.root / MANIFEST)) == sorted(PERIODS[:2]), "the manifest keeps periods not in use"
 
 
-@promise
+@promise_of_the_stages
 def an_error_in_data_py_names_the_period(rehearsal: Rehearsal) -> None:
     """What data.py raises becomes a sentence with the period in it."""
 
@@ -177,7 +186,7 @@ def an_error_in_data_py_names_the_period(rehearsal: Rehearsal) -> None:
         assert PERIODS[1] in message and "the disk is full" in message, f"ingest said of a failing data.py: {message}"
 
 
-@promise
+@promise_of_the_stages
 def validate_keeps_or_quarantines_every_row(rehearsal: Rehearsal) -> None:
     """Rows read are rows kept and rows in quarantine, in every period, and the report says so."""
     project = rehearsal.after("validate")
@@ -195,7 +204,7 @@ def validate_keeps_or_quarantines_every_row(rehearsal: Rehearsal) -> None:
     assert "Calculating" not in performance.noise, "validate draws progress bars, which fill the log of a CI run"
 
 
-@promise
+@promise_of_the_stages
 def validate_stops_the_run_on_schema_skew(rehearsal: Rehearsal) -> None:
     """A period that lost a column: the stage ends with an error, and the report that says why is written."""
     lost = next(iter(rehearsal.contract.request_columns))
@@ -208,7 +217,7 @@ def validate_stops_the_run_on_schema_skew(rehearsal: Rehearsal) -> None:
         assert Report.from_dict(read_json(copied.root / VALIDATION))["data.columns"].verdict is Verdict.FAIL
 
 
-@promise
+@promise_of_the_stages
 def validate_puts_a_bad_row_into_quarantine_by_rule_and_value(rehearsal: Rehearsal) -> None:
     """What Great Expectations finds, asked by pipeline/validate.py, is named by row, column, rule and value."""
     import pandas as pd
@@ -228,7 +237,7 @@ def validate_puts_a_bad_row_into_quarantine_by_rule_and_value(rehearsal: Rehears
     assert len(kept) <= len(rows) - 2
 
 
-@promise
+@promise_of_the_stages
 def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     """The digest is the folder's, the rows and periods are those of the split, and the model and its baselines load."""
     project = rehearsal.after("train")
@@ -246,7 +255,7 @@ def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     assert f"{trained['rows']['fitted']:,}" in printed, "train does not say on how many rows it was fitted"
 
 
-@promise
+@promise_of_the_stages
 def train_thins_more_rows_than_max_rows(rehearsal: Rehearsal) -> None:
     """`train.max_rows` holds: what is fitted is no more than that."""
     with rehearsal.copy("train") as copied:
@@ -256,7 +265,7 @@ def train_thins_more_rows_than_max_rows(rehearsal: Rehearsal) -> None:
         assert rows["fitted"] == 400 < rows["train"], "train does not keep to train.max_rows"
 
 
-@promise
+@promise_of_the_stages
 def studies_measure_tuning_features_and_staleness(rehearsal: Rehearsal) -> None:
     """Each of the three reports is about the model's own features and the closed periods, and each is told."""
     project = rehearsal.after("studies")
@@ -273,7 +282,7 @@ def studies_measure_tuning_features_and_staleness(rehearsal: Rehearsal) -> None:
         assert study in printed, f"studies does not print the line {study}..."
 
 
-@promise
+@promise_of_the_stages
 def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) -> None:
     """metrics.json is about the candidate, its numbers are those of the rows to evaluate on, pictures included."""
     import pandas as pd
@@ -298,7 +307,7 @@ def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) 
     assert metrics.MAIN[contract.task] in printed, "evaluate does not print the main metric"
 
 
-@promise
+@promise_of_the_stages
 def the_gate_judges_what_was_measured(rehearsal: Rehearsal) -> None:
     """The stored verdict is the one that is computed again; page, card and bill of materials are about this model."""
     project = rehearsal.after("gate")
@@ -315,7 +324,7 @@ def the_gate_judges_what_was_measured(rehearsal: Rehearsal) -> None:
     assert rules.sentence(Report.from_dict(stored)) in printed, "gate does not say what follows from its verdict"
 
 
-@promise
+@promise_of_the_stages
 def the_checks_of_the_team_are_part_of_the_verdict(rehearsal: Rehearsal) -> None:
     """What checks.py returns is judged as every other check, by the stage and by whoever promotes."""
     checks = ModuleType("checks")
@@ -329,7 +338,7 @@ def the_checks_of_the_team_are_part_of_the_verdict(rehearsal: Rehearsal) -> None
         assert rehearsed.module("checks").checks(read_json(copied.root / METRICS)) is not None
 
 
-@promise
+@promise_of_the_stages
 def track_logs_the_model_to_mlflow_once(rehearsal: Rehearsal) -> None:
     """One run with parameters, metrics, tags, files and the model, trials as its children; once is enough."""
     project = rehearsal.after("track")
@@ -378,7 +387,7 @@ def _hold_the_run_complete(project: Project) -> None:
 # The service and the monitor
 
 
-@promise
+@promise_of_the_service
 def the_service_answers_as_the_predictor_does(rehearsal: Rehearsal) -> None:
     """Over HTTP, in process: rows of the project's own are answered by the champion, logged, and counted."""
     from mlgates.serving import prediction_log, prometheus
@@ -406,7 +415,7 @@ def the_service_answers_as_the_predictor_does(rehearsal: Rehearsal) -> None:
         assert {**one, "id": ""} == {**expected, "id": ""}, "the service answers otherwise than Predictor"
 
 
-@promise
+@promise_of_the_service
 def each_worker_of_the_service_writes_a_log_of_its_own(rehearsal: Rehearsal) -> None:
     """Two processes that wrote to one log would wait for each other: the third worker writes to 3.db."""
     import bentoml
@@ -423,7 +432,7 @@ def each_worker_of_the_service_writes_a_log_of_its_own(rehearsal: Rehearsal) -> 
     assert (project.root / PREDICTIONS / "3.db").exists(), "the third worker writes to the log of another one"
 
 
-@promise
+@promise_of_the_service
 def the_service_is_not_ready_without_a_champion(rehearsal: Rehearsal) -> None:
     """GET /readyz says 503, and so does a request, with what to run."""
     rows = rehearsal.served_rows().head(1)
@@ -435,7 +444,7 @@ def the_service_is_not_ready_without_a_champion(rehearsal: Rehearsal) -> None:
             assert answer.status_code == 503 and "mlops promote" in answer.text
 
 
-@promise
+@promise_of_the_service
 def the_service_says_what_it_is_and_keeps_its_limits(rehearsal: Rehearsal) -> None:
     """The contract is its OpenAPI page; the settings are those that the measured service had."""
     project = rehearsal.serve()
@@ -457,7 +466,7 @@ def the_service_says_what_it_is_and_keeps_its_limits(rehearsal: Rehearsal) -> No
     assert not meaning or meaning in str(service.description), "the service does not say what it is for"
 
 
-@promise
+@promise_of_the_service
 def the_monitor_finds_no_drift_in_the_reference(rehearsal: Rehearsal) -> None:
     """Rows like those that it was trained on: nothing drifted, and the page holds Evidently's part."""
     report, page = _watched(rehearsal)
@@ -472,7 +481,7 @@ def the_monitor_finds_no_drift_in_the_reference(rehearsal: Rehearsal) -> None:
     assert report.facts["predictions"] == report["monitor.rows"].value
 
 
-@promise
+@promise_of_the_service
 def the_monitor_finds_drift_and_skew(rehearsal: Rehearsal) -> None:
     """A column that moved is named, and features that were served otherwise than they are computed."""
     moved = _moving(rehearsal)
@@ -483,7 +492,7 @@ def the_monitor_finds_drift_and_skew(rehearsal: Rehearsal) -> None:
     assert report[f"skew.{feature}"].verdict is Verdict.FAIL, f"the monitor did not find the skew of {feature}"
 
 
-@promise
+@promise_of_the_service
 def the_monitor_compares_each_column_as_what_it_is(rehearsal: Rehearsal) -> None:
     """A number of few values is a number, and words of many kinds are categories: Evidently does not have to guess."""
     import pandas as pd
@@ -501,11 +510,14 @@ def the_monitor_compares_each_column_as_what_it_is(rehearsal: Rehearsal) -> None
     assert checks[0].verdict is Verdict.OK, "monitor.py judges by other limits than those that it is given"
 
 
-@promise
+@promise_of_the_service
 def the_monitor_looks_at_the_time_that_it_is_asked_about(rehearsal: Rehearsal) -> None:
     """Predictions before `since` are left out."""
     report, _ = _watched(rehearsal, since=4_000_000_000.0)
     assert report.facts["predictions"] == 0, "the monitor looked at predictions from before `since`"
+
+
+PROMISES = [*STAGE_PROMISES, *SERVICE_PROMISES]
 
 
 # What promises share

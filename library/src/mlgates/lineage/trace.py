@@ -11,7 +11,7 @@ from typing import Any
 from mlgates.errors import ProjectError, nearest
 from mlgates.project import Project
 from mlgates.registry.git import git
-from mlgates.registry.mlflow_client import parameters
+from mlgates.registry.mlflow_client import flat, parameters
 from mlgates.registry.releases import Record, Release, artifact, fingerprint, measured, read, show, show_json, stages
 from mlgates.reports import number, table, worst_first
 from mlgates.verdict import Check, Report, Verdict, at_most
@@ -117,7 +117,7 @@ def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[
     facts = gate.get("facts", {})
     yield "data", f"trained on {facts.get('trained on')}; evaluated on {facts.get('evaluated on')}"
     yield from ((name, oid) for name, oid in outs.items() if name.startswith("data/"))
-    yield "parameters", _changed(project, record, release, lock)
+    yield "parameters", _changed(project, record, release)
     libraries = show(project, release.commit, "uv.lock")
     yield "uv.lock", hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit"
     yield "gate", f"{gate.get('verdict')}: {gate.get('title')}"
@@ -133,14 +133,28 @@ def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[
     yield "served here", _served(project, release)
 
 
-def _changed(project: Project, record: Record, release: Release, lock: str) -> str:
+def _changed(project: Project, record: Record, release: Release) -> str:
     """Parameters that are not those of the release before; all that training reads, for the first."""
-    now, before = parameters(stages(lock).values()), [one for one in record.releases if one.order < release.order][-1:]
+    now = used_parameters(project, release)
+    before = [other for other in record.releases if other.order < release.order]
     if not before:
         return ", ".join(f"{name} {now[name]}" for name in sorted(now) if name.startswith(("model.", "train.")))
-    then = parameters(stages(show(project, before[0].commit, "dvc.lock")).values())
-    changed = [f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted(now | then) if now.get(k) != then.get(k)]
-    return f"since {before[0].version}: {', '.join(changed) or 'the same'}"
+    then = used_parameters(project, before[-1])
+    changed = []
+    for name in sorted(now | then):
+        if now.get(name) != then.get(name):
+            changed.append(f"{name} {then.get(name)} -> {now.get(name)}")
+    return f"since {before[-1].version}: {', '.join(changed) or 'the same'}"
+
+
+def used_parameters(project: Project, release: Release) -> dict[str, Any]:
+    """The parameters of a release: those that dvc.lock names, and all that training used.
+
+    dvc.lock has what the team set in params.yaml; reports/train.json has the defaults of the library too.
+    """
+    lock = show(project, release.commit, "dvc.lock")
+    trained = show_json(project, release.commit, "reports/train.json")
+    return parameters(stages(lock).values()) | flat(trained.get("params", {}))
 
 
 def _saw(project: Project, record: Record, period: str) -> Iterator[list[str]]:
