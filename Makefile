@@ -12,7 +12,7 @@ demo: $(UV) ## generate the sample project into demo/ and run its whole loop
 	@$(RUN) python -m scripts.demo
 
 test: $(UV) lint ## all tests: projects are generated and really run
-	@$(RUN) pytest -n 2 --dist loadscope
+	@$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 40
 
 bench: $(UV) ## the budgets of docs/, measured on this machine
 	@$(RUN) python -m benchmarks

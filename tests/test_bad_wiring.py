@@ -8,7 +8,7 @@ import pytest
 from .projects import DEFAULT, Project, git
 
 GATE = Path("src/late_flights/pipeline/gate.py")
-NUMBERS = "data = 1\ntraining = 1\nevaluation = 1\ngate = 1\n"
+NUMBERS = "data = 2\ntraining = 1\nevaluation = 1\ngate = 1\n"
 
 
 @pytest.fixture(scope="module")

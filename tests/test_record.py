@@ -27,9 +27,8 @@ def read(period: str) -> pd.DataFrame:
     return _flights(period).sample(6_000, random_state=0).reset_index(drop=True)
 '''
 DRILL = """
-import subprocess
-from mlgates import Project
-from mlgates.local_service import ask, command, environment, free_port, served
+from mlgates import Project, tools
+from mlgates.local_service import ask, free_port, served
 from mlgates.quickstart import example
 project = Project.find()
 root = project.root
@@ -39,7 +38,7 @@ def answer():
     return told["release"], told["predictions"][0]["probability"]
 
 def mlops(*words):
-    subprocess.run(command(("mlops", *words)), cwd=root, env=environment(project), check=True)
+    tools.run(project, "mlops", *words).checked()
 
 with served(project, free_port()) as url:
     new = answer()

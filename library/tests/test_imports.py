@@ -27,9 +27,23 @@ CHEAP = (
 )  # fmt: skip
 
 ORDER = (  # of the packages and modules at the top of mlgates: each builds on those before it only
-    ("errors", "layout", "ci", "command", "verdict", "files", "settings", "limits", "reports", "project", "results"),
+    (
+        "errors",
+        "layout",
+        "ci",
+        "command",
+        "verdict",
+        "files",
+        "settings",
+        "limits",
+        "grid",
+        "reports",
+        "project",
+        "tools",
+        "results",
+    ),
     ("mlgates",),  # the public names
-    ("contract", "features", "lookups", "model_folder"),
+    ("contract", "features", "lookups", "drift", "model_folder"),
     ("data", "evaluation", "training", "gate"),
     ("trust", "registry", "lineage", "privacy"),
     ("serving", "monitoring"),
@@ -40,7 +54,7 @@ PLACES = {name: place for place, name in enumerate(name for tier in ORDER for na
 UPWARDS = {  # the imports that do not follow it, and why they may stay
     ("data.datasheet", "evaluation.plots"): "the data sheet draws its columns with the one module that draws",
     ("evaluation.measure", "training.split"): "asks of the rows what the studies ask: that there are any",
-    ("evaluation.measure", "trust.verify"): "a champion is unpickled only if a trusted key vouches for it",
+    ("evaluation.measure", "trust.champion"): "a champion is unpickled only if a trusted key vouches for it",
     ("trust.keys", "registry.git"): "the key's public half is named after the committer",
     ("trust.sign", "registry.deploy"): "what is signed is what can be fetched and deployed",
     ("trust.sign", "registry.git"): "nothing is signed while keys/ has changes that are not committed",

@@ -10,6 +10,7 @@ import pytest
 
 from mlgates import Project, ProjectError
 from mlgates.cli import run
+from mlgates.results import RESULTS
 
 PYPROJECT = '[tool.mlgates]\npackage = "{package}"\n'
 numbers = itertools.count()
@@ -137,13 +138,18 @@ def test_what_a_module_says_itself_is_passed_on(made: Callable[..., Project]) ->
         made({"data.py": text}).module("data")
 
 
+def name_the_results(project: Project) -> None:
+    """Write the numbers of this library into the project's pyproject.toml."""
+    lines = [f"{name} = {number}\n" for name, number in RESULTS.items()]
+    with (project.root / "pyproject.toml").open("a") as file:
+        file.write("".join(["[tool.mlgates.results]\n", *lines]))
+
+
 def test_a_stage_of_a_broken_project_ends_with_a_sentence_and_writes_nothing(
     made: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = made({"pipeline/__init__.py": "", "pipeline/train.py": "def main(project:\n"})
-    numbers = "[tool.mlgates.results]\ndata = 1\ntraining = 1\nevaluation = 1\ngate = 1\n"
-    path = project.root / "pyproject.toml"
-    path.write_text(path.read_text() + numbers)
+    name_the_results(project)
     before = sorted(project.root.rglob("*"))
     monkeypatch.chdir(project.root / "src")
     with pytest.raises(ProjectError, match="SyntaxError"):
@@ -155,9 +161,7 @@ def test_a_stage_of_a_broken_project_ends_with_a_sentence_and_writes_nothing(
 def test_a_stage_can_be_run_from_a_subfolder(made: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> None:
     wiring = "def main(project):\n    (project.root / 'written.txt').write_text(project.package)\n"
     project = made({"pipeline/__init__.py": "", "pipeline/train.py": wiring})
-    numbers = "[tool.mlgates.results]\ndata = 1\ntraining = 1\nevaluation = 1\ngate = 1\n"
-    path = project.root / "pyproject.toml"
-    path.write_text(path.read_text() + numbers)
+    name_the_results(project)
     monkeypatch.chdir(project.root / "src" / project.package)
     assert run(["run", "train"]) == 0
     assert (project.root / "written.txt").read_text() == project.package

@@ -1,6 +1,7 @@
 """What mlgates.testing says of a project that does not keep a promise: it names the stage and the file."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,6 +62,21 @@ def test_a_file_that_is_no_output_of_the_stage_is_named(copied: Project) -> None
     written = {"reports/metrics.json", "reports/pictures/models.svg", "reports/train.json"}
     with pytest.raises(AssertionError, match=r"stage evaluate wrote reports/train\.json"):
         testing.each_stage_writes_what_dvc_yaml_says(performed(copied, "evaluate", set(), written))
+
+
+def test_a_monitor_that_takes_the_reference_for_what_was_served_is_named(project: Project) -> None:
+    distributions = project.module("monitor").distributions
+    swapped = SimpleNamespace(
+        distributions=lambda compared: distributions(
+            replace(compared, reference=compared.current, current=compared.reference)
+        )
+    )
+    promise = testing.the_monitor_compares_each_column_as_what_it_is
+    rehearsed: Any = SimpleNamespace(original=SimpleNamespace(module=project.module))
+    promise(rehearsed)
+    rehearsed.original.module = lambda _: swapped
+    with pytest.raises(AssertionError, match="is the reference in its place"):
+        promise(rehearsed)
 
 
 def test_the_small_periods_follow_each_other_and_hold_all_tables(project: Project) -> None:

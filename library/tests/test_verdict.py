@@ -1,10 +1,16 @@
 """The verdict type: what could not be judged is never a pass."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
+import mlgates
 from mlgates.errors import ProjectError
-from mlgates.reports import page, terminal
-from mlgates.verdict import Check, Report, Verdict, at_most, not_below
+from mlgates.limits import effects
+from mlgates.reports import headline, page, terminal
+from mlgates.verdict import Check, Effect, Report, Verdict, at_most, not_below
 
 OK, FAIL, INSUFFICIENT = Verdict.OK, Verdict.FAIL, Verdict.INSUFFICIENT
 
@@ -53,6 +59,101 @@ def test_a_stored_verdict_is_not_believed() -> None:
         Report.from_dict(stored)["b"]
     with pytest.raises(ProjectError, match=r"stored report is damaged .*verdict"):
         Report.from_dict(stored | {"checks": [{"name": "a"}]})
+
+
+@pytest.mark.parametrize(
+    ("effect", "part", "verdict"),
+    [
+        (Effect.STOP, "checks", FAIL),
+        (Effect.VETO, "checks", FAIL),
+        (Effect.RETRAIN, "drift", OK),
+        (Effect.ADVISE, "advice", OK),
+    ],
+)
+def test_a_check_carries_what_it_stops_and_its_report_goes_by_nothing_else(
+    effect: Effect, part: str, verdict: Verdict
+) -> None:
+    failed = Check("gate.gain.x", FAIL, effect=effect)
+    added = Report("x", [Check("a", OK)])
+    added.add(failed)
+    assert added == Report("x", [Check("a", OK), failed])
+    assert added.verdict is verdict and added.stops == (["gate.gain.x"] if verdict is FAIL else [])
+    assert failed in getattr(added, part) and added["gate.gain.x"] == failed
+    again = Report.from_dict(json.loads(json.dumps(added.to_dict())))
+    assert again == added and again.verdict is verdict
+
+
+def test_what_only_asks_is_shown_below_what_stops_in_whatever_order_it_came() -> None:
+    told = Check("told", FAIL, effect=Effect.ADVISE)
+    moved = Check("drift.x", FAIL, effect=Effect.RETRAIN)
+    report = Report("x", [told, moved, Check("a", OK)])
+    assert [check.name for check in report.all_checks] == ["a", "drift.x", "told"]
+    assert headline(report).startswith("1 checks are ok, 0 failed")
+    assert "(asks for retraining, stops nothing): x" in terminal(report)
+    assert "advice (asks a person, stops nothing): told" in terminal(report)
+    assert "<h2>Drift</h2>" in page(report) and "<h2>Advice</h2>" in page(report)
+
+
+def stored_check(name: str, verdict: str) -> dict[str, object]:
+    """A check as it has been stored since the first release."""
+    numbers = {"value": 0.5, "limit": 0.1, "interval": [0.4, 0.6], "rows": 10}
+    return {"name": name, "verdict": verdict, **numbers, "required": False, "evidence": "e"}
+
+
+STORED = {
+    "title": "gate",
+    "verdict": "ok",
+    "facts": {"model": "m"},
+    "checks": [stored_check("gate.cost.x", "ok")],
+    "drift": [stored_check("drift.missing.x", "fail")],
+    "advice": [stored_check("gate.gain.x", "fail")],
+}
+
+
+def test_a_report_stored_long_ago_is_read_shown_and_stored_again_as_it_is() -> None:
+    report = Report.from_dict(STORED)
+    (drifted,) = report.drift
+    (advice,) = report.advice
+    assert (drifted.effect, advice.effect) == (Effect.RETRAIN, Effect.ADVISE)
+    assert report["gate.cost.x"].effect is Effect.STOP
+    assert "gate.gain.x" in terminal(report) and "gate.gain.x" in page(report)
+    assert json.loads(json.dumps(report.to_dict())) == STORED | {"verdict": "insufficient"}
+
+
+def test_only_a_veto_that_stops_no_run_is_written_down() -> None:
+    sign = Check("poison.flood", FAIL, effect=Effect.VETO)
+    assert Report("x", [sign]).to_dict()["checks"][0]["effect"] == "veto"
+    for effect in (Effect.STOP, Effect.RETRAIN, Effect.ADVISE):
+        assert "effect" not in Check("x", FAIL, effect=effect).to_dict()
+
+
+@pytest.mark.parametrize("effect", ["advise", "retrain", "nothing"])
+def test_a_stored_check_cannot_talk_itself_out_of_the_verdict(effect: str) -> None:
+    forged = stored_check("gate.better", "fail") | {"effect": effect}
+    with pytest.raises(ProjectError, match=f"stored report is damaged .*{effect}"):
+        Report.from_dict(STORED | {"checks": [forged]})
+
+
+def test_a_parameter_says_which_kinds_veto_and_the_others_are_advice() -> None:
+    found = effects({"some_vetoes": ["cost"]}, "some_vetoes", ("gain", "cost"))
+    assert found == {"gain": Effect.ADVISE, "cost": Effect.STOP}
+    with pytest.raises(ProjectError, match=r"some_vetoes names 'costs'\.\s+Did you mean 'cost'"):
+        effects({"some_vetoes": ["costs"]}, "some_vetoes", ("gain", "cost"))
+
+
+SHOWN_SHORTER = {"reports.py", "simulate.py", "lineage/explain.py"}  # for the reader
+BY_PREFIX = {"verdict.py"}  # Report.named
+
+
+def test_no_code_reads_a_meaning_out_of_a_checks_name() -> None:
+    methods = "split|partition|rpartition|startswith|endswith|removeprefix"
+    reads = re.compile(rf"\b(c|one|check|other)(\.name|\[.name.\])\.({methods})\(")
+    source = Path(mlgates.__file__).parent
+    found = set()
+    for path in source.rglob("*.py"):
+        if reads.search(path.read_text(encoding="utf-8")):
+            found.add(path.relative_to(source).as_posix())
+    assert found == SHOWN_SHORTER | BY_PREFIX
 
 
 def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:

@@ -24,6 +24,7 @@ from mlgates.registry.promote import promote, rollback
 from mlgates.registry.status import status
 
 NAME = "tiny"
+CHAMPION = "mlgates.trust.champion"
 RACES = 20
 WHOLE = 3  # of them with all that promote does
 FORKED = multiprocessing.get_context("fork")  # what is imported and patched here is so there, too
@@ -125,7 +126,7 @@ STEPS = [
         ("gto.api", "register"),
         ("gto.api", "assign"),
         ("mlgates.registry.releases", "settle"),
-        ("mlgates.registry.deploy", "write_json"),
+        (CHAMPION, "put_in_service"),
         ("mlgates.registry.mlflow_registry", "fill"),
         ("mlgates.registry.deploy", "look_up"),
     ]
@@ -173,7 +174,7 @@ ROLLBACK = "mlgates.registry.local_rollback"
 
 @pytest.mark.usefixtures("no_mlflow")
 @pytest.mark.parametrize(
-    "step", [(ROLLBACK, "write", "before"), (ROLLBACK, "write", "after"), (ROLLBACK, "write_json", "before")]
+    "step", [(ROLLBACK, "write", "before"), (ROLLBACK, "write", "after"), (CHAMPION, "put_in_service", "before")]
 )
 def test_a_follow_killed_while_it_records_a_rollback_is_ended_by_the_next(
     reigning: Clone, step: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from mlgates.errors import ProjectError
 from mlgates.files import whole, write_text
+from mlgates.layout import PIPELINE, PYPROJECT, SOURCES, VENDOR
 from mlgates.project import Project, table
 from mlgates.registry.git import changes
 from mlgates.registry.wheel import PACKAGE, installation, licence
-from mlgates.results import VENDOR, hashed
+from mlgates.results import hashed
 
 SOURCE = re.compile(r"^mlgates = \{.*\}$", re.MULTILINE)  # the entry below [tool.uv.sources]
 CARRIED = f'mlgates = {{ path = "{VENDOR.as_posix()}", editable = true }}'
 RESULTS_TABLE = re.compile(r"(?<=^\[tool\.mlgates\.results\]\n)(?:^[a-z]+ = .*\n)+", re.MULTILINE)
 ANSWERS = ".copier-answers.yml"
 EXTRA = re.compile(r"""(?:and )?extra == ['"](?P<name>[\w-]+)['"]""")
-FILES = ("pyproject.toml", "dvc.yaml", ANSWERS)  # what is edited; all of it can be undone by git
+FILES = (PYPROJECT.name, PIPELINE.name, ANSWERS)  # what is edited; all of it can be undone by git
 NEXT = """\
 vendor/mlgates is the library now. Next:
 
@@ -55,7 +56,7 @@ def eject(project: Project) -> str:
 
 def _edited(root: Path) -> dict[str, str]:
     """The texts of the files that name the library, as they will be. Raises: ProjectError if one does not name it."""
-    pyproject = (root / "pyproject.toml").read_text(encoding="utf-8")
+    pyproject = (root / PYPROJECT).read_text(encoding="utf-8")
     start = pyproject.find("[tool.uv.sources]")
     if start < 0 or not SOURCE.search(pyproject, start):
         raise ProjectError(
@@ -66,10 +67,9 @@ def _edited(root: Path) -> dict[str, str]:
         raise ProjectError("pyproject.toml has no [tool.mlgates.results].", "Run: copier update")
     pyproject = pyproject[:start] + SOURCE.sub(CARRIED, pyproject[start:], count=1)
     numbers = "".join(f'{name} = "{content}"\n' for name, content in hashed(PACKAGE).items())
-    edited = {"pyproject.toml": RESULTS_TABLE.sub(numbers, pyproject, count=1)}
+    edited = {PYPROJECT.name: RESULTS_TABLE.sub(numbers, pyproject, count=1)}
 
-    pipeline = root / "dvc.yaml"
-    edited["dvc.yaml"] = _with_dependency(pipeline.read_text(encoding="utf-8"))
+    edited[PIPELINE.name] = _with_dependency((root / PIPELINE).read_text(encoding="utf-8"))
     answers = root / ANSWERS
     if answers.exists():  # so that an update renders the same line
         text = answers.read_text(encoding="utf-8")
@@ -82,16 +82,16 @@ def _with_dependency(pipeline: str) -> str:
     stages = re.split(r"(?m)^(?=  [\w-]+:$)", pipeline)
     for place, stage in enumerate(stages):
         if "tool.mlgates.results" in stage:
-            stages[place] = stage.replace("    deps:\n", f"    deps:\n      - {VENDOR.as_posix()}/src\n", 1)
+            stages[place] = stage.replace("    deps:\n", f"    deps:\n      - {(VENDOR / SOURCES).as_posix()}\n", 1)
     return "".join(stages)
 
 
 def _copy(folder: Path) -> None:
     """A package that can be built: the installed files in the src layout, and a pyproject.toml."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    shutil.copytree(PACKAGE, folder / "src" / "mlgates", ignore=ignored)
+    shutil.copytree(PACKAGE, folder / SOURCES / "mlgates", ignore=ignored)
     installed = installation()
-    write_text(folder / "pyproject.toml", _pyproject(installed))
+    write_text(folder / PYPROJECT, _pyproject(installed))
     write_text(folder / "LICENSE", licence())
 
 

@@ -73,6 +73,16 @@ def whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
+    """An empty folder, by default among the temporary ones of this machine.
+
+    It is gone when the block ends, also after an error.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-", dir=inside, ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
+
+
 def digest(path: Path, ignore: Iterable[str] = (), ignore_suffixes: tuple[str, ...] = ()) -> str:
     """SHA-256 over the sorted relative names and the bytes of all files below a folder (or of one file).
 

@@ -1,10 +1,10 @@
 """What the families of checks share: a difference against its limit, and the names that a parameter may hold."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from mlgates.errors import ProjectError, nearest
-from mlgates.verdict import Check, not_below
+from mlgates.verdict import Check, Effect, not_below
 
 
 def interval(found: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -26,8 +26,19 @@ def expect(name: object, known: Collection[str], told: str) -> None:
         raise ProjectError(f"params.yaml: {told}", nearest(str(name), known))
 
 
-def vetoes(limits: Mapping[str, Any], name: str, known: Collection[str], section: str = "gate") -> set[str]:
-    """The kinds of checks that a parameter lets veto. Raises: ProjectError for an unknown one."""
+def effects(
+    limits: Mapping[str, Any],
+    name: str,
+    kinds: Iterable[str],
+    section: str = "gate",
+    named: Effect = Effect.STOP,
+) -> dict[str, Effect]:
+    """What a failed check of each kind does: `named` if the parameter names the kind, else advice.
+
+    Raises: ProjectError if the parameter names another kind.
+    """
+    found = dict.fromkeys(kinds, Effect.ADVISE)
     for kind in limits[name]:
-        expect(kind, known, f"{section}.{name} names {kind!r}.")
-    return {*limits[name]}
+        expect(kind, found, f"{section}.{name} names {kind!r}.")
+        found[kind] = named
+    return found

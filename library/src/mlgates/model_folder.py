@@ -161,6 +161,11 @@ def described(folder: Path, contract: Contract) -> dict[str, Any]:
     return found
 
 
+def is_whole(folder: Path, expected: str) -> bool:
+    """Whether a model folder is there, with the recorded digest."""
+    return folder.exists() and digest(folder, IGNORED) == expected
+
+
 def verified(folder: Path, expected: str) -> Path:
     """The folder, if its digest is the recorded one. Raises: ProjectError `serving.digest`."""
     if (found := digest(folder, IGNORED)) != expected:

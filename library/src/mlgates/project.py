@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlgates import settings
 from mlgates.errors import ProjectError, nearest
+from mlgates.layout import PIPELINE, PYPROJECT, source
 
 if TYPE_CHECKING:
     from mlgates.contract import Contract
@@ -41,7 +42,7 @@ class Project:
             return cls.at(Path(named).resolve())
         here = Path.cwd().resolve()
         for folder in [here, *here.parents]:
-            if (folder / "dvc.yaml").exists() and (folder / "pyproject.toml").exists():
+            if (folder / PIPELINE).exists() and (folder / PYPROJECT).exists():
                 return cls.at(folder)
         raise ProjectError(
             f"{here} is not inside a project.", "Change into the folder that holds dvc.yaml and pyproject.toml."
@@ -98,7 +99,7 @@ class Project:
         """
         if name in self.modules:
             return self.modules[name]
-        path = f"src/{self.package}/{name.replace('.', '/')}.py"
+        path = source(self.package, name).as_posix()
         if not importlib.util.find_spec(self.package):
             raise ProjectError(
                 f"The package {self.package!r}, which pyproject.toml names under [tool.mlgates], cannot be imported.",
@@ -123,7 +124,7 @@ class Project:
 
     def stage(self, name: str) -> ModuleType:
         """The wiring file `pipeline/<name>.py`. Raises: ProjectError if it cannot be imported or has no `main`."""
-        path = f"src/{self.package}/pipeline/{name}.py"
+        path = source(self.package, f"pipeline.{name}").as_posix()
         wiring = [file.stem for file in (self.root / path).parent.glob("[!_]*.py")]
         if wiring and name not in wiring and f"pipeline.{name}" not in self.modules:
             raise ProjectError(f"{path} is missing.", f"{nearest(name, wiring)} Or: git checkout HEAD -- {path}")
@@ -133,7 +134,7 @@ class Project:
         """A module with a function `main`, such as "monitor". Raises: ProjectError if it has none, or as `module`."""
         module = self.module(name)
         if not callable(getattr(module, "main", None)):
-            path = f"src/{self.package}/{name.replace('.', '/')}.py"
+            path = source(self.package, name).as_posix()
             raise ProjectError(f"{path} has no function main(project).", f"Bring it back: git checkout HEAD -- {path}")
         return module
 
@@ -146,7 +147,7 @@ class Project:
             owner = getattr(error.obj, "__name__", "") if isinstance(error.obj, ModuleType) else ""
             if owner.partition(".")[0] != "mlgates":
                 raise
-            raise _other_release(f"src/{self.package}/pipeline/{name}.py", str(error)) from error
+            raise _other_release(source(self.package, f"pipeline.{name}").as_posix(), str(error)) from error
 
     def params(self) -> dict[str, Any]:
         """All parameters, by section; see `settings.params`."""
@@ -168,7 +169,7 @@ def _other_release(path: str, reason: str) -> ProjectError:
 def table(root: Path) -> dict[str, Any]:
     """`[tool.mlgates]` of a folder's pyproject.toml. Raises: ProjectError if there is none, or if it is no TOML."""
     try:
-        content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        content = tomllib.loads((root / PYPROJECT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProjectError(f"There is no pyproject.toml in {root}.", "Change into the project's folder.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

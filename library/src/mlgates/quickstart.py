@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import subprocess
 import time
 from contextlib import suppress
 
+from mlgates import tools
 from mlgates.errors import ProjectError
-from mlgates.layout import REFERENCE
-from mlgates.local_service import PORT, _free, ask, command, environment, served
+from mlgates.layout import CANDIDATE, REFERENCE
+from mlgates.local_service import PORT, _free, ask, served
 from mlgates.project import Project
 
 
@@ -17,12 +17,9 @@ def step(project: Project, why: str, *words: str) -> None:
 
     Raises: ProjectError if it ends with an error; the command has said why.
     """
-    shown = " ".join(f'"{word}"' if " " in word else word for word in words)
-    print(f"\n# {why}\n$ {'' if words[0] == 'git' else 'uv run '}{shown}", flush=True)
-    if subprocess.run(command(words), cwd=project.root, env=environment(project)).returncode:
-        raise ProjectError(
-            f"`{shown}` stopped; its last lines say why.", "Mend that, then run `uv run mlops up` again."
-        )
+    by = "" if words[0] == "git" else "uv run "
+    print(f"\n# {why}\n$ {by}{tools.as_typed(words)}", flush=True)
+    tools.show(project, *words, remedy="Mend that, then run `uv run mlops up` again.")
 
 
 def commit(project: Project, message: str) -> None:
@@ -81,5 +78,5 @@ def example(project: Project) -> dict[str, object]:
     import pandas as pd
 
     contract = project.contract
-    rows = pd.read_parquet(project.root / "models" / "candidate" / REFERENCE, columns=list(contract.request_columns))
+    rows = pd.read_parquet(project.root / CANDIDATE / REFERENCE, columns=list(contract.request_columns))
     return contract.payload(rows.tail(1))[0]

@@ -23,9 +23,22 @@ from mlgates.data import partitions
 from mlgates.errors import ProjectError
 from mlgates.faults.prove import first_rows
 from mlgates.faults.rows import enlarged, synthetic, synthetic_lookup
-from mlgates.files import read_json, read_yaml, write_json, write_text
-from mlgates.layout import CANDIDATE, CHAMPION, MODELS, TRAINING
+from mlgates.files import read_json, read_yaml, write_text
+from mlgates.layout import (
+    CANDIDATE,
+    CHAMPION,
+    CYCLE,
+    DVC_LOCK,
+    ERASED,
+    PARAMS,
+    PIPELINE,
+    PYPROJECT,
+    REFERENCE,
+    TRAINING,
+    source,
+)
 from mlgates.project import Project
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +47,7 @@ if TYPE_CHECKING:
 ROWS = 3_000  # in all periods together: enough for every stage to have something to say
 PERIODS = ("first", "second", "third")
 STAGES = ("ingest", "validate", "train", "studies", "evaluate", "gate", "track")
-COPIED = ("dvc.yaml", "pyproject.toml", "erased.csv")
+COPIED = (PIPELINE, PYPROJECT, ERASED)
 QUICK = {  # parameters that keep a rehearsal short
     "train": {"periods": 2},
     "evaluate": {
@@ -92,8 +105,8 @@ class Rehearsal:
         folder.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             shutil.copy(project.root / name, folder / name)
-        write_text(folder / "cycle.yaml", yaml.safe_dump(self._cycle()))
-        write_text(folder / "params.yaml", yaml.safe_dump(_quick_params(project)))
+        write_text(folder / CYCLE, yaml.safe_dump(self._cycle()))
+        write_text(folder / PARAMS, yaml.safe_dump(_quick_params(project)))
 
     @property
     def project(self) -> Project:
@@ -132,21 +145,21 @@ class Rehearsal:
         """The project with the candidate in service: as `mlops promote` would leave it, without the record in git."""
         project = self.after("train")
         if not (project.root / CHAMPION).exists():
-            folder = project.root / MODELS / "rehearsed"
+            folder = champion.place(project, "rehearsed")
             shutil.copytree(project.root / CANDIDATE, folder)
             digest = read_json(project.root / TRAINING)["model"]
             passed = Report("gate", [Check("gate.finite", Verdict.OK)], self._judged(digest))
             _store_lookups(project)
             pointer = {"alias": "champion", "release": RELEASE, "fingerprint": folder.name, "digest": digest}
             pointer |= {"since": "2026-01-01", "report": passed.to_dict()}
-            write_json(project.root / CHAMPION, pointer)
+            champion.put_in_service(project, pointer)
         return project
 
     def served_rows(self, least: int = 0) -> "pd.DataFrame":
         """Joined rows of the reference, which a service that holds the candidate could be asked about."""
         import pandas as pd
 
-        rows = pd.read_parquet(self.after("train").root / CANDIDATE / "reference.parquet")
+        rows = pd.read_parquet(self.after("train").root / CANDIDATE / REFERENCE)
         return enlarged(rows, self.contract, least)
 
     def _judged(self, digest: str) -> dict[str, Any]:
@@ -255,16 +268,17 @@ def source_path(project: Project, name: str) -> str:
     """The file of a module of the team's package, relative to the project's root."""
     path = _source(project, name)
     if path is None:
-        return f"src/{project.package}/{name.replace('.', '/')}.py"
+        return source(project.package, name).as_posix()
     return path.relative_to(project.root).as_posix()
 
 
 def _source(project: Project, name: str) -> Path | None:
     """The file of a module; None if there is none, or if it is an empty `__init__.py`."""
-    stem = project.root / "src" / project.package / name.replace(".", "/")
-    if stem.with_suffix(".py").exists():
-        return stem.with_suffix(".py")
-    return stem / "__init__.py" if (stem / "__init__.py").exists() else None
+    module = project.root / source(project.package, name)
+    if module.exists():
+        return module
+    package = module.with_suffix("") / "__init__.py"
+    return package if package.exists() else None
 
 
 def _imports(project: Project, name: str, path: Path) -> list[str]:
@@ -288,7 +302,7 @@ def _imports(project: Project, name: str, path: Path) -> list[str]:
 
 def _quick_params(project: Project) -> dict[str, Any]:
     """The team's own parameters, with those in their place that keep a rehearsal short."""
-    params: dict[str, Any] = read_yaml(project.root / "params.yaml") or {}
+    params: dict[str, Any] = read_yaml(project.root / PARAMS) or {}
     for section, values in QUICK.items():
         params[section] = {**(params.get(section) or {}), **values}
     return params
@@ -308,7 +322,7 @@ def _lock(folder: Path) -> None:
     """A dvc.lock as if DVC had run train: a model's identity is the hash of that entry."""
     digest = read_json(folder / TRAINING)["model"]
     entry = {"cmd": "mlops run train", "outs": [{"path": CANDIDATE.as_posix(), "md5": digest}]}
-    write_text(folder / "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": {"train": entry}}))
+    write_text(folder / DVC_LOCK, yaml.safe_dump({"schema": "2.0", "stages": {"train": entry}}))
 
 
 def _store_lookups(project: Project) -> None:

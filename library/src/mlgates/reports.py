@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
+from mlgates.grid import Grid
 from mlgates.verdict import Check, Report, Verdict
 
 MARKS = {Verdict.OK: "ok", Verdict.FAIL: "FAIL", Verdict.INSUFFICIENT: "insufficient"}
@@ -41,18 +42,9 @@ def _cells(check: Check) -> list[str]:
     return [check.name, number(check.value), interval, number(check.limit), rows, note]
 
 
-NUMBER = ' class="n"'
 MOST_SHOWN = 4
-HEADINGS = ["check", "value", "interval", "limit", "rows", "evidence"]
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Columns padded to their widest cell; the last one is left as it is."""
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings) - 1)]
-    lines = (
-        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in [headings, *rows]
-    )
-    return "\n".join(line.rstrip() for line in lines)
+HEADINGS = ["verdict", "check", "value", "interval", "limit", "rows", "evidence"]
+NUMBERS = range(2, 6)  # of these, the columns that hold numbers
 
 
 def _family(check: Check) -> str:
@@ -98,7 +90,7 @@ def terminal(report: Report) -> str:
     """The report for a terminal, worst first."""
     lines = [report.title, ""]
     told = list(_told(report.checks))
-    lines.append(table(["verdict", *HEADINGS], told) if told else "no checks ran")
+    lines.append(Grid(HEADINGS, told).text() if told else "no checks ran")
     failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
     if moved := [name.partition("drift.")[2] or name for name in failed]:
         lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
@@ -119,13 +111,8 @@ def _html_table(checks: Iterable[Check]) -> str:
 
 
 def _html_rows(checks: Iterable[Check]) -> str:
-    head = "<th>verdict</th>" + "".join(f"<th{NUMBER if 1 <= i <= 4 else ''}>{h}</th>" for i, h in enumerate(HEADINGS))
-    body = []
-    for check in checks:
-        cells = [escape(cell) for cell in _cells(check)]
-        tags = [f"<td{NUMBER if 1 <= i <= 4 else ''}>{c}</td>" for i, c in enumerate(cells)]
-        body.append(f'<tr><td><span class="badge {check.verdict}">{check.verdict}</span></td>{"".join(tags)}</tr>')
-    return f"<table><tr>{head}</tr>{''.join(body)}</table>"
+    rows = [[str(check.verdict), *_cells(check)] for check in checks]
+    return Grid(HEADINGS, rows, NUMBERS, badge=0).html()
 
 
 def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mlgates.errors import ProjectError
 from mlgates.files import digest
+from mlgates.layout import SOURCES, VENDOR
 from mlgates.project import Project, table
 
-RESULTS: dict[str, int | str] = {"data": 1, "training": 1, "evaluation": 1, "gate": 1}
-VENDOR = Path("vendor/mlgates")  # where `mlops eject` puts the library
+RESULTS: dict[str, int | str] = {"data": 2, "training": 1, "evaluation": 1, "gate": 1}
 FOLDER = Path(__file__).parent
 COMPILED = (".pyc",)
 
@@ -44,7 +44,7 @@ def check_results(project: Project) -> None:
 
 def _check_carried(project: Project) -> None:
     """A carried library may be edited at will: its files are dependencies of the stages. But it must be what runs."""
-    carried = project.root / VENDOR / "src" / "mlgates"
+    carried = project.root / VENDOR / SOURCES / "mlgates"
     if FOLDER.resolve() == carried.resolve():
         return
     if hashed(FOLDER) != hashed(carried):

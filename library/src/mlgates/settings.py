@@ -7,6 +7,7 @@ from typing import Any
 
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import read_yaml
+from mlgates.layout import CYCLE, PARAMS
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 AT_LEAST_ONE = {("train", "periods"), ("train", "max_rows"), ("evaluate", "resamples"), ("serve", "max_rows")}
@@ -31,7 +32,7 @@ def params(root: Path) -> dict[str, Any]:
     nearest known one, or for another type of value.
     """
     merged: dict[str, Any] = read_yaml(DEFAULTS)
-    given = read_yaml(root / "params.yaml") or {}
+    given = read_yaml(root / PARAMS) or {}
     if not isinstance(given, dict):
         raise ProjectError("params.yaml must hold sections with names and values.")
     for section, values in given.items():
@@ -67,7 +68,7 @@ def cycle(root: Path) -> dict[str, Any]:
     These are its fingerprint, its name (both null before the first one) and how many periods its data are behind.
     Raises: ProjectError if a key is missing.
     """
-    stored = read_yaml(root / "cycle.yaml")
+    stored = read_yaml(root / CYCLE)
     if not isinstance(stored, dict) or {"until", "champion", "release", "age"} - set(stored):
         raise ProjectError(
             "cycle.yaml must name until, champion, release and age.", "Write it again: uv run mlops close"

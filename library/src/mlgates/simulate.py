@@ -6,19 +6,20 @@ the service follows. The team's tree, tags, stores and remote are not touched.
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlgates import tools
 from mlgates.errors import ProjectError
 from mlgates.files import read_json
-from mlgates.local_service import ask, command, environment, free_port, served
+from mlgates.grid import Grid
+from mlgates.layout import GATE, GATE_PAGE, MONITOR_LATEST, MONITOR_PAGE, SIMULATED, STATE
+from mlgates.local_service import ask, free_port, served
 from mlgates.project import Project
 from mlgates.registry import releases
 from mlgates.registry.sandbox import scratch
-from mlgates.reports import table
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def simulate(project: Project, periods: int) -> int:
             for period in coming:
                 lines.append(_play(work, project, period, url))
                 print("  " + "  ".join(lines[-1]), flush=True)
-        print("\n" + table(HEADINGS, lines))
-        pages = _keep(work, project.root / "var" / "simulate")
+        print("\n" + Grid(HEADINGS, lines).text())
+        pages = _keep(work, project.root / SIMULATED)
         print("\nthe last pages: " + ", ".join(str(page.relative_to(project.root)) for page in pages))
     return 0
 
@@ -56,15 +57,14 @@ def _keep(work: Project, folder: Path) -> list[Path]:
     """Copy the pages that people look at out of the clone, before it is gone."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
-        "gate.html": work.root / "reports" / "gate.html",
-        "monitor.html": work.root / "var" / "monitor" / "latest.html",
+        GATE_PAGE.name: work.root / GATE_PAGE,
+        "monitor.html": work.root / MONITOR_PAGE,
     }
     return [Path(shutil.copy(page, folder / name)) for name, page in pages.items() if page.exists()]
 
 
 def _first_champion(work: Project) -> None:
-    alias = work.params()["promote"]["path"][-1]
-    if releases.champion(work, alias):
+    if releases.champion(work):
         _run(work, "mlops", "follow")
         return
     print("there is no champion yet: training and releasing one in the scratch clone", flush=True)
@@ -78,18 +78,18 @@ def _play(work: Project, project: Project, period: str, url: str) -> list[str]:
     started = time.time()
     rows = _rows(project, period, work.params()["simulate"]["rows"])
     release, refused = _ask_all(url, project, rows)
-    arrived = work.root / "var" / f"outcomes-{period}.csv"
+    arrived = work.root / STATE / f"outcomes-{period}.csv"
     rows[[*project.contract.key, project.contract.outcome.name]].to_csv(arrived, index=False)
     _run(work, "mlops", "outcomes", str(arrived))
     _run(work, "mlops", "monitor", "--since", str(started), allowed=(0, 3, 4))
-    watched = Report.from_dict(read_json(work.root / "var" / "monitor" / "latest.json"))
+    watched = Report.from_dict(read_json(work.root / MONITOR_LATEST))
     reasons = [check.name.removeprefix("monitor.") for check in watched.checks if check.verdict is Verdict.FAIL]
     quality = next((check.evidence.split(",")[0] for check in watched.checks if check.name == "monitor.quality"), "")
     gate, decision = "", "keep"
     if watched.verdict is Verdict.FAIL:
         _run(work, "mlops", "close", period)
         _train(work, f"Training for {period}")
-        report = Report.from_dict(read_json(work.root / "reports" / "gate.json"))
+        report = Report.from_dict(read_json(work.root / GATE))
         vetoes = ", ".join(name.removeprefix("gate.") for name in report.stops[:2])
         gate, decision = f"{report.verdict}: {vetoes}", "keep"
         if report.verdict is Verdict.OK:
@@ -139,7 +139,7 @@ def _train(work: Project, message: str) -> None:
 
 def _promote(work: Project) -> str:
     _run(work, "mlops", "promote", "--reason", "simulated")
-    held = releases.champion(work, work.params()["promote"]["path"][-1])
+    held = releases.champion(work)
     return held.to if held else ""
 
 
@@ -150,10 +150,5 @@ def _commit(work: Project, message: str) -> None:
 
 
 def _run(work: Project, *words: str, allowed: Sequence[int] = (0,)) -> str:
-    """A command in the clone. Raises: ProjectError with its last words if it ends otherwise than allowed."""
-    settings = environment(work) | {"MLOPS_ROOT": str(work.root)}
-    done = subprocess.run(command(words), cwd=work.root, env=settings, capture_output=True, text=True)
-    if done.returncode not in allowed:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise ProjectError(f"simulate: `{' '.join(words[:2])}` stopped: {' '.join(last)}")
-    return done.stdout
+    """What a command in the clone prints. Raises: ProjectError with its last lines unless it ends as allowed."""
+    return tools.run(work, *words).checked(allowed)

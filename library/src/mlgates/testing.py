@@ -9,7 +9,6 @@ time: tests/test_project.py runs the two parts side by side, each with a rehears
 import contextlib
 import io
 import json
-import os
 import shutil
 import sys
 import time
@@ -33,24 +32,36 @@ from mlgates.layout import (
     CANDIDATE,
     CARD,
     CHAMPION,
+    CYCLE,
+    DVC_CONFIG,
     EVALUATION,
+    FEATURES,
     GATE,
     GATE_PAGE,
     MANIFEST,
     METRICS,
-    MONITOR,
+    MLFLOW_ARTIFACTS,
+    MLFLOW_DATABASE,
+    MONITOR_LATEST,
+    MONITOR_PAGE,
+    PARAMS,
     PICTURES,
+    PIPELINE,
     PREDICTIONS,
+    SOURCES,
     STALENESS,
+    STATE,
     SUITE,
     TRACKED,
     TRAINING,
     TUNING,
     VALIDATION,
 )
-from mlgates.project import ROOT, Project
+from mlgates.project import Project
 from mlgates.rehearsal import PERIODS, STAGES, Rehearsal, imported_files, source_path
 from mlgates.results import check_results
+from mlgates.tools import inside
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 
 if TYPE_CHECKING:
@@ -123,7 +134,7 @@ def each_stage_names_the_code_that_it_uses(rehearsal: Rehearsal) -> None:
     for name in rehearsal.stages:
         used = {f"pipeline.{name}", *rehearsal.performance(name).used}
         needed = {source_path(project, module) for module in imported_files(project, sorted(used))}
-        listed = {path for path in stages[name]["deps"] if path.startswith("src/")}
+        listed = {path for path in stages[name]["deps"] if path.startswith(f"{SOURCES}/")}
         unlisted, idle = sorted(needed - listed), sorted(listed - needed)
         assert not unlisted, f"dvc.yaml: stage {name} uses {', '.join(unlisted)}, which is not among its deps"
         assert not idle, f"dvc.yaml: stage {name} names {', '.join(idle)} among its deps and does not use it"
@@ -164,8 +175,8 @@ def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
         reads = list(rehearsal.read_calls)
         _quietly(lambda: copied.stage("ingest").main(copied))
         assert rehearsal.read_calls == reads, "ingest read a closed period again"
-        cycle = yaml.safe_load((copied.root / "cycle.yaml").read_text(encoding="utf-8"))
-        write_text(copied.root / "cycle.yaml", yaml.safe_dump(cycle | {"until": PERIODS[1]}))
+        cycle = yaml.safe_load((copied.root / CYCLE).read_text(encoding="utf-8"))
+        write_text(copied.root / CYCLE, yaml.safe_dump(cycle | {"until": PERIODS[1]}))
         _quietly(lambda: copied.stage("ingest").main(copied))
         assert list(read_json(copied.root / MANIFEST)) == sorted(PERIODS[:2]), "the manifest keeps periods not in use"
 
@@ -272,7 +283,7 @@ def studies_measure_tuning_features_and_staleness(rehearsal: Rehearsal) -> None:
     tuning = read_json(project.root / TUNING)
     if getattr(project.model, "SEARCH", None):
         assert tuning["trials"], "studies tried no other parameters, though model.py has SEARCH"
-    report = read_json(project.root / f"reports/features/{PERIODS[-1]}.json")
+    report = read_json(project.root / FEATURES / f"{PERIODS[-1]}.json")
     assert set(report["features"]) == set(read_json(project.root / TRAINING)["features"])
     staleness = read_json(project.root / STALENESS)
     if _timed(rehearsal):
@@ -474,7 +485,8 @@ def the_monitor_finds_no_drift_in_the_reference(rehearsal: Rehearsal) -> None:
     assert not drifted, f"the monitor calls rows of the reference drifted: {', '.join(drifted)}"
     assert report.drift, "the monitor compared no column"
     assert "<iframe" in page, "the monitor's page lacks Evidently's part"
-    methods = {check.evidence for check in report.drift if check.name.startswith("monitor.drift.")}
+    of_scores = report["monitor.predictions"]
+    methods = {check.evidence for check in report.drift if check is not of_scores}
     assert all(method in ("wasserstein distance", "jensenshannon distance") for method in methods), (
         f"distances are {sorted(methods)}"
     )
@@ -494,20 +506,28 @@ def the_monitor_finds_drift_and_skew(rehearsal: Rehearsal) -> None:
 
 @promise_of_the_service
 def the_monitor_compares_each_column_as_what_it_is(rehearsal: Rehearsal) -> None:
-    """A number of few values is a number, and words of many kinds are categories: Evidently does not have to guess."""
+    """A number of few values is a number, and words of many kinds are categories: Evidently does not have to guess.
+
+    Distances are told in standard deviations of the reference, as they are for periods.
+    """
     import pandas as pd
 
-    from mlgates.monitoring.drift import Comparison, drift
+    from mlgates.drift import Method, Pair
+    from mlgates.monitoring.drift import Comparison, by_evidently, drift
 
     few = np.random.default_rng(0).integers(0, 3, 400)
     many = [f"word {place}" for place in range(400)]
     frame = pd.DataFrame({"few": few, "many": many})
-    moved = frame.assign(few=few + 1)
+    moved = frame.assign(few=2 * few + 1)
     compared = Comparison(frame, moved, ["few"], ["many"], {"few": 9.0, "many": 0.1})
     checks, _ = drift(compared, rehearsal.original.module("monitor").distributions)
     methods = [check.evidence for check in checks]
     assert methods == ["wasserstein distance", "jensenshannon distance"], f"monitor.py compares by {methods}"
     assert checks[0].verdict is Verdict.OK, "monitor.py judges by other limits than those that it is given"
+    expected = by_evidently(Pair("few", few, 2 * few + 1, Method.WASSERSTEIN, words=0))
+    measured = float(checks[0].value or 0)
+    told = f"monitor.py measures {measured}, which is {expected:.6f}"
+    assert np.isclose(measured, expected, atol=1e-5), f"{told}: is the reference in its place?"
 
 
 @promise_of_the_service
@@ -525,7 +545,7 @@ PROMISES = [*STAGE_PROMISES, *SERVICE_PROMISES]
 
 def _stages(rehearsal: Rehearsal) -> dict[str, Any]:
     """The stages of the project's dvc.yaml."""
-    content = yaml.safe_load((rehearsal.original.root / "dvc.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((rehearsal.original.root / PIPELINE).read_text(encoding="utf-8"))
     stages: dict[str, Any] = content["stages"]
     absent = [name for name in STAGES if name not in stages]
     assert not absent, f"dvc.yaml has no stage {', '.join(absent)}"
@@ -554,7 +574,8 @@ def _outputs(stage: Mapping[str, Any]) -> list[str]:
 
 def _is_state(path: str) -> bool:
     """Whether a file belongs to a tool and not to a stage: MLflow's store, locks, what DVC keeps."""
-    return path.startswith(("mlflow.db", "var/mlartifacts/", "var/mlflow.", ".dvc/"))
+    of_mlflow = (MLFLOW_DATABASE.name, f"{MLFLOW_ARTIFACTS.as_posix()}/", f"{STATE.as_posix()}/mlflow.")
+    return path.startswith((*of_mlflow, f"{DVC_CONFIG.parent.as_posix()}/"))
 
 
 def _timed(rehearsal: Rehearsal) -> bool:
@@ -583,7 +604,7 @@ def _remove(project: Project, path: Path) -> None:
 
 def _set_param(project: Project, section: str, name: str, value: object) -> None:
     """Write one parameter into the params.yaml of a copy."""
-    path = project.root / "params.yaml"
+    path = project.root / PARAMS
     params = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     params.setdefault(section, {})[name] = value
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -602,6 +623,8 @@ def _breaking(rehearsal: Rehearsal) -> tuple[str, object, str]:
             return column.name, "no such word", "data.category"
         if column.kind in ("int", "float") and column.high is not None:
             return column.name, column.high + 1, "data.range"
+        if column.max_length is not None:
+            return column.name, "a" * (column.max_length + 1), "data.length"
         if column.pattern:
             return column.name, "no such word\n" * 20, "data.pattern"
     for column in columns:
@@ -618,30 +641,16 @@ def serving(rehearsal: Rehearsal, placed: Project | None = None) -> Iterator[Any
 
     project = placed or rehearsal.serve()
     service = _service(project)
-    with _root(project), TestClient(service.to_asgi(), raise_server_exceptions=False) as client:
+    with inside(project), TestClient(service.to_asgi(), raise_server_exceptions=False) as client:
         yield client
 
 
 def _service(project: Project) -> Any:
     """The service of service.py, imported afresh: it finds its project when it is imported."""
     name = f"{project.package}.service"
-    with _root(project):
+    with inside(project):
         sys.modules.pop(name, None)
         return project.module("service").Service
-
-
-@contextlib.contextmanager
-def _root(project: Project) -> Iterator[None]:
-    """While `Project.find` finds this project."""
-    before = os.environ.get(ROOT)
-    os.environ[ROOT] = str(project.root)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[ROOT]
-        else:
-            os.environ[ROOT] = before
 
 
 def _counted(page: str, name: str) -> float:
@@ -690,9 +699,9 @@ def _watched(rehearsal: Rehearsal, moved: str = "", skewed: str = "", since: flo
         shutil.rmtree(copied.root / PREDICTIONS, ignore_errors=True)
         _log(copied, rows, skewed)
         returned = copied.module("monitor").main(copied, since)
-        report = Report.from_dict(read_json(copied.root / MONITOR / "latest.json"))
+        report = Report.from_dict(read_json(copied.root / MONITOR_LATEST))
         assert returned and returned.title == report.title, "main() of monitor.py does not return its report"
-        page = (copied.root / MONITOR / "latest.html").read_text(encoding="utf-8")
+        page = (copied.root / MONITOR_PAGE).read_text(encoding="utf-8")
     assert project.root.exists()
     return report, page
 
@@ -702,7 +711,7 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
     from mlgates.serving.prediction_log import ID, PredictionLog, new_ids, types
     from mlgates.serving.sqlite import cells
 
-    champion = read_json(project.root / CHAMPION)
+    recorded = champion.in_service(project)
     contract = project.contract
     scorer = model_folder.load(project.root / CANDIDATE, contract, project.features)
     arrays = contract.arrays(rows)
@@ -712,9 +721,9 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
     logged: dict[str, Any] = {
         ID: new_ids(count),
         "at": [time.time()] * count,
-        "release": [champion["release"]] * count,
-        "fingerprint": [champion["fingerprint"]] * count,
-        "digest": [champion["digest"]] * count,
+        "release": [recorded["release"]] * count,
+        "fingerprint": [recorded["fingerprint"]] * count,
+        "digest": [recorded["digest"]] * count,
         "score": [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist(),
         "decision": scorer.decide(scores).tolist(),
     }

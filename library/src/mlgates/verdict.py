@@ -20,11 +20,29 @@ class Verdict(StrEnum):
 EXIT_CODES = {Verdict.OK: 0, Verdict.FAIL: 3, Verdict.INSUFFICIENT: 4}
 
 
+class Effect(StrEnum):
+    """What a check does where it fails; only STOP and VETO count for the verdict of its report."""
+
+    STOP = "stop"  # whatever asked for the report: a run, a promotion, a service
+    VETO = "veto"  # the promotion alone: the run goes on, so that all the rest is measured
+    RETRAIN = "retrain"  # asks for retraining: the data have moved
+    ADVISE = "advise"  # asks a person to look
+
+
+IMPLIED = {  # the parts of a stored report, and what a check there does unless it says otherwise
+    "checks": Effect.STOP,
+    "drift": Effect.RETRAIN,
+    "advice": Effect.ADVISE,
+}
+PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.VETO: "checks"}
+
+
 @dataclass(frozen=True)
 class Check:
     """One measured number against one limit.
 
-    `interval` is the 95 % interval of `value`; `rows` is how many rows were measured; `evidence` is a short sentence.
+    `interval` is the 95 % interval of `value`; `rows` is how many rows were measured; `evidence` is
+    a short sentence; `effect` is what follows if it fails.
     """
 
     name: str
@@ -35,17 +53,33 @@ class Check:
     rows: int | None = None
     required: bool = True
     evidence: str = ""
+    effect: Effect = Effect.STOP
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; JSON knows no NaN and no infinity, so they become None."""
+        """Plain data; JSON knows no NaN and no infinity, so they become None.
+
+        Of the effects only VETO is written: the others follow from the part of the report.
+        """
         numbers = [number for number in (self.value, *(self.interval or ())) if isinstance(number, float)]
-        return asdict(self if all(map(math.isfinite, numbers)) else replace(self, value=None, interval=None))
+        finite = all(map(math.isfinite, numbers))
+        stored = asdict(self if finite else replace(self, value=None, interval=None))
+        if self.effect in IMPLIED.values():
+            del stored["effect"]
+        return stored
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "Check":
-        """Read back what `to_dict` wrote."""
+    def from_dict(cls, stored: Mapping[str, Any], part: str = "checks") -> "Check":
+        """Read back what `to_dict` wrote, from a part of a stored report.
+
+        Raises: ValueError for an effect that does not belong there: no failed check is talked out
+        of a verdict.
+        """
         interval = tuple(stored["interval"]) if stored.get("interval") else None
-        return cls(**{**stored, "verdict": Verdict(stored["verdict"]), "interval": interval})
+        effect = Effect(stored.get("effect", IMPLIED[part]))
+        if PART[effect] != part:
+            raise ValueError(f"{stored['effect']!r} among the {part}")
+        verdict = Verdict(stored["verdict"])
+        return cls(**{**stored, "verdict": verdict, "interval": interval, "effect": effect})
 
 
 def at_most(name: str, value: float | None, limit: float, rows: int, *, least: int = 1, **more: Any) -> Check:
@@ -82,14 +116,43 @@ def not_below(
 class Report:
     """Checks under one title; `facts` are for the reader.
 
-    Neither `drift`, which asks for retraining, nor `advice`, which asks a person, stops anything.
+    What a failed check stops, it carries itself (`Check.effect`), and this class alone goes by it:
+    `checks` make the verdict; neither `drift`, which asks for retraining, nor `advice`, which asks
+    a person, stops anything.
     """
 
     title: str
-    checks: list[Check] = field(default_factory=list)
+    all_checks: list[Check] = field(default_factory=list)  # in the order in which they are stored
     facts: dict[str, Any] = field(default_factory=dict)
-    drift: list[Check] = field(default_factory=list)
-    advice: list[Check] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Bring the given checks into order."""
+        given, self.all_checks = self.all_checks, []
+        self.add(*given)
+
+    def add(self, *checks: Check) -> None:
+        """Take checks in; each one knows what it does where it fails."""
+        order = [*IMPLIED]
+        every = [*self.all_checks, *checks]
+        self.all_checks = sorted(every, key=lambda check: order.index(PART[check.effect]))
+
+    def _part(self, name: str) -> tuple[Check, ...]:
+        return tuple(check for check in self.all_checks if PART[check.effect] == name)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks that the verdict comes from."""
+        return self._part("checks")
+
+    @property
+    def drift(self) -> tuple[Check, ...]:
+        """The checks that ask for retraining."""
+        return self._part("drift")
+
+    @property
+    def advice(self) -> tuple[Check, ...]:
+        """The checks that ask a person to look."""
+        return self._part("advice")
 
     @property
     def verdict(self) -> Verdict:
@@ -115,33 +178,29 @@ class Report:
 
     def __getitem__(self, name: str) -> Check:
         """The check of that name, wherever it stands; KeyError if it did not run."""
-        for check in [*self.checks, *self.drift, *self.advice]:
+        for check in self.all_checks:
             if check.name == name:
                 return check
         raise KeyError(name)
 
     def named(self, prefix: str) -> Iterable[Check]:
         """All checks whose name starts with the prefix."""
-        return (check for check in [*self.checks, *self.drift, *self.advice] if check.name.startswith(prefix))
+        return (check for check in self.all_checks if check.name.startswith(prefix))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `verdict` is written for readers and computed again by `from_dict`."""
-        return {
-            "title": self.title,
-            "verdict": str(self.verdict),
-            "facts": self.facts,
-            "checks": [check.to_dict() for check in self.checks],
-            "drift": [check.to_dict() for check in self.drift],
-            "advice": [check.to_dict() for check in self.advice],
-        }
+        stored: dict[str, Any] = {"title": self.title, "verdict": str(self.verdict)}
+        stored["facts"] = self.facts
+        for part in IMPLIED:
+            stored[part] = [check.to_dict() for check in self._part(part)]
+        return stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Report":
         """Read back what `to_dict` wrote; the stored verdict is not believed. Raises: ProjectError for no report."""
         try:
-            parts = (stored["checks"], stored["drift"], stored["advice"])
-            checks, drift, advice = ([Check.from_dict(check) for check in part] for part in parts)
-            return cls(stored["title"], checks, dict(stored["facts"]), drift, advice)
+            checks = [Check.from_dict(check, part) for part in IMPLIED for check in stored[part]]
+            return cls(stored["title"], checks, dict(stored["facts"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ProjectError(
                 f"A stored report is damaged ({error!r}).", "Make it again: uv run dvc repro --force gate"

@@ -9,15 +9,15 @@ from shop import PERIODS, ROWS, close, open_shop
 
 from mlgates import Project
 from mlgates.data import partitions
-from mlgates.data.validation import check_period, validate_periods
+from mlgates.data.validation import check_period, stop_on_schema_skew, summarise, validate_periods
 from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.layout import MANIFEST
 from mlgates.registry.training_cycle import amend
 from mlgates.training.split import split
-from mlgates.verdict import Report, Verdict
+from mlgates.verdict import Check, Report, Verdict
 
-LOOKED_UP = ("account", "category", "columns", "key", "manifest", "missing", "quarantine", "type")
+LOOKED_UP = ("account", "category", "columns", "key", "manifest", "missing", "range", "quarantine", "type")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,15 @@ def test_a_sign_of_poison_is_advice_and_vetoes_where_the_parameter_says_so(shop:
     assert told["poison.trigger"].verdict is Verdict.FAIL and told.verdict is Verdict.OK
     (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [trigger]}\n")
     check = shop.stage("validate").check
-    assert check_period(shop, "3", ["1", "2"], check).verdict is Verdict.FAIL
+    for _ in ("checked", "read from its report"):
+        period = check_period(shop, "3", ["1", "2"], check)
+        assert period.verdict is Verdict.FAIL and period.stops == ["poison.trigger"]
+        whole = summarise({"3": period})
+        assert whole.verdict is Verdict.FAIL
+        stop_on_schema_skew(whole)  # the run goes on, so that the model is measured
+    whole.add(Check("data.range", Verdict.FAIL))
+    with pytest.raises(ProjectError, match=r"The data of this cycle cannot be used: data\.range\."):
+        stop_on_schema_skew(whole)
     (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [triger]}\n")
     with pytest.raises(ProjectError, match=r"validate\.poison_vetoes names 'triger'.\s+Did you mean 'trigger'"):
         check_period(shop, "3", ["1", "2"], check)

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from clones import Clone, refusal
 from mlgates.gate import rules
-from mlgates.verdict import Check, Verdict
+from mlgates.verdict import Check, Effect, Verdict
 
 
 def test_the_teams_own_check_is_part_of_the_verdict(ada: Clone) -> None:
@@ -15,5 +15,9 @@ def test_the_teams_own_check_is_part_of_the_verdict(ada: Clone) -> None:
     report = rules.decide(ada.project.having(checks=checks))
     assert report["own.size"] == own
     assert report.verdict == "fail"
+    told = Check("own.size", Verdict.FAIL, effect=Effect.ADVISE)
+    checks.checks = lambda measured: [told]  # type: ignore[attr-defined]
+    report = rules.decide(ada.project.having(checks=checks))
+    assert told in report.advice and report.verdict == "ok"
     nothing = ada.project.having(checks=ModuleType("checks"))
     assert "checks.py: checks() failed: AttributeError" in refusal(rules.decide, nothing)

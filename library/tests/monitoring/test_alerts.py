@@ -89,8 +89,8 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
         "**monitor**: FAIL",
         "",
         "| check | value | limit | evidence |",
-        "|---|---|---|---|",
-        "| monitor.rows | 0.5 | 0.3 | a/b |",
+        "| --- | --- | --- | --- |",
+        "| monitor.rows | 0.5 | 0.3 | a\\|b |",
     ]
     assert asked(Verdict.FAIL, "1") == comment
     assert asked(Verdict.FAIL, "2") == [*comment, *train]

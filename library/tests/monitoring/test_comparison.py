@@ -1,16 +1,20 @@
-"""What is compared with Evidently, and that nothing which Evidently was not asked about counts as looked at."""
+"""What Evidently is asked, and that it measures as we do; what it was not asked did not pass."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from mlgates import Project, ProjectError
+from mlgates.contract import Arrays, Contract
+from mlgates.data.drift import columns as drift_of_a_period
+from mlgates.drift import LOG, Method, bools_as_words
 from mlgates.monitoring import Comparison
-from mlgates.monitoring.drift import MOST_WORDS, comparison, drift
-from mlgates.verdict import Verdict
+from mlgates.monitoring.drift import NATS, by_evidently, comparison, drift, pairs
+from mlgates.verdict import Check, Verdict
 
 LIMITS = {"drift_limit": 0.1}
 ROWS = 2_000
@@ -20,7 +24,8 @@ def columns(seed: int, shift: float = 0.0) -> dict[str, np.ndarray]:
     """Rows with a number, a few words, many words, and a number that is never there."""
     random = np.random.default_rng(seed)
     words = random.choice(["red", "green", "blue"], ROWS).astype(object)
-    texts = np.array([f"text {number}" for number in random.integers(0, 10 * MOST_WORDS, ROWS)], dtype=object)
+    numbers = random.integers(0, 10 * LOG.most_words, ROWS)
+    texts = np.array([f"text {number}" for number in numbers], dtype=object)
     empty = np.full(ROWS, np.nan)
     return {"length": random.normal(shift, 1, ROWS), "colour": words, "remark": texts, "unknown": empty}
 
@@ -50,6 +55,133 @@ def test_each_column_is_judged_by_evidently(distributions: Callable[[Comparison]
         verdicts = {check.name: check.verdict for check in checks}
         assert verdicts == {"monitor.drift.length": expected, "monitor.drift.colour": Verdict.OK}
         assert "<html" in page
+
+
+def many_kinds(seed: int, shift: float) -> Arrays:
+    """Numbers of several shapes and units, words and bools, some missing; `shift` moves them."""
+    random = np.random.default_rng(seed)
+    bell = random.normal(shift, 1, ROWS)
+    weights = np.array([4, 3, 2, 1 + 3 * shift])
+    words = random.choice(["a", "b", "c", "d"], ROWS, p=weights / weights.sum()).astype(object)
+    flags = (random.random(ROWS) < 0.3 + 0.4 * shift).astype(float)
+    seldom = random.random(ROWS) < 0.1
+    return {
+        "bell": bell,
+        "skewed": np.exp(bell),
+        "few values": np.round(bell),
+        "in light years": bell * 1e-16,
+        "in nanometres": bell * 1e9,
+        "sometimes missing": np.where(seldom, np.nan, bell),
+        "words": words,
+        "words, sometimes missing": np.where(seldom, None, words),
+        "new words": np.where(seldom & (shift > 0), "never seen", words).astype(object),
+        "bool": bools_as_words(flags),
+        "bool, sometimes missing": bools_as_words(np.where(seldom, np.nan, flags)),
+    }
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_evidently_measures_what_the_library_measures(
+    distributions: Callable[[Comparison], Any], seed: int, shift: float
+) -> None:
+    sides = many_kinds(seed, 0.0), many_kinds(seed + 100, shift)
+    checks, _ = drift(comparison(*sides, LIMITS), distributions)
+    told = {check.name: check.value for check in checks}
+    assert len(told) == len(sides[0])
+    for pair in pairs(*sides):
+        by_us = pair.distance()
+        if pair.method is Method.JENSEN_SHANNON:
+            by_us *= NATS
+        assert told[f"monitor.drift.{pair.name}"] == pytest.approx(by_us, abs=1e-6), pair.name
+        assert by_evidently(pair) == pytest.approx(by_us)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 7.0])
+def test_where_the_reference_is_one_number_the_distance_is_told_in_thousandths(
+    distributions: Callable[[Comparison], Any], constant: float
+) -> None:
+    sides = {"x": np.full(ROWS, constant)}, {"x": np.full(ROWS, constant + 0.05)}
+    (check,), _ = drift(comparison(*sides, LIMITS), distributions)
+    (pair,) = pairs(*sides)
+    assert check.value == pytest.approx(50) == by_evidently(pair)
+
+
+class Parcel(BaseModel):
+    weight: float | None
+    fragile: bool
+    size: Literal["s", "m", "l"]
+
+
+class Arrival(BaseModel):
+    late: bool
+
+
+PARCELS = Contract(Parcel, Arrival)
+PERIOD_LIMITS = LIMITS | {"drift_missing": 0.05, "drift_min_rows": 500}
+
+
+def parcels(seed: int, unit: float = 1.0) -> Arrays:
+    """Healthy rows of the contract, with weights in some unit."""
+    random = np.random.default_rng(seed)
+    return {
+        "weight": random.normal(3, 1, ROWS) * unit,
+        "fragile": (random.random(ROWS) < 0.5).astype(float),
+        "size": random.choice(["s", "m", "l"], ROWS).astype(object),
+    }
+
+
+def seen_in_a_period(reference: Arrays, current: Arrays, column: str) -> Check:
+    """How validate judges the distribution of a column."""
+    targets = [np.zeros(ROWS)] * 2
+    checks = drift_of_a_period(PARCELS, reference, current, targets, PERIOD_LIMITS)
+    return next(check for check in checks if check.name == f"drift.distribution.{column}")
+
+
+def seen_in_the_log(
+    reference: Arrays, current: Arrays, column: str, distributions: Callable[[Comparison], Any]
+) -> Check:
+    """How the monitor judges the distribution of a column."""
+    sides = []
+    for rows in (reference, current):
+        sides.append(rows | {"fragile": bools_as_words(rows["fragile"])})
+    checks, _ = drift(comparison(*sides, LIMITS), distributions)
+    return next(check for check in checks if check.name == f"monitor.drift.{column}")
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-4, 1.0, 1e6])
+def test_a_number_that_moves_is_seen_by_both_in_whatever_unit_it_is(
+    distributions: Callable[[Comparison], Any], unit: float
+) -> None:
+    before, now = parcels(0, unit), parcels(1, unit)
+    assert seen_in_a_period(before, now, "weight").verdict is Verdict.OK
+    assert seen_in_the_log(before, now, "weight", distributions).verdict is Verdict.OK
+    now["weight"] = now["weight"] + unit
+    period = seen_in_a_period(before, now, "weight")
+    log = seen_in_the_log(before, now, "weight", distributions)
+    assert (period.verdict, log.verdict) == (Verdict.FAIL, Verdict.FAIL)
+    assert log.value == pytest.approx(period.value, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "planted"),
+    [
+        ("weight", np.where(np.arange(ROWS) % 4, 3.0, 9.0)),
+        ("fragile", np.arange(ROWS) % 10 == 0),
+        ("size", np.where(np.arange(ROWS) % 8, "s", "l").astype(object)),
+    ],
+)
+def test_what_a_period_shows_the_log_shows(
+    distributions: Callable[[Comparison], Any], column: str, planted: np.ndarray
+) -> None:
+    before, now = parcels(0), parcels(1)
+    now[column] = planted.astype(before[column].dtype)
+    period = seen_in_a_period(before, now, column)
+    log = seen_in_the_log(before, now, column, distributions)
+    assert (period.verdict, log.verdict) == (Verdict.FAIL, Verdict.FAIL)
+    unit = 1.0 if column == "weight" else NATS
+    assert log.value == pytest.approx(float(period.value or 0) * unit, abs=2e-6)
+    assert log.rows == period.rows == ROWS
 
 
 @pytest.mark.parametrize(

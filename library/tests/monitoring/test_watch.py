@@ -96,9 +96,9 @@ def test_only_what_was_predicted_since_is_watched(installed: Project, world: Wor
     logged = world.served(world.resample(0, 40))
     old = logged["at"] - DAY
     world.write_log(installed, logged.assign(at=old.where(logged.index < 30, logged["at"])))
-    distributions = installed.module("monitor").distributions
-    every = watch_champion(installed, distributions)
-    recent = watch_champion(installed, distributions, since=time.time() - DAY / 2)
+    wiring = installed.module("monitor").distributions, installed.stage("validate").check
+    every = watch_champion(installed, *wiring)
+    recent = watch_champion(installed, *wiring, since=time.time() - DAY / 2)
     assert every.facts["predictions"] == 40
     assert recent.facts["predictions"] == 10
     assert recent.facts["period"] == "2"

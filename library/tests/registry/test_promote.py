@@ -21,6 +21,7 @@ from mlgates.registry import promote as module
 from mlgates.registry.override import Override
 from mlgates.registry.promote import promote, rollback
 from mlgates.registry.releases import Assignment, Record, Release
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 
 GRACE = Override("Grace", "2999-01-01", "season")
@@ -262,7 +263,7 @@ STEPS = [
     (api, "assign"),
     (releases, "settle"),
     (deploy, "serve"),
-    (deploy, "write_json"),
+    (champion, "put_in_service"),
     (mlflow_registry, "fill"),
     (deploy, "look_up"),
 ]

@@ -1,4 +1,4 @@
-"""A place to play in: whatever is done there, nothing of the team's changes."""
+"""Throw-away clones: whatever is done there, nothing of the team's changes."""
 
 import hashlib
 import os
@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from clones import Clone
+from mlgates import Project
+from mlgates.errors import ProjectError
 from mlgates.files import read_json
 from mlgates.registry import deploy
+from mlgates.registry.git import git
 from mlgates.registry.promote import promote
-from mlgates.registry.sandbox import scratch
+from mlgates.registry.sandbox import _trust_own_key, cloned, scratch
 from mlgates.trust import keys, verify
 
 
@@ -53,3 +56,61 @@ def test_a_play_signs_with_a_key_of_its_own(reigning: Clone, monkeypatch: pytest
         assert len(verify.keys(project)) == 2
         assert Clone(project).git("status", "--porcelain") == ""
     assert not (reigning.around / "ada.pem").exists()
+
+
+@pytest.fixture
+def in_subfolder(tmp_path: Path) -> Project:
+    """A project in a folder of a repository."""
+    repository = tmp_path / "repository"
+    (repository / "here/keys").mkdir(parents=True)
+    (repository / "here/dvc.yaml").write_text("stages: {}\n")
+    git(repository, "init", "--quiet", "--initial-branch=main")
+    git(repository, "config", "user.name", "ada")
+    git(repository, "config", "user.email", "ada@example.org")
+    git(repository, "add", "-A")
+    git(repository, "commit", "--quiet", "-m", "first")
+    git(repository, "tag", "first")
+    return Project(repository / "here", "tiny")
+
+
+@pytest.mark.parametrize("commit", ["", "HEAD"])
+def test_a_project_in_a_subfolder_is_cloned_with_it(in_subfolder: Project, commit: str) -> None:
+    with cloned(in_subfolder, commit) as (work, base):
+        assert (work.root / "dvc.yaml").exists()
+        assert work.root.is_relative_to(base)
+        assert os.environ["MLOPS_ROOT"] == str(work.root)
+
+
+def test_the_key_of_a_play_is_not_committed_in_a_subfolder_either(
+    in_subfolder: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cloned(in_subfolder) as (work, base):
+        monkeypatch.setenv(keys.SETTING, "")
+        _trust_own_key(work, base)
+        assert len(verify.keys(work)) == 1
+        assert git(work.root, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("commit", ["", "HEAD"])
+def test_what_a_clone_pushes_does_not_reach_the_team(in_subfolder: Project, commit: str) -> None:
+    before = git(in_subfolder.root, "for-each-ref")
+    with cloned(in_subfolder, commit) as (work, _):
+        git(work.root, "commit", "--quiet", "--allow-empty", "-m", "played")
+        git(work.root, "tag", "--force", "first")
+        git(work.root, "push", "--quiet", "--force", "origin", "HEAD:refs/heads/played", "refs/tags/first")
+    assert git(in_subfolder.root, "for-each-ref") == before
+
+
+def test_a_clone_is_gone_after_an_error_too(in_subfolder: Project) -> None:
+    settings = dict(os.environ)
+    places = []
+
+    def stopped() -> None:
+        with cloned(in_subfolder) as (_, base):
+            places.append(base)
+            raise ProjectError("stop here")
+
+    with pytest.raises(ProjectError, match="stop here"):
+        stopped()
+    assert not places[0].exists()
+    assert dict(os.environ) == settings

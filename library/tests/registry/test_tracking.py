@@ -47,7 +47,7 @@ def measured(empty: Project, sample: Any, nobody: None) -> Project:
     model_folder.save(sample.scorer, root / CANDIDATE, empty.contract)
     (root / "dvc.yaml").write_text("artifacts:\n  flights: {path: models/candidate, type: model}\n")
     (root / "dvc.lock").write_text("stages: {train: {cmd: mlops run train}}\n")
-    write_json(root / TRAINING, {"params": {"train": {"seed": 0}, "model": OWN}})
+    write_json(root / TRAINING, {"features": ["hour"], "params": {"train": {"seed": 0}, "model": OWN}})
     write_json(root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.4}}}})
     gain = {"name": "gate.gain.hour", "value": 0.01}
     report = {"verdict": "ok", "facts": {"model": "f" * 64}, "checks": [], "advice": [gain]}

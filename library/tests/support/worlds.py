@@ -119,6 +119,7 @@ class World:
             self.measured,
             age,
             self.project.module("monitor").distributions,
+            self.project.stage("validate").check,
             tables,
             oldest,
         )

@@ -15,7 +15,7 @@ from mlgates.data import partitions
 from mlgates.gate import rules
 from mlgates.training import tuning
 
-LIMITS = {"tune_tolerance": 0.02, "slice_min_rows": 200}
+LIMITS = {"tune_tolerance": 0.02, "tune_vetoes": True, "slice_min_rows": 200}
 
 
 def report(low: float, high: float, rows: int = 5000, unit: float = 1.0) -> dict[str, Any]:

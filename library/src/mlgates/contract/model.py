@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
+from mlgates.contract.constraints import INT_RANGE, Rules, rules_of, whole_pattern
 from mlgates.errors import ProjectError, nearest
 from mlgates.settings import waiver
 
@@ -51,21 +53,16 @@ class About:
         return {name: value for name, value in asdict(self).items() if value}
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column: `kind` is int, float, bool, category, datetime or text; bounds are inclusive.
+@dataclass(frozen=True, kw_only=True)
+class Column(Rules):
+    """One column: its rules, and what people know of it. `kind` is int, float, bool, category, datetime or text.
 
-    `alias` is the name that the world uses where Python does not allow it.
+    `alias` is the name that the world uses where Python does not allow it. `source` is "request", "outcome" or the
+    name of the look-up.
     """
 
     name: str
-    kind: str
     source: str
-    nullable: bool = False
-    low: float | None = None
-    high: float | None = None
-    categories: tuple[str, ...] = ()
-    pattern: str = ""
     alias: str = ""
     description: str = field(default="", repr=False)
     about: About = field(default=About(), repr=False)
@@ -114,40 +111,31 @@ class Lookup:
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _column(schema: Mapping[str, Any], definitions: Mapping[str, Any], **known: Any) -> Column:
-    options = list(schema.get("anyOf", [schema]))
-    core: dict[str, Any] = dict(next(option for option in options if option.get("type") != "null"))
-    if "allOf" in core:
-        core |= core["allOf"][0]
-    if "$ref" in core:
-        core = definitions[core["$ref"].rpartition("/")[2]]
-    known["nullable"] = any(option.get("type") == "null" for option in options)
-    known["description"] = str(schema.get("description") or core.get("description") or "")
-    if "enum" in core or "const" in core:
-        return Column(kind="category", categories=tuple(map(str, core.get("enum", [core.get("const")]))), **known)
-    kinds = {"integer": "int", "number": "float", "boolean": "bool", "string": "text"}
-    kind = "datetime" if core.get("format") in ("date-time", "date") else kinds.get(str(core.get("type")))
-    if kind is None:
-        raise ProjectError(
-            f"schema.py: column {known['name']!r} has a type that a table cannot hold.",
-            "Use int, float, bool, str, datetime, Literal[...] or an enum, each with `| None` if it may be missing.",
-        )
-    low, high = core.get("minimum", core.get("exclusiveMinimum")), core.get("maximum", core.get("exclusiveMaximum"))
-    return Column(kind=kind, low=low, high=high, pattern=str(core.get("pattern", "")), **known)
-
-
 def columns_of(model: type[BaseModel], source: str, about: About = About()) -> dict[str, Column]:
     """The columns of one pydantic class, by name; `about` holds where a column says nothing itself.
 
-    Raises: ProjectError for a type that a table cannot hold.
+    Raises: ProjectError for a type that a table cannot hold, and for a constraint that only the service could check.
     """
-    schema, found = model.model_json_schema(by_alias=False), {}
+    rules = rules_of(model)
+    schema = model.model_json_schema(by_alias=False)
+    definitions = schema.get("$defs", {})
+    found = {}
     for name, part in schema.get("properties", {}).items():
         options = [part, *part.get("anyOf", [])]
-        said = {key: option[key] for option in options for key in about.__dict__ if key in option}
-        alias = model.model_fields[name].alias or ""
-        known = {"name": name, "source": source, "alias": alias, "about": replace(about, **said)}
-        found[name] = _column(part, schema.get("$defs", {}), **known)
+        options += [definitions[option["$ref"].rpartition("/")[2]] for option in options if "$ref" in option]
+        said: dict[str, Any] = {}
+        description = ""
+        for option in options:
+            said |= {key: option[key] for key in about.__dict__ if key in option}
+            description = description or str(option.get("description", ""))
+        found[name] = Column(
+            name=name,
+            source=source,
+            alias=model.model_fields[name].alias or "",
+            description=description,
+            about=replace(about, **said),
+            **rules[name].__dict__,
+        )
     return found
 
 
@@ -319,9 +307,17 @@ class Contract:
 
     @cached_property
     def request_model(self) -> type[BaseModel]:
-        """The request class as the service checks it: by name or alias; unknown fields and infinity are refused."""
-        config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
-        return type("Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__})
+        """The request class as the service checks it: by name or alias; unknown fields and infinity are refused.
+
+        Patterns are read as in tables, by Python's `re`, and integers must fit into a table.
+        """
+        config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True, regex_engine="python-re")
+        base = type("Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__})
+        restated: dict[str, Any] = {}
+        for name, column in self.request_columns.items():
+            if column.pattern or column.kind == "int":
+                restated[name] = _restated(column, self.request.model_fields[name])
+        return create_model("Request", __base__=base, __doc__=self.request.__doc__, **restated)
 
     def arrays(self, frame: "pd.DataFrame") -> Arrays:
         """The frame's contract columns as arrays of length n; see `to_array` for the types."""
@@ -352,6 +348,29 @@ class Contract:
             return np.asarray(values, dtype=float)
         places = {name: float(place) for place, name in enumerate(self.classes)}
         return np.array([places[str(value)] for value in values])
+
+
+def _restated(column: Column, written: FieldInfo) -> tuple[Any, Any]:
+    """The field of a request for a text with a pattern or for an integer, as all engines read its rules."""
+    limits: dict[str, Any] = {"min_length": column.min_length, "max_length": column.max_length}
+    limits["pattern"] = whole_pattern(column.pattern)
+    annotation: Any = Annotated[str, Field(**limits), column.about]
+    if column.kind == "int":
+        low = INT_RANGE[0] if column.low is None else column.low
+        high = INT_RANGE[1] if column.high is None else column.high
+        annotation = Annotated[int, Field(ge=low, le=high), column.about]
+    if column.nullable:
+        annotation = annotation | None
+    restated: Any = Field(
+        default=... if written.is_required() else None,  # no other default is allowed
+        alias=written.alias,
+        title=written.title,
+        description=written.description,
+        examples=written.examples,
+        json_schema_extra=written.json_schema_extra,
+        deprecated=written.deprecated,
+    )
+    return annotation, restated
 
 
 def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
@@ -392,7 +411,13 @@ RULES = {
     "enum": "data.category",
     "finite_number": "data.range",
     "string_pattern_mismatch": "data.pattern",
-    **dict.fromkeys(["greater_than", "greater_than_equal", "less_than", "less_than_equal"], "data.range"),
+    "string_too_short": "data.length",
+    "string_too_long": "data.length",
+    "greater_than": "data.range",
+    "greater_than_equal": "data.range",
+    "less_than": "data.range",
+    "less_than_equal": "data.range",
+    "int_parsing_size": "data.range",
 }
 
 

@@ -1,6 +1,5 @@
 """What people read about the data: the data sheet, made from the contract, and the page of the newest period."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -11,7 +10,8 @@ from mlgates.data.expectations import ROW_RULES, described
 from mlgates.data.partitions import ROWS
 from mlgates.data.poisoning import is_id
 from mlgates.evaluation.plots import BLUE, GREY, picture
-from mlgates.files import write_text
+from mlgates.files import temporary_folder, write_text
+from mlgates.grid import Grid
 from mlgates.reports import number
 from mlgates.reports import page as report_page
 from mlgates.verdict import Report
@@ -32,9 +32,17 @@ def allowed(column: Column) -> str:
     """Type, bounds and categories in words."""
     words = [column.kind]
     if column.low is not None or column.high is not None:
-        words.append(f"{number(column.low) or '...'} to {number(column.high) or '...'}")
+        low, high = number(column.low) or "...", number(column.high) or "..."
+        above = "above " if column.exclusive_low else ""
+        below = "below " if column.exclusive_high else ""
+        words.append(f"{above}{low} to {below}{high}")
+    if column.earliest or column.latest:
+        words.append(f"{column.earliest or '...'} to {column.latest or '...'}")
     if column.categories:
         words.append(" / ".join(column.categories))
+    if column.min_length is not None or column.max_length is not None:
+        most = "..." if column.max_length is None else column.max_length
+        words.append(f"{column.min_length or 0} to {most} characters")
     if column.pattern:
         words.append(f"`{column.pattern}`")
     return ", ".join([*words, *(["may be missing"] if column.nullable else [])])
@@ -71,15 +79,16 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
         "",
         f"Made by `validate` from schema.py, and measured on period {period}. Nothing here is written by hand.",
         "",
-        "| column | part | allowed | measured | unit | owner | source | privacy | status |",
-        "|---|---|---|---|---|---|---|---|---|",
     ]
+    rows = []
     for name, column in contract.columns.items():
         about = column.about
         label = column.label + (f": {column.description}" if column.description else "")
         cells = [label, column.source, allowed(column), _measured(column, values[name]) if name in values else ""]
         cells += [about.unit, about.owner, about.source, about.privacy, about.status]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.append(cells)
+    headings = ["column", "part", "allowed", "measured", "unit", "owner", "source", "privacy", "status"]
+    lines.append(Grid(headings, rows).markdown())
     for role in ("key", "slices", "groups", "forbidden"):
         if names := getattr(contract, role):
             lines += ["", f"{role}: {', '.join(names)}"]
@@ -98,9 +107,9 @@ def page(contract: Contract, reports: Mapping[str, Report], tables: "Tables") ->
     report, rows = reports[newest], reports[newest].facts[ROWS]
     facts = {"rows read": rows.get("read"), "kept": rows.get("kept"), "in quarantine": rows.get("quarantined")}
     facts["compared with"] = ", ".join(list(reports)[:-1])
-    shown = Report(f"data of {newest}", report.checks, facts, report.drift, report.advice)
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = _draw(Path(folder), contract, reports, tables)
+    shown = Report(f"data of {newest}", report.all_checks, facts)
+    with temporary_folder() as folder:
+        pictures = _draw(folder, contract, reports, tables)
         return report_page(shown, pictures, _rules(contract))
 
 
@@ -115,8 +124,8 @@ def _rules(contract: Contract) -> str:
             rest = {k: v for k, v in expectation.items() if k not in ("type", "column", "column_list")}
             told = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in rest.items())
             lines.append((f"{column} {told}", expectation["type"].removeprefix("expect_").replace("_", " ")))
-        body = "".join(f"<tr><td>{escape(kind)}</td><td>{escape(told)}</td></tr>" for told, kind in lines)
-        parts.append(f"<h2>Rules for {escape(name)}</h2><table>{body}</table>")
+        rows = Grid([], [[kind, told] for told, kind in lines])
+        parts.append(f"<h2>Rules for {escape(name)}</h2>{rows.html()}")
     return "".join(parts)
 
 
@@ -143,7 +152,9 @@ def _quarantine(axes: "Axes", reports: Mapping[str, Report]) -> None:
     """The share of each period's rows that broke each rule; a row that broke two counts in both."""
     import pandas as pd
 
-    checked = {period: {c.name: c.value for c in report.named("data.")} for period, report in reports.items()}
+    checked = {}
+    for period, report in reports.items():
+        checked[period] = {check.name: check.value for check in report.checks}
     shares = pd.DataFrame(checked).reindex(ROW_RULES).astype(float).fillna(0).T
     broken = shares.loc[:, shares.any()]
     (shares if broken.empty else broken).plot.barh(stacked=True, ax=axes, legend=not broken.empty)

@@ -1,31 +1,17 @@
-"""Differences between a period and the ones before it as effect sizes: they do not grow with the number of rows."""
+"""Differences between a period and the ones before it, as sizes of effects.
+
+They do not grow with the number of rows. Single columns are measured by `mlgates.drift`, as those
+of the prediction log are.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mlgates import drift
 from mlgates.contract import Arrays, Column, Contract, gone
-from mlgates.verdict import Check, at_most
-
-
-def distance(reference: np.ndarray, current: np.ndarray, column: Column) -> float:
-    """How far apart the known values of two samples of a column are; NaN if one side has none.
-
-    Numbers: Wasserstein distance in standard deviations of the reference. Words and bools: Jensen-Shannon distance,
-    0 to 1.
-    """
-    from scipy.spatial.distance import jensenshannon
-    from scipy.stats import wasserstein_distance
-
-    old, new = reference[~gone(reference)], current[~gone(current)]
-    if not len(old) or not len(new):
-        return float("nan")
-    if column.is_number and column.kind != "bool":
-        return float(wasserstein_distance(old, new)) / (float(np.std(old)) or 1.0)
-    words, places = np.unique(np.concatenate([old, new]), return_inverse=True)
-    counts = [np.bincount(part, minlength=len(words)) for part in (places[: len(old)], places[len(old) :])]
-    return float(jensenshannon(counts[0], counts[1], base=2))
+from mlgates.verdict import Check, Effect, at_most
 
 
 def association(values: np.ndarray, target: np.ndarray, column: Column) -> float:
@@ -48,12 +34,6 @@ def association(values: np.ndarray, target: np.ndarray, column: Column) -> float
     return float(np.sqrt(between) / target.std())
 
 
-def noise(reference: int, current: int, words: int) -> float:
-    """The distance that healthy rows of these numbers stay below: few rows or many words must not look like drift."""
-    rows = 1 / reference + 1 / current
-    return float(1.5 * np.sqrt((words - 1) / 8 * rows) if words > 1 else 3 * np.sqrt(rows))
-
-
 def limit(kind: str, limits: Mapping[str, Any]) -> float:
     """The limit of a kind of drift: its own, or that of all effect sizes."""
     return float(limits.get(f"drift_{kind}", limits["drift_limit"]))
@@ -68,28 +48,27 @@ def columns(
     other rows, have no association.
     """
     checks = []
+    kinds = {}
     for name, column in contract.columns.items():
-        absent = name not in reference or name not in current
-        if absent or column.kind in ("datetime", "text") or column.source == "outcome":
-            continue
-        old, new = reference[name], current[name]
-        known, every = [int((~gone(side)).sum()) for side in (old, new)], [len(old), len(new)]
-        words = len(np.unique(new[~gone(new)])) if new.dtype == object else 0
-        values = {"distribution": distance(old, new, column), "missing": float("nan")}
-        if min(every):
-            values["missing"] = abs(float(gone(old).mean()) - float(gone(new).mean()))
+        if column.source != "outcome":
+            kinds[name] = column.kind
+    for pair in drift.pairs(kinds, reference, current, drift.PERIODS):
+        column, old, new = contract.columns[pair.name], pair.reference, pair.current
+        values = {"distribution": pair.distance(), "missing": abs(drift.missing(old, new))}
         if column.source == "request":
             values["association"] = abs(association(old, targets[0], column) - association(new, targets[1], column))
         for kind, value in values.items():
-            rows = every if kind == "missing" else known
-            most = max(limit(kind, limits), noise(rows[0], rows[1], words) if min(rows) else 0)
-            checks.append(_check(f"{kind}.{name}", value, most, min(rows), limits["drift_min_rows"], column.alias))
+            rows = (len(old), len(new)) if kind == "missing" else pair.rows
+            most = drift.limit(limit(kind, limits), *rows, pair.words)
+            name, least = f"{kind}.{pair.name}", limits["drift_min_rows"]
+            checks.append(_check(name, value, most, min(rows), least, column.alias))
     return checks
 
 
 def _check(name: str, value: float, most: float, rows: int, least: int, evidence: str) -> Check:
+    more: dict[str, Any] = {"least": least, "required": False, "evidence": evidence}
     told = round(value, 6), round(most, 6)
-    return at_most(f"drift.{name}", *told, rows, least=least, required=False, evidence=evidence)
+    return at_most(f"drift.{name}", *told, rows, effect=Effect.RETRAIN, **more)
 
 
 def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Check]:

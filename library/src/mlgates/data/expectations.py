@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlgates.contract import Column, Contract, Lookup, reads
+from mlgates.contract.constraints import FLOAT_RANGE, INT_RANGE, whole_pattern
 from mlgates.data.partitions import ROWS
 from mlgates.files import write_json
 from mlgates.layout import SUITE
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     import great_expectations as gx
     import pandas as pd
 
-ROW_RULES = ("data.missing", "data.range", "data.category", "data.pattern", "data.rule", "data.repeated")
+ROW_RULES = (
+    "data.missing",
+    "data.range",
+    "data.category",
+    "data.length",
+    "data.pattern",
+    "data.rule",
+    "data.repeated",
+)
+Validate = Callable[["pd.DataFrame", "gx.ExpectationSuite"], Any]  # of the wiring: what Great Expectations finds
 MOST_ROWS = 500_000  # in one run: the memory of Great Expectations grows faster than the rows
 
 
@@ -29,6 +39,7 @@ class Table:
     columns: Mapping[str, Column]
     key: Sequence[str]
     forbidden: Sequence[str] = ()
+    has_rules: bool = True  # whether the contract's rules between columns are about this table
 
     def label(self, name: str) -> str:
         """A column's name for people; a rule's name stays as it is."""
@@ -40,9 +51,18 @@ class Table:
         if look is None:
             columns = contract.request_columns | contract.from_source("outcome")
             return cls(ROWS, columns, list(contract.key), contract.forbidden)
-        known = {look.time: Column(look.time, "datetime", look.name)}
-        columns = {name: contract.columns[name] for name in look.keys} | known | contract.from_source(look.name)
-        return cls(look.name, columns, [*look.keys, look.time])
+        columns = {name: contract.columns[name] for name in look.keys}
+        columns[look.time] = Column(name=look.time, kind="datetime", source=look.name)
+        columns |= contract.from_source(look.name)
+        return cls(look.name, columns, [*look.keys, look.time], has_rules=False)
+
+    @classmethod
+    def served(cls, contract: Contract) -> "Table":
+        """Rows of the prediction log. What no look-up found is missing in training as well."""
+        columns = {}
+        for name, column in contract.feature_columns.items():
+            columns[name] = column if column.source == "request" else replace(column, nullable=True)
+        return cls("predictions", columns, [])
 
 
 def suite(table: Table) -> "gx.ExpectationSuite":
@@ -58,18 +78,40 @@ def suite(table: Table) -> "gx.ExpectationSuite":
     for name, column in table.columns.items():
         if not column.nullable:
             rule("data.missing", gxe.ExpectColumnValuesToNotBeNull, column=name)
-        if column.is_number and (column.low is not None or column.high is not None):
-            bounds = {"min_value": column.low, "max_value": column.high}
+        if bounds := _bounds(column):
             rule("data.range", gxe.ExpectColumnValuesToBeBetween, column=name, **bounds)
         if column.kind == "category":
             rule("data.category", gxe.ExpectColumnValuesToBeInSet, column=name, value_set=list(column.categories))
+        if column.min_length is not None or column.max_length is not None:
+            lengths = {"min_value": column.min_length, "max_value": column.max_length}
+            rule("data.length", gxe.ExpectColumnValueLengthsToBeBetween, column=name, **lengths)
         if column.pattern:
-            rule("data.pattern", gxe.ExpectColumnValuesToMatchRegex, column=name, regex=column.pattern)
+            regex = whole_pattern(column.pattern)
+            rule("data.pattern", gxe.ExpectColumnValuesToMatchRegex, column=name, regex=regex)
     if len(table.key) > 1:
         rule("data.key", gxe.ExpectCompoundColumnsToBeUnique, column_list=list(table.key))
     elif table.key:
         rule("data.key", gxe.ExpectColumnValuesToBeUnique, column=table.key[0])
     return gx.ExpectationSuite(name=table.name, expectations=rules)
+
+
+def _bounds(column: Column) -> dict[str, Any]:
+    """The arguments of ExpectColumnValuesToBeBetween; empty for a column that can have any value of its type."""
+    if column.kind == "datetime" and (column.earliest or column.latest):
+        return {"min_value": column.earliest, "max_value": column.latest}
+    if column.kind not in ("int", "float"):
+        return {}
+    least, most = INT_RANGE if column.kind == "int" else FLOAT_RANGE
+    bounds: dict[str, Any] = {"min_value": column.low, "max_value": column.high}
+    if column.low is None:
+        bounds["min_value"] = least
+    if column.high is None:
+        bounds["max_value"] = most
+    if column.exclusive_low:
+        bounds["strict_min"] = True
+    if column.exclusive_high:
+        bounds["strict_max"] = True
+    return bounds
 
 
 def described(contract: Contract) -> dict[str, Any]:
@@ -94,8 +136,65 @@ def write_suite(project: Project) -> None:
     write_json(project.root / SUITE, described(project.contract))
 
 
+def broken_rows(
+    frame: "pd.DataFrame", table: Table, contract: Contract, validate: Validate
+) -> dict[tuple[str, str], np.ndarray]:
+    """By rule and column: the positions of the rows that break the contract. The one judge of rows in tables.
+
+    `frame` has the table's columns and a range index. A column of another type is judged by `data.type` alone.
+    `validate` lets Great Expectations check a table (pipeline/validate.py); the contract's own rules between columns,
+    which stand in the team's code, are asked here. A rule that no value broke is there too, without positions.
+    Raises: RuntimeError if Great Expectations could not evaluate a rule.
+    """
+    mistyped = [name for name, column in table.columns.items() if not has_type(frame[name], column)]
+    broken = {("data.type", name): wrong_type(frame[name], table.columns[name]) for name in mistyped}
+    judged = replace(table, columns={name: table.columns[name] for name in table.columns if name not in mistyped})
+    rules = suite(judged)
+    if not len(frame):
+        return broken | {(rule.meta["check"], ""): np.empty(0, int) for rule in rules.expectations}
+    typed = frame[list(judged.columns)]
+    broken |= broken_rules(typed, rules, validate)
+    if table.has_rules:
+        for name, places in contract.impossible(contract.arrays(typed)).items():
+            broken["data.rule", name] = places
+    return broken
+
+
+def has_type(values: "pd.Series", column: Column) -> bool:
+    """Whether a column holds values of the contract's type; an empty or all-missing column has any."""
+    from pandas.api import types
+
+    known = values.dropna()
+    if known.empty:
+        return True
+    if column.kind == "datetime":
+        return bool(types.is_datetime64_dtype(values))  # a UTC offset would be lost in silence
+    inferred = types.infer_dtype(known)
+    if column.kind == "bool":
+        return inferred == "boolean"
+    if column.kind in ("category", "text"):
+        return inferred in ("string", "categorical")
+    if inferred not in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return False
+    return column.kind == "float" or bool((known.astype(float) % 1 == 0).all())
+
+
+def wrong_type(values: "pd.Series", column: Column) -> np.ndarray:
+    """The positions of the values that are not of the contract's type."""
+    import pandas as pd
+
+    known = np.flatnonzero(values.notna())
+    if column.kind not in ("int", "float"):
+        return known
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)[known]
+    wrong = np.isnan(numbers)
+    if column.kind == "int":
+        wrong |= numbers != np.floor(numbers)
+    return known[wrong] if wrong.any() else known
+
+
 def broken_rules(
-    frame: "pd.DataFrame", rules: "gx.ExpectationSuite", validate: "Callable[[pd.DataFrame, gx.ExpectationSuite], Any]"
+    frame: "pd.DataFrame", rules: "gx.ExpectationSuite", validate: Validate
 ) -> dict[tuple[str, str], np.ndarray]:
     """By the check's name and the column: the positions of the rows that break a rule (in a range index).
 

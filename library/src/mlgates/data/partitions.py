@@ -12,6 +12,7 @@ import numpy as np
 from mlgates.contract import Contract
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import read_json
+from mlgates.layout import DATA
 from mlgates.project import Project
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ ROWS = "rows"
 
 def folder(project: Project, step: str, period: str) -> Path:
     """`data/<step>/period=<period>`; step is raw or checked."""
-    return project.root / "data" / step / f"period={period}"
+    return project.root / DATA / step / f"period={period}"
+
+
+def files(project: Project, step: str, table: str = "*") -> list[Path]:
+    """The files of a table, by default of all, of every period that lies there, in the order of the periods."""
+    return sorted((project.root / DATA / step).glob(f"period=*/{table}.parquet"))
 
 
 def tables(contract: Contract) -> list[str]:
@@ -89,8 +95,8 @@ def read(project: Project, step: str, period: str, table: str = ROWS) -> "pd.Dat
 
 def kept(project: Project, periods: Sequence[str]) -> list[int]:
     """How many rows of each period validate let through."""
-    files = (folder(project, "checked", period) / "report.json" for period in periods)
-    return [int(read_json(file)["facts"][ROWS]["kept"]) for file in files]
+    reports = (folder(project, "checked", period) / "report.json" for period in periods)
+    return [int(read_json(report)["facts"][ROWS]["kept"]) for report in reports]
 
 
 def length(path: Path) -> int:
@@ -130,7 +136,7 @@ def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":
 def drop_others(project: Project, step: str, keep: Sequence[str]) -> None:
     """Delete the folders of periods that the cycle does not hold: DVC keeps what a persisted folder once had."""
     wanted = {folder(project, step, period).name for period in keep}
-    for path in (project.root / "data" / step).glob("period=*"):
+    for path in (project.root / DATA / step).glob("period=*"):
         if path.name not in wanted:
             shutil.rmtree(path)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from mlgates.contract import Column, Contract
 from mlgates.data.partitions import thin
-from mlgates.verdict import Check, at_most
+from mlgates.limits import effects
+from mlgates.verdict import Check, Effect, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,24 +117,28 @@ def poison(
     samples: "tuple[pd.DataFrame, pd.DataFrame]",
     limits: Mapping[str, Any],
 ) -> list[Check]:
-    """The checks `poison.*` of a period.
+    """The checks `poison.*` of a period; `limits` is the section `validate` of the parameters.
 
     `before` and `now` are what `signs` found in the periods before and in this one, `samples` rows of both.
+    Raises: ProjectError if `poison_vetoes` names no sign.
     """
     old, new = samples
-    settings: dict[str, Any] = {"least": limits["drift_min_rows"], "required": False}
+    effect = effects(limits, "poison_vetoes", KINDS, "validate", Effect.VETO)
+    least = limits["drift_min_rows"]
     jump, value = _trigger(contract, old, new, limits["max_trigger_share"] / 5)
     rose = None if now["crowd"] is None else now["crowd"] - float(np.mean([b["crowd"] for b in before if b["crowd"]]))
-    found = [
-        at_most("poison.trigger", jump, limits["max_trigger_share"], len(new), evidence=value, **settings),
-        at_most("poison.flood", rose, limits["max_flood_share"], len(new), **settings),
-    ]
+    more: dict[str, Any] = {"least": least, "required": False, "effect": effect["trigger"]}
+    most = limits["max_trigger_share"]
+    found = [at_most("poison.trigger", jump, most, len(new), evidence=value, **more)]
+    more = {"least": least, "required": False, "effect": effect["flood"]}
+    found.append(at_most("poison.flood", rose, limits["max_flood_share"], len(new), **more))
     for name, (doubt, rows) in now["doubt"].items():
         known = [_apart(one["doubt"], name) for one in before if name in one["doubt"]]
         limit = max(limits["max_flipped_share"], 4 * float(np.sqrt(doubt * (1 - doubt) / rows)))
         rise = _apart(now["doubt"], name) - float(np.mean(known)) if len(known) > 1 else None  # one says nothing yet
         told = "rise of outcomes that surely look wrong, against the other slices"
-        found.append(at_most(f"poison.labels.{name}", rise, round(limit, 6), rows, evidence=told, required=False))
+        more = {"required": False, "evidence": told, "effect": effect["labels"]}
+        found.append(at_most(f"poison.labels.{name}", rise, round(limit, 6), rows, **more))
     return found
 
 

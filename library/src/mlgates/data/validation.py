@@ -2,33 +2,30 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.contract import Column, Contract, Lookup
+from mlgates.contract import Contract, Lookup
 from mlgates.data import datasheet, drift, partitions, poisoning, tombstones
-from mlgates.data.expectations import ROW_RULES, Table, broken_rules, suite
+from mlgates.data.expectations import ROW_RULES, Table, Validate, broken_rows, has_type
 from mlgates.data.quarantine import quarantine_of
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json, whole, write_json
-from mlgates.layout import ERASED, MANIFEST, VALIDATION
-from mlgates.limits import vetoes
+from mlgates.layout import ERASED, MANIFEST, REPORTS, VALIDATION
 from mlgates.project import Project
 from mlgates.results import results
-from mlgates.verdict import Check, Report, Verdict, at_most
+from mlgates.verdict import Check, Effect, Report, Verdict, at_most
 
 if TYPE_CHECKING:
-    import great_expectations as gx
     import pandas as pd
 
 SEVERITY = [Verdict.OK, Verdict.INSUFFICIENT, Verdict.FAIL]
 SAMPLE, KEYS = "sample", "keys.npy"
 SAMPLE_ROWS = 20_000
-Validate = Callable[["pd.DataFrame", "gx.ExpectationSuite"], Any]  # of the wiring: what Great Expectations finds
 
 
 def check_table(
@@ -51,24 +48,17 @@ def check_table(
     report = Report(f"table {table.name}", _shape(frame, table, suffix))
     if report.verdict is Verdict.FAIL:
         return report, frame.iloc[:0].reindex(columns=list(table.columns)), quarantine_of(frame, {})
-    kept, rules = frame[list(table.columns)], suite(table)
-    broken = (
-        broken_rules(kept, rules, validate)
-        if rows
-        else {(one.meta["check"], ""): np.empty(0, int) for one in rules.expectations}
-    )
-    if look is None and rows:
-        impossible = contract.impossible(contract.arrays(kept))
-        broken |= {("data.rule", name): places for name, places in impossible.items()}
-        if earlier is not None and table.key:
-            again = np.isin(partitions.keys(kept, table.key), earlier)
-            broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
+    kept = frame[list(table.columns)]
+    broken = broken_rows(kept, table, contract, validate)
+    if look is None and rows and earlier is not None and table.key:
+        again = np.isin(partitions.keys(kept, table.key), earlier)
+        broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
     twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.key")
     quarantine = quarantine_of(kept, {which: places for which, places in broken.items() if which[0] in ROW_RULES})
 
     def add(name: str, broke: "pd.Series", most: str, **more: Any) -> None:
         share = broke.nunique() / rows if rows else None
-        report.checks.append(at_most(name + suffix, share, limits[most], rows, required=False, **more))
+        report.add(at_most(name + suffix, share, limits[most], rows, required=False, **more))
 
     asked = {rule for rule, _ in broken}  # what no value could break is not shown as if it had been looked at
     for rule in (rule for rule in ROW_RULES if rule in asked):
@@ -77,7 +67,7 @@ def check_table(
         told = ", ".join(f"{table.label(str(column))} ({count:,})" for column, count in counts.items())
         add(rule, found["row"], "max_bad_share", evidence=told)
     if table.key:
-        report.checks.append(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
+        report.add(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
     add("data.quarantine", quarantine["row"], "max_quarantine_share")
     out = quarantine["row"].unique()
     kept = kept.drop(index=list(out)).reset_index(drop=True)
@@ -100,25 +90,6 @@ def _shape(frame: "pd.DataFrame", table: Table, suffix: str) -> list[Check]:
         at_most(f"{name}{suffix}", len(names), 0, len(frame), least=0, evidence=evidence)
         for name, (names, evidence) in found.items()
     ]
-
-
-def has_type(values: "pd.Series", column: Column) -> bool:
-    """Whether a column holds values of the contract's type; an empty or all-missing column has any."""
-    from pandas.api import types
-
-    known = values.dropna()
-    if known.empty:
-        return True
-    if column.kind == "datetime":
-        return bool(types.is_datetime64_dtype(values))  # a UTC offset would be lost in silence
-    inferred = types.infer_dtype(known)
-    if column.kind == "bool":
-        return inferred == "boolean"
-    if column.kind in ("category", "text"):
-        return inferred in ("string", "categorical")
-    if inferred not in ("integer", "floating", "mixed-integer-float", "decimal"):
-        return False
-    return column.kind == "float" or bool((known.astype(float) % 1 == 0).all())
 
 
 def check_period(project: Project, period: str, before: Sequence[str], validate: Validate) -> Report:
@@ -150,13 +121,13 @@ def check_period(project: Project, period: str, before: Sequence[str], validate:
             part, kept, quarantine = check_table(frame, contract, limits, validate, look, known)
             partitions.write(kept, folder / f"{name}.parquet")
             partitions.write(quarantine, folder / f"{name}.quarantine.parquet")
-            report.checks += [*part.checks, *books(folder, name, frame, manifest.get(name, {}), part)]
+            report.add(*part.checks, *books(folder, name, frame, manifest.get(name, {}), part))
             report.facts[name] = part.facts
             samples.append(partitions.thin(kept, SAMPLE_ROWS))
             partitions.write(samples[-1], folder / f"{name}.{SAMPLE}.parquet")
             if look is None:
                 np.save(folder / KEYS, partitions.keys(kept, contract.key))
-                report.checks.append(enough(len(frame), limits))
+                report.add(enough(len(frame), limits))
                 last = signs[-1]["last"] if signs else None
                 report.facts["signs"] = delivered(contract, kept, last, limits) if part.facts else {}
         if signs and report.facts["signs"]:
@@ -240,12 +211,10 @@ def compare(
     """Add drift and signs of poison to a period's report; `samples` are the tables before and those of this period."""
     old, new = ({k: v for t in reversed(side) for k, v in contract.arrays(t).items()} for side in samples)
     targets = [contract.target(side[0]) for side in samples]
-    report.drift += drift.delivery(before, report.facts["signs"], limits)
-    report.drift += drift.columns(contract, old, new, targets, limits)
-    found = poisoning.poison(contract, before, report.facts["signs"], (samples[0][0], samples[1][0]), limits)
-    vetoing = vetoes(limits, "poison_vetoes", poisoning.KINDS, "validate")
-    for check in found:
-        (report.checks if check.name.split(".")[1] in vetoing else report.advice).append(check)
+    signs, rows = report.facts["signs"], (samples[0][0], samples[1][0])
+    report.add(*drift.delivery(before, signs, limits))
+    report.add(*drift.columns(contract, old, new, targets, limits))
+    report.add(*poisoning.poison(contract, before, signs, rows, limits))
 
 
 def summarise(periods: Mapping[str, Report]) -> Report:
@@ -259,7 +228,7 @@ def summarise(periods: Mapping[str, Report]) -> Report:
                 worst[check.name] = replace(check, evidence=evidence)
     facts = {period: report.facts.get(partitions.ROWS) for period, report in periods.items()}
     newest = list(periods.values())[-1]
-    return Report("validate", list(worst.values()), {"rows": facts}, newest.drift, newest.advice)
+    return Report("validate", [*worst.values(), *newest.drift, *newest.advice], {"rows": facts})
 
 
 def validate_periods(project: Project, periods: Sequence[str], validate: Validate) -> dict[str, Report]:
@@ -281,17 +250,23 @@ def write_report(project: Project, reports: Mapping[str, Report]) -> Report:
     train, evaluation = partitions.window(list(reports), project.params()["train"]["periods"], project.contract)
     used = {period: reports[period] for period in dict.fromkeys([*train, *evaluation])}
     report = summarise(used)
-    tables = sorted(project.root.glob("data/raw/period=*/*.parquet"))
-    report.checks.append(forgotten(tombstones.read(project, project.contract), tables))
+    tables = partitions.files(project, "raw")
+    report.add(forgotten(tombstones.read(project, project.contract), tables))
     write_json(project.root / VALIDATION, report.to_dict())
     samples = {period: _samples(project, project.contract, period) for period in used}
-    datasheet.write(project.root / "reports", project.contract, used, samples)
+    datasheet.write(project.root / REPORTS, project.contract, used, samples)
     return report
 
 
 def stop_on_schema_skew(report: Report) -> None:
-    """Raises: ProjectError, exit code 3, if a check of the data failed: the pipeline stops, and nothing is trained."""
-    failed = [check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name.startswith("data.")]
+    """Stop the pipeline, so that nothing is trained, if a check of the data failed.
+
+    A sign of poison that vetoes the promotion stops no run. Raises: ProjectError, exit code 3.
+    """
+    failed = []
+    for check in report.checks:
+        if check.verdict is Verdict.FAIL and check.effect is Effect.STOP:
+            failed.append(check.name)
     if failed:
         raise ProjectError(
             f"The data of this cycle cannot be used: {', '.join(failed)}.",

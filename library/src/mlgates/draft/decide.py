@@ -50,7 +50,7 @@ class Field:
     low: float | None = None
     high: float | None = None
     words: list[str] = field(default_factory=list)
-    pattern: str = ""
+    max_length: int | None = None
     unit: str = ""
     why: list[str] = field(default_factory=list)
 
@@ -176,7 +176,7 @@ def _text(one: Field, rows: int) -> None:
         one.kind, one.words = "category", words
         one.why.append(f"{len(words)} words, each in at least {min(column.words.values()):,} rows")
         return
-    one.pattern = f"^[\\s\\S]{{0,{2 * max(column.length, 5)}}}$"
+    one.max_length = 2 * max(column.length, 5)
     if column.distinct > max(0.5 * column.known, 50) or (_like_id(column) and column.distinct > 0.95 * column.known):
         one.role = "kept"
         one.why.append(f"{column.distinct:,} different texts: a name or free text, no feature")
@@ -275,7 +275,7 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
             made.warnings.append("no key: outcomes find their predictions by the id that each answer carries")
             return
         made.key = [one.name]
-    one.role, one.words, one.pattern, one.low, one.high = "key", [], "", None, None
+    one.role, one.words, one.max_length, one.low, one.high = "key", [], None, None, None
     one.kind = "text" if one.column.kind == "float" else one.column.kind
     if one.column.kind == "float":
         one.column.sql = f"CAST({one.column.sql} AS VARCHAR)"

@@ -10,8 +10,9 @@ from mlgates.draft.profile import Table, profile
 from mlgates.draft.source import Source, opened
 from mlgates.draft.write import files, put
 from mlgates.errors import ProjectError
+from mlgates.grid import Grid
+from mlgates.layout import CYCLE
 from mlgates.project import Project
-from mlgates.reports import table
 
 LEAST_ROWS = 20
 __all__ = ["Wishes", "draft"]
@@ -34,7 +35,7 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
         made = decide(counted, wishes, settings, database=bool(source.query))
         model = choose(made, counted.sample, settings["model"])
         written = files(project, source, made, model, _example(counted, made))
-        written[project.root / "cycle.yaml"] = training_cycle.written(project, made.until, list(made.periods))
+        written[project.root / CYCLE] = training_cycle.written(project, made.until, list(made.periods))
     kept = put(project, written)
     return _told(project, source, made, kept)
 
@@ -69,7 +70,7 @@ def _told(project: Project, source: Source, made: Decision, kept: Path) -> str:
         "and the privacy classes in schema.py, the roles above, what the prediction is for (README.md).",
         "Next: git add -A; git commit -m 'Draft'; uv run mlops up",
     ]
-    told = table(["column", "name", "role", "allowed", "why"], lines)
+    told = Grid(["column", "name", "role", "allowed", "why"], lines).text()
     return "\n".join([head, "", told, "", *facts, *warned, *left])
 
 

@@ -5,7 +5,6 @@ import csv
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mlgates.errors import ProjectError
-from mlgates.files import whole
+from mlgates.files import temporary_folder, whole
+from mlgates.layout import DUCKDB, GIVEN, STATE
 from mlgates.project import Project
 
-FOLDER = "data/source"
 DATABASE = "SOURCE_URL"
 MISSING = ["", "NA", "N/A", "#N/A", "n/a", "NULL", "null", "NaN", "nan"]
 
@@ -66,8 +65,8 @@ def opened(project: Project, given: str, query: str) -> Iterator[Source]:
     """
     import duckdb
 
-    (project.root / "var").mkdir(exist_ok=True)
-    settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(project.root / "var/duckdb"), "threads": 2}
+    (project.root / STATE).mkdir(exist_ok=True)
+    settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(project.root / DUCKDB), "threads": 2}
     query = _select(query) if "://" in given else ""
     table = _extracted(project, given, query) if "://" in given else _file(project, given)
     with table as (label, path, place, notes), duckdb.connect(config=settings) as database:
@@ -142,7 +141,7 @@ def _brought(project: Project, path: Path, encoding: str) -> Iterator[tuple[Path
     """
     from mlgates.registry.git import git
 
-    again, folder = encoding != "utf-8", project.root / FOLDER
+    again, folder = encoding != "utf-8", project.root / GIVEN
     target = folder / path.name
     if path.is_relative_to(project.root) and not again:
         ignored = not path.is_relative_to(folder) and git(project.root, "check-ignore", str(path), check=False)
@@ -220,13 +219,13 @@ def _extracted(project: Project, url: str, query: str) -> Iterator[Given]:
 
     if not query:
         raise ProjectError("A database needs --query: a table's name, or SQL.")
-    with tempfile.TemporaryDirectory(dir=project.root / "var") as folder:
+    with temporary_folder(project.root / STATE) as folder:
         try:
             with sa.create_engine(url).connect().execution_options(stream_results=True) as connection:
                 for place, part in enumerate(pd.read_sql(sa.text(query), connection, chunksize=CHUNK)):
-                    part.to_parquet(Path(folder) / f"{place:06d}.parquet", index=False)
+                    part.to_parquet(folder / f"{place:06d}.parquet", index=False)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
             told = f"{type(error).__name__}: {reason(error)}".replace(url, "URL")  # it may hold a password
             raise ProjectError(f"The database does not answer the query: {told}") from None
         told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
-        yield "the database", Path(folder) / "*.parquet", "", [told]
+        yield "the database", folder / "*.parquet", "", [told]

@@ -2,22 +2,21 @@
 
 import json
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlgates import tools
 from mlgates.draft.decide import Decision, Field
 from mlgates.draft.source import DATABASE, Source, named
 from mlgates.errors import ProjectError
 from mlgates.files import write_text
+from mlgates.layout import CHECKED, DRAFTS, EVALUATION, MADE, OUTCOMES, PREDICTIONS, RAW, SOURCES, TRAINING_ROWS
 from mlgates.project import Project
 
-KEPT = "var/drafts"
-STALE = ["data/raw", "data/checked", "data/evaluation.parquet", "models", "var/predictions", "var/outcomes.db"]
+STALE = [RAW, CHECKED, TRAINING_ROWS, EVALUATION, MADE, PREDICTIONS, OUTCOMES]
 
 SCHEMA = '''"""What a row is: drafted from {label}. Bounds have head-room; units, owner and privacy are yours."""
 
@@ -118,7 +117,7 @@ def text(value: Any) -> str:
 
 def files(project: Project, source: Source, made: Decision, model: str, row: Mapping[str, Any]) -> dict[Path, str]:
     """Path and content of all that is written; `row` is an example under the world's names."""
-    package = project.root / "src" / project.package
+    package = project.root / SOURCES / project.package
     written = {
         package / "schema.py": _schema(source, made),
         package / "data.py": _data(source, made),
@@ -160,7 +159,8 @@ def _line(one: Field) -> str:
     options = [f"alias={text(one.column.label)}"] if one.column.label.strip() and one.column.label != one.name else []
     bounds = {"ge": one.low, "le": one.high}
     options += [f"{name}={_number(one, bound)}" for name, bound in bounds.items() if bound is not None]
-    options += [f"pattern={text(one.pattern)}"] if one.pattern else []
+    if one.max_length is not None:
+        options.append(f"max_length={one.max_length}")
     more = [f"Field({', '.join(options)})"] if options else []
     more += [f"About(unit={text(one.unit)})"] if one.kind in ("int", "float") and one.role != "key" else []
     kind += " | None" if one.nullable else ""
@@ -232,10 +232,7 @@ def _tidy(project: Project, path: Path, content: str) -> str:
     """As ruff wants it, where ruff is; what it cannot mend (long names, other scripts) is said at the top."""
 
     def ruff(*words: str) -> str:
-        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
-        return subprocess.run(
-            command, cwd=project.root, input=content, capture_output=True, text=True, encoding="utf-8"
-        ).stdout
+        return tools.run(project, "ruff", *words, "--stdin-filename", str(path), "-", given=content).printed
 
     content = ruff("format") or content
     if codes := sorted({fault["code"] for fault in json.loads(ruff("check", "--output-format=json") or "[]")}):
@@ -249,7 +246,7 @@ def put(project: Project, written: Mapping[Path, str]) -> Path:
 
     Raises: ProjectError if a file cannot be written; then everything is as before.
     """
-    kept = project.root / KEPT / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    kept = project.root / DRAFTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     old = filter(Path.exists, [*(project.root / name for name in STALE), *written])
     aside = {path: kept / path.relative_to(project.root) for path in old}
     moved = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from mlgates.model_folder import Scorer, load, scored
 from mlgates.project import Project
 from mlgates.reports import number
 from mlgates.training.split import measurable
-from mlgates.trust.verify import signed
+from mlgates.trust.champion import FOLLOW, find, load_signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +81,8 @@ def champion(project: Project, fingerprint: str | None, load_model: Any, **asked
     """
     if fingerprint is None:
         return {}
-    folder = project.root / "var" / "models" / fingerprint
-    if not folder.exists():
-        raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", "Run: uv run mlops follow")
-    described = read_json(folder / "features.json", "Run: uv run mlops follow")
+    folder = find(project, fingerprint)
+    described = read_json(folder / "features.json", FOLLOW)
     if any(described[name] != value for name, value in asked.items()):
         return {}
     try:
@@ -116,7 +115,7 @@ def load_models(project: Project) -> dict[str, Scorer]:
     models: dict[str, Scorer] = {"candidate": load(project.root / CANDIDATE, contract, features)}
     asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
     opponent = project.cycle()["champion"]
-    models |= champion(project, opponent, lambda folder: load(signed(project, folder), contract, features), **asked)
+    models |= champion(project, opponent, partial(load_signed, project), **asked)
     for folder in sorted((project.root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, contract, features)
     return models

@@ -1,7 +1,6 @@
 """Faults in how a candidate behaves: miscalibrated, brittle, slow, huge, restless, unrepeatable; and a stale one."""
 
 import pickle
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ import numpy as np
 from mlgates.evaluation import behavior
 from mlgates.evaluation.metrics import unit
 from mlgates.faults.model import _improved, fitted, judged, scored
-from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled
-from mlgates.gate.behavior_rules import KINDS
+from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
+from mlgates.files import temporary_folder
+from mlgates.gate import behavior_rules
 from mlgates.model_folder import Scorer, save
 from mlgates.project import Project
 from mlgates.training.fit import train
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 1_000  # that are measured
+LIMITS = {  # the rows are few, and the machine may be busy
+    "conduct_min_rows": 1,
+    "max_milliseconds": 1e3,
+    "max_batch_milliseconds": 1e3,
+}
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -54,26 +59,39 @@ def _judged(
     **limits: float,
 ) -> Report:
     """The gate on what conduct measures; `stored` plants something into the folder of the healthy model."""
+    found = _conducted(bench, rows, candidate, champion, stored)
+    settings = bench.settings | {"gate": bench.settings["gate"] | LIMITS | limits}
+    bench = replace(bench, settings=settings)
+    held = scored(bench, rows, champion) if champion else None
+    return judged(bench, rows, scored(bench, rows, candidate), held, {}, conduct=found)
+
+
+def _conducted(
+    bench: Bench,
+    rows: "pd.DataFrame",
+    candidate: Scorer,
+    champion: Scorer | None,
+    stored: Callable[[Path], object] = lambda folder: None,
+) -> dict[str, Any]:
+    """What conduct measures of the candidate."""
     scorer, simple = fitted(bench)
     models = {"candidate": candidate, "baseline.trivial": simple["trivial"]}
     models |= {"champion": champion} if champion else {}
-    with tempfile.TemporaryDirectory(prefix="mlops-") as temporary:
-        folder = Path(temporary, "model")
+    with temporary_folder() as temporary:
+        folder = temporary / "model"
         save(scorer, folder, bench.contract)
         stored(folder)
-        found = behavior.conduct(bench.project, rows, models, folder, bench.settings["evaluate"])
-    limits = {"conduct_min_rows": 1, "max_milliseconds": 1e3, "max_batch_milliseconds": 1e3} | limits  # it may be busy
-    bench = replace(bench, settings=bench.settings | {"gate": bench.settings["gate"] | limits})
-    held = scored(bench, rows, champion) if champion else None
-    return judged(bench, rows, scored(bench, rows, candidate), held, {}, conduct=found)
+        return behavior.conduct(bench.project, rows, models, folder, bench.settings["evaluate"])
 
 
 @healthy("conduct", seeds=3)
 def sound(bench: Bench, seed: int) -> Report:
     """A sound model on unseen rows, against itself."""
     scorer = fitted(bench)[0]
-    report = _judged(bench, bench.halves[1].sample(2 * ROWS, random_state=seed).reset_index(drop=True), scorer, scorer)
-    return replace(report, checks=[c for c in [*report.checks, *report.advice] if c.name.split(".")[1] in KINDS])
+    rows = bench.halves[1].sample(2 * ROWS, random_state=seed).reset_index(drop=True)
+    found = _conducted(bench, rows, scorer, scorer)
+    limits = bench.settings["gate"] | LIMITS
+    return strict(Report("conduct", [*behavior_rules.judge({"conduct": found}, {}, limits)]))
 
 
 @fault(

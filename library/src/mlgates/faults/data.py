@@ -1,19 +1,19 @@
 """Faults in the data, caught by validate."""
 
-import tempfile
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlgates.contract import Column, reads, to_array
 from mlgates.data import partitions
-from mlgates.data.drift import association, distance
+from mlgates.data.drift import association
 from mlgates.data.poisoning import MANY_VALUES, is_id
 from mlgates.data.tombstones import Tombstone, Tombstones, hashed, texts
 from mlgates.data.validation import books, check_table, compare, delivered, enough, forgotten
-from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled
+from mlgates.drift import Method, distance
+from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
+from mlgates.files import temporary_folder
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     """The report of the real check on rows as data.py would deliver them."""
     limits = bench.settings["validate"]
     report, _, _ = check_table(rows, bench.contract, limits, bench.wiring("validate").check)
-    report.checks.append(enough(len(rows), limits))
+    report.add(enough(len(rows), limits))
     return report
 
 
@@ -47,7 +47,7 @@ def healthy_delivery(bench: Bench, seed: int) -> Report:
     """A period like the ones before."""
     rows = bench.thirds[0].sample(frac=0.9, random_state=seed).reset_index(drop=True)
     report = compared(bench, rows)
-    return Report("period", [*report.checks, *report.drift, *report.advice])
+    return strict(report)
 
 
 @healthy("validate")
@@ -93,6 +93,15 @@ def other_pattern(bench: Bench) -> Report:
     column = bench.column(lambda c: bool(c.pattern), "column with a pattern")
     rows = bench.request_rows(bench.resample(0))
     return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, "?\n" * 99)}))
+
+
+@fault("10 % of a column are too long", caught_by="data.length", row="Data 1")
+def too_long(bench: Bench) -> Report:
+    """Every tenth text is longer than the contract allows."""
+    column = bench.column(lambda c: c.max_length is not None, "text with a greatest length")
+    rows = bench.request_rows(bench.resample(0))
+    longer = "a" * (int(column.max_length or 0) + 1)
+    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, longer)}))
 
 
 @fault("a column goes missing", caught_by="data.columns", row="Data 1")
@@ -194,10 +203,10 @@ def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
     part, kept, quarantine = check_table(
         read, bench.contract, bench.settings["validate"], bench.wiring("validate").check
     )
-    with tempfile.TemporaryDirectory() as folder:
-        partitions.write(kept.iloc[lost:], Path(folder) / f"{partitions.ROWS}.parquet")
-        partitions.write(quarantine, Path(folder) / f"{partitions.ROWS}.quarantine.parquet")
-        return Report("books", books(Path(folder), partitions.ROWS, read, closed, part))
+    with temporary_folder() as folder:
+        partitions.write(kept.iloc[lost:], folder / f"{partitions.ROWS}.parquet")
+        partitions.write(quarantine, folder / f"{partitions.ROWS}.quarantine.parquet")
+        return Report("books", books(folder, partitions.ROWS, read, closed, part))
 
 
 @healthy("books", seeds=1)
@@ -236,7 +245,8 @@ def moved(bench: Bench) -> Report:
     for name, column in bench.contract.request_columns.items():
         if column.kind in ("int", "float") and name not in bench.contract.key:
             larger = rows[name].clip(lower=float(rows[name].quantile(0.7)))
-            moved_by = distance(to_array(column, rows[name]), to_array(column, larger), column)
+            before, now = to_array(column, rows[name]), to_array(column, larger)
+            moved_by = distance(before, now, Method.WASSERSTEIN)
             if moved_by > 2 * bench.settings["validate"]["drift_limit"]:
                 report = compared(bench, rows.assign(**{name: larger}))
                 report.facts["caught_by"] = f"drift.distribution.{name}"

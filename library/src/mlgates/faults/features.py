@@ -2,7 +2,6 @@
 
 import importlib.util
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
+from mlgates import tools
+from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, strict
 from mlgates.faults.trust import as_if_judged
 from mlgates.features import Plan, plan
-from mlgates.files import write_json, write_text
+from mlgates.files import write_text
 from mlgates.gate.feature_rules import judge
-from mlgates.layout import CANDIDATE, REFERENCE
-from mlgates.local_service import ask, command, environment, free_port, served
+from mlgates.layout import CANDIDATE, DVC_LOCK, PARAMS, REFERENCE, REPORTS, SOURCES
+from mlgates.local_service import ask, free_port, served
 from mlgates.model_folder import load
 from mlgates.monitoring import skew
 from mlgates.project import Project
@@ -26,7 +26,7 @@ from mlgates.registry.git import git
 from mlgates.registry.sandbox import scratch
 from mlgates.serving import prediction_log
 from mlgates.training.ablation import ablate
-from mlgates.trust import keys, verify
+from mlgates.trust import champion, keys, verify
 from mlgates.verdict import Check, Report, Verdict, at_most
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _history(bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods
 
 def _judged(bench: Bench, history: list[dict[str, Any]], waived_until: str = "") -> Report:
     waive = [f"planted until {waived_until}"] if waived_until else []
-    return Report("features", judge(history, bench.settings["gate"] | {"waive": waive}))
+    return strict(Report("features", judge(history, bench.settings["gate"] | {"waive": waive})))
 
 
 def _noise(values: np.ndarray) -> np.ndarray:
@@ -124,11 +124,12 @@ def drill(bench: Bench, _: int) -> Report:
         raise NotApplicable("nothing was trained yet")
     with scratch(bench.project) as clone:
         _add_feature(bench, clone)
-        settings = environment(clone) | {"MLOPS_ROOT": str(clone.root)}
-        for words in ([("mlops", "follow")] if clone.cycle()["champion"] else []) + [("dvc", "repro")]:
-            done = subprocess.run(command(words), cwd=clone.root, env=settings, capture_output=True, text=True)
-            if done.returncode:
-                return Report("drill", [Check("drill.loop", Verdict.FAIL, evidence=done.stderr.strip()[-200:])])
+        loop = [("dvc", "repro")]
+        if clone.cycle()["champion"]:
+            loop.insert(0, ("mlops", "follow"))
+        for words in loop:
+            if failure := tools.run(clone, *words).failure:
+                return Report("drill", [Check("drill.loop", Verdict.FAIL, evidence=failure)])
         trained = time.monotonic() - started
         report = Report("drill", [_files(clone), *_skew(bench, clone)])
     seconds = f"{report.checks[0].value} file changed, trained and judged in {trained:.0f} s"
@@ -141,7 +142,7 @@ def scattered(bench: Bench) -> Report:
     """A feature is written down in the schema and in the parameters as well."""
     with scratch(bench.project) as clone:
         features = _add_feature(bench, clone)
-        for path in (features.with_name("schema.py"), clone.root / "params.yaml"):
+        for path in (features.with_name("schema.py"), clone.root / PARAMS):
             path.write_text(path.read_text(encoding="utf-8") + "# drilled\n", encoding="utf-8")
         return Report("drill", [_files(clone)])
 
@@ -157,7 +158,7 @@ def _add_feature(bench: Bench, clone: Project) -> Path:
         kind, f"({name} == {name}[0]) * 1.0"
     )
     code = f"{name} * 2.0" if contract.columns[name].is_number else number
-    path = next((clone.root / "src").glob("*/features.py"))
+    path = next((clone.root / SOURCES).glob("*/features.py"))
     text = path.read_text(encoding="utf-8")
     path.write_text(f'{text}\n\ndef drilled({name}):\n    """By the drill."""\n    return {code}\n', encoding="utf-8")
     return path
@@ -167,19 +168,19 @@ def _files(clone: Project) -> Check:
     """The files that differ, but for what the pipeline writes."""
     lines = git(clone.root, "status", "--porcelain", "--untracked-files=all").splitlines()
     names = [line.split(maxsplit=1)[1] for line in lines]
-    by_hand = [name for name in names if not name.endswith("dvc.lock") and "reports/" not in name]
+    by_hand = [name for name in names if not name.endswith(DVC_LOCK.name) and f"{REPORTS}/" not in name]
     return at_most("drill.files", len(by_hand), MOST_FILES, len(names), evidence=", ".join(by_hand))
 
 
 def _skew(bench: Bench, clone: Project) -> list[Check]:
     """The candidate in a real service; what was logged is computed again, as the monitor does it."""
-    folder = clone.root / "var" / "models" / "drilled"
+    folder = champion.place(clone, "drilled")
     shutil.copytree(clone.root / CANDIDATE, folder)
     pointer = {"alias": "champion", "release": "v0.0.0", "fingerprint": folder.name, "since": ""}
     as_if_judged(folder, pointer)
     write_text(verify.signature(folder), keys.sign(clone, folder))
-    write_json(clone.root / "var" / "champion.json", pointer)
-    scorer = load(folder, bench.contract, _module(next((clone.root / "src").glob("*/features.py"))))
+    champion.put_in_service(clone, pointer)
+    scorer = load(folder, bench.contract, _module(next((clone.root / SOURCES).glob("*/features.py"))))
     with served(clone, free_port()) as url:
         ask(url, bench.contract.payload(bench.resample(0, 200)))
     logged = prediction_log.read(clone)

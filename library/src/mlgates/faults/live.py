@@ -2,26 +2,26 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlgates import tools
 from mlgates.contract import Column
 from mlgates.errors import ProjectError
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
 from mlgates.faults.trust import flip, released, trusting
-from mlgates.files import read_json, write_json
-from mlgates.layout import MANIFEST
-from mlgates.local_service import ask, command, environment, free_port, served
-from mlgates.model_folder import load
+from mlgates.files import read_json
+from mlgates.layout import CANDIDATE, CYCLE, MADE, MANIFEST, PARAMS, PIPELINE, PYPROJECT, SOURCES, VALIDATION
+from mlgates.local_service import ask, free_port, served
 from mlgates.monitoring.watch import followed
 from mlgates.project import Project
 from mlgates.registry.sandbox import scratch
 from mlgates.serving import prediction_log
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 
-ALSO_READ = ("dvc.yaml", "cycle.yaml", "params.yaml", "pyproject.toml")
+ALSO_READ = (PIPELINE, CYCLE, PARAMS, PYPROJECT)
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def _root(bench: Bench) -> Iterator[Project]:
     with trusting(bench.project) as placed:
         for name in ALSO_READ:
             shutil.copy(bench.project.root / name, placed.root)
-        write_json(placed.root / "var" / "champion.json", released(bench, placed, "v1.0.0"))
+        champion.put_in_service(placed, released(bench, placed, "v1.0.0"))
         yield placed
 
 
@@ -46,9 +46,9 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
         before = ask(url, rows)["release"]
         recorded = released(bench, placed, "v2.0.0", 0.6)
         if damaged:
-            flip(placed.root / "var" / "models" / "v2.0.0" / "model.pkl")
+            flip(champion.find(placed, "v2.0.0") / "model.pkl")
         time.sleep(0.01)
-        write_json(placed.root / "var" / "champion.json", recorded)
+        champion.put_in_service(placed, recorded)
         started = time.time()
         after = ask(url, rows)["release"]
         logged = prediction_log.read(placed, started)
@@ -61,9 +61,8 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
 def changed_byte(bench: Bench) -> Report:
     """Somebody swaps or damages the file beside the service."""
     with _root(bench) as placed:
-        expected = read_json(placed.root / "var" / "champion.json")["digest"]
-        flip(placed.root / "var" / "models" / "v1.0.0" / "model.pkl")
-        load(placed.root / "var" / "models" / "v1.0.0", bench.contract, bench.project.features, expected)
+        flip(champion.find(placed, "v1.0.0") / "model.pkl")
+        champion.load_served(placed, champion.in_service(placed))
     return Report("load", [Check("serving.digest", Verdict.OK)])
 
 
@@ -84,8 +83,13 @@ def _beyond(bench: Bench) -> tuple[Column, object, str]:
     try:
         return bench.number, int(bench.number.high or 0) + 1, "data.range"
     except NotApplicable:
-        column = bench.column(lambda c: bool(c.categories or c.pattern), "column that forbids a value of its type")
-        return column, "no such word " * 50, "data.category" if column.categories else "data.pattern"
+        column = bench.column(_forbids_words, "column that forbids a value of its type")
+        rule = "data.category" if column.categories else "data.length" if column.max_length else "data.pattern"
+        return column, "no such word " * 50 + "a" * (column.max_length or 0), rule
+
+
+def _forbids_words(column: Column) -> bool:
+    return bool(column.categories or column.pattern or column.max_length)
 
 
 @fault("a request beyond the contract", caught_by="serving.refused", row="Mon 2", slow=True)
@@ -109,15 +113,14 @@ def refused(bench: Bench) -> Report:
 def stopped_run(bench: Bench) -> Report:
     """data.py of a scratch clone loses a column: validate stops the run, and nothing is trained."""
     with scratch(bench.project) as clone:
-        data = next((clone.root / "src").glob("*/data.py"))
+        data = next((clone.root / SOURCES).glob("*/data.py"))
         lost = f"\n\n_whole = read\n\n\ndef read(period):\n    return _whole(period).drop(columns={bench.first!r})\n"
         data.write_text(data.read_text(encoding="utf-8") + lost, encoding="utf-8")
-        shutil.rmtree(clone.root / "models", ignore_errors=True)
+        shutil.rmtree(clone.root / MADE, ignore_errors=True)
         (clone.root / MANIFEST).unlink(missing_ok=True)  # as if these periods were new: a closed one is refused before
-        settings = environment(clone) | {"MLOPS_ROOT": str(clone.root)}
-        done = subprocess.run(command(("dvc", "repro")), cwd=clone.root, env=settings, capture_output=True, text=True)
-        report = Report.from_dict(json.loads((clone.root / "reports" / "validate.json").read_text(encoding="utf-8")))
-        if done.returncode == 0 or (clone.root / "models" / "candidate").exists():
-            report.checks.append(Check("repro.stops", Verdict.FAIL, evidence="the run went on"))
+        ran = tools.run(clone, "dvc", "repro")
+        report = Report.from_dict(read_json(clone.root / VALIDATION))
+        if ran.code == 0 or (clone.root / CANDIDATE).exists():
+            report.add(Check("repro.stops", Verdict.FAIL, evidence="the run went on"))
             report.facts["caught_by"] = "repro.stopped"
     return report

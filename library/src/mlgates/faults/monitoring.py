@@ -47,8 +47,9 @@ def watched(
     """The real monitor on a log."""
     scorer, _ = fitted(bench)
     settings, gate = bench.settings["monitor"] | limits, bench.once("gate", lambda: _gate(bench))
-    distributions = bench.project.module("monitor").distributions
-    return watch(bench.contract, scorer, bench.halves[0], log, outcomes, settings, gate, age, distributions, oldest=3)
+    distributions, check = bench.project.module("monitor").distributions, bench.wiring("validate").check
+    reference = bench.halves[0]
+    return watch(bench.contract, scorer, reference, log, outcomes, settings, gate, age, distributions, check, oldest=3)
 
 
 def _gate(bench: Bench) -> dict[str, float]:

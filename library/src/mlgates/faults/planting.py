@@ -1,7 +1,7 @@
 """What a planted fault is: a few lines beside the name of the check that must catch it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +11,7 @@ from mlgates.contract import Column, Contract
 from mlgates.errors import ProjectError
 from mlgates.model_folder import Scorer
 from mlgates.project import Project
-from mlgates.verdict import Report, Verdict
+from mlgates.verdict import Effect, Report, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,6 +181,15 @@ def outcome(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
     measured = "" if value is None and check.limit is None else f" ({value}, limit {check.limit})"
     named = "" if name == fault.caught_by else f"{name}: "
     return check.verdict is fault.expected, f"{named}{check.verdict}{measured} {check.evidence}".strip()
+
+
+def strict(report: Report) -> Report:
+    """The same report with every check in its verdict.
+
+    Of a healthy run nothing may drift, or ask a person, either.
+    """
+    checks = [replace(check, effect=Effect.STOP) for check in report.all_checks]
+    return replace(report, all_checks=checks)
 
 
 def scrambled(values: np.ndarray, seed: int = 0) -> np.ndarray:

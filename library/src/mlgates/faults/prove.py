@@ -4,8 +4,8 @@ import time
 from typing import TYPE_CHECKING
 
 from mlgates.errors import ProjectError
+from mlgates.grid import Grid
 from mlgates.project import Project
-from mlgates.reports import table
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def prove(project: Project, *, fast: bool = False) -> int:
         word = "FALSE ALARM" if red else "quiet"
         lines.append([word, f"healthy: {sound.name}, seeds: {sound.seeds}", told, "", note])
         print(f"  {word:<15} healthy: {sound.name}", flush=True)
-    print("\n" + table(["result", "fault", "must be caught by", "row", "evidence"], lines))
+    print("\n" + Grid(["result", "fault", "must be caught by", "row", "evidence"], lines).text())
     counted = sum(line[0] == "caught" for line in lines)
     print(f"\n{counted} caught, {escaped} escaped, {alarms} false alarms, {time.monotonic() - started:.0f} s")
     return 3 if escaped or alarms else 0

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mlgates.faults.planting import Bench, fault, healthy
-from mlgates.files import write_json, write_text
+from mlgates.files import temporary_folder, write_json, write_text
+from mlgates.layout import CHECKED, DVC_LOCK, GATE, METRICS, UV_LOCK
 from mlgates.lineage import reproduce
 from mlgates.lineage.trace import vouched
 from mlgates.monitoring.watch import overridden
@@ -20,10 +21,18 @@ from mlgates.project import Project
 from mlgates.registry.git import git, head
 from mlgates.registry.promote import committed
 from mlgates.registry.releases import Release, fingerprint, measured
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 
-GATE, METRICS, LOCK = "reports/gate.json", "reports/metrics.json", "dvc.lock"
 WHO = ("-c", "user.name=prove", "-c", "user.email=prove@localhost", "-c", "commit.gpgSign=false")
+
+
+@contextmanager
+def _repository() -> Iterator[Project]:
+    """A project in an empty git repository of its own."""
+    with temporary_folder() as folder:
+        git(folder, "init", "--quiet")
+        yield Project(folder, "model")
 
 
 def _commit(project: Project) -> str:
@@ -34,15 +43,16 @@ def _commit(project: Project) -> str:
 
 def _record(forge: Callable[[Path], None]) -> Report:
     """A release that was vetoed, and what its record says once somebody has forged its commit."""
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        root = Path(folder)
-        project = Project(root, "model")
-        git(root, "init", "--quiet")
+    with _repository() as project:
+        root = project.root
         write_json(root / METRICS, {"value": 0.1})
         write_json(root / GATE, Report("gate", [Check("gate.better", Verdict.FAIL)], {"model": "d"}).to_dict())
-        outs = [{"path": path, "md5": hashlib.md5((root / path).read_bytes()).hexdigest()} for path in (METRICS, GATE)]
+        outs = []
+        for path in (METRICS, GATE):
+            md5 = hashlib.md5((root / path).read_bytes()).hexdigest()
+            outs.append({"path": path.as_posix(), "md5": md5})
         lock = json.dumps({"stages": {"train": {"cmd": "train"}, "gate": {"cmd": "gate", "outs": outs}}})
-        write_text(root / LOCK, lock)
+        write_text(root / DVC_LOCK, lock)
         forge(root)
         made = (fingerprint(lock), "d", _commit(project), "fail", "", "a", datetime.now(UTC))
         return Report("record", vouched(project, Release("model", "v1.0.0", *made, measured=measured(lock))))
@@ -65,7 +75,7 @@ def forged_verdict(_: Bench) -> Report:
 def forged_lock(_: Bench) -> Report:
     """The gate's entry is not the one that was judged."""
     gate, other = '"cmd": "gate"', '"cmd": "other"'
-    return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(gate, other)))
+    return _record(lambda root: write_text(root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(gate, other)))
 
 
 @fault(
@@ -74,7 +84,7 @@ def forged_lock(_: Bench) -> Report:
 def forged_training(_: Bench) -> Report:
     """The entry of train is not that of the model that was released."""
     train, other = '"cmd": "train"', '"cmd": "other"'
-    return _record(lambda root: write_text(root / LOCK, (root / LOCK).read_text().replace(train, other)))
+    return _record(lambda root: write_text(root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(train, other)))
 
 
 @fault("the report of another model is put in place", caught_by="record.digest", row="Infra 4", spared="record.verdict")
@@ -87,9 +97,7 @@ def other_report(_: Bench) -> Report:
 @fault("a tree with changes is promoted", caught_by="Not committed", row="Model 1")
 def dirty_tree(_: Bench) -> Report:
     """Somebody edits a file between training and promotion."""
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        project = Project(Path(folder), "model")
-        git(project.root, "init", "--quiet")
+    with _repository() as project:
         write_text(project.root / "model.py", "depth = 3\n")
         _commit(project)
         write_text(project.root / "model.py", "depth = 4\n")
@@ -114,7 +122,7 @@ def _fitted(bench: Bench, seed: int) -> Any:
 
 def _rebuilt(oid: str = "1", number: float = 0.1) -> list[Check]:
     """What reproduce says of the data that it read and of the numbers that it measured again."""
-    then, again = ({"deps": [{"path": "data/checked", "md5": md5}], "outs": []} for md5 in ("1", oid))
+    then, again = ({"deps": [{"path": CHECKED.as_posix(), "md5": md5}], "outs": []} for md5 in ("1", oid))
     return [reproduce._data(then, again), reproduce.metrics({"value": 0.1}, {"value": number})]
 
 
@@ -140,13 +148,11 @@ def other_number(_: Bench) -> Report:
 )
 def lost_libraries(_: Bench) -> Report:
     """Python 3.0 trained it, which nobody can install any more."""
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        root = Path(folder)
-        project = Project(root, "model")
-        git(root, "init", "--quiet")
-        write_text(root / "uv.lock", "version = 1\n")
+    with _repository() as project:
+        root = project.root
+        write_text(root / UV_LOCK, "version = 1\n")
         made = Release("model", "v1.0.0", "f", "d", _commit(project), "ok", "", "a", datetime.now(UTC))
-        write_text(root / "var" / "models" / "f" / "python_env.yaml", "python: '3.0'\n")
+        write_text(champion.place(project, "f") / "python_env.yaml", "python: '3.0'\n")
         return Report("reproduce", [reproduce.surroundings(project, project, root, made)[1]])
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Column, Contract, Lookup
+from mlgates.contract.constraints import whole_pattern
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def synthetic(contract: Contract, n: int, seed: int = 0) -> "pd.DataFrame":
             values = values.astype(float if column.is_number else object)
             values[random.random(n) < 0.05] = np.nan if column.is_number else None
         columns[name] = values
-    outcome, ranks = contract.outcome, signal.argsort().argsort() / n
+    outcome, ranks = contract.outcome, (signal.argsort().argsort() + 0.5) / n  # never a bound itself
     if outcome.kind == "bool":
         columns[outcome.name] = ranks > 0.6
     elif contract.classes:
@@ -53,9 +54,16 @@ def enlarged(rows: "pd.DataFrame", contract: Contract, least: int) -> "pd.DataFr
         place = np.arange(1, least + 1)
         if column.kind == "datetime":
             return more.assign(**{column.name: more[column.name] + place.astype("timedelta64[us]")})
-        if column.kind in ("int", "text") and column.high is None and not column.pattern and (column.low or 0) <= 1:
+        if _is_free(column):
             return more.assign(**{column.name: place if column.kind == "int" else [f"row{n}" for n in place]})
     return more.drop_duplicates(list(contract.key)).reset_index(drop=True) if contract.key else more
+
+
+def _is_free(column: Column) -> bool:
+    """Whether 1, 2, 3 ... or row1, row2, row3 ... are values of a column, however many there are."""
+    if column.kind == "text":
+        return not column.pattern and column.max_length is None and (column.min_length or 0) <= len("row1")
+    return column.kind == "int" and column.high is None and (column.low or 0) <= 1
 
 
 def synthetic_lookup(contract: Contract, look: Lookup, rows: "pd.DataFrame", seed: int = 0) -> "pd.DataFrame":
@@ -80,10 +88,37 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return scaled
 
 
+def _span(column: Column) -> tuple[np.datetime64, int]:
+    """The first moment to draw, and how many seconds there are to draw from: some days, within the bounds."""
+    day = np.timedelta64(1, "D")
+    start = START
+    if column.latest is not None:
+        start = min(start, np.datetime64(column.latest, "us") - DAYS * day)
+    if column.earliest is not None:
+        start = max(start, np.datetime64(column.earliest, "us"))
+    end = start + DAYS * day
+    if column.latest is not None:
+        end = min(end, np.datetime64(column.latest, "us"))
+    return start, max(1, int((end - start) / np.timedelta64(1, "s")))
+
+
+def _words(column: Column) -> list[str]:
+    """Some texts that a column may hold."""
+    least = column.min_length or 0
+    found = []
+    for word in WORDS:
+        sized = word.ljust(least, word[-1])[: column.max_length]
+        if not column.pattern or re.search(whole_pattern(column.pattern), sized):
+            found.append(sized)
+    return found or ["A".ljust(least, "A")[: column.max_length]]
+
+
 def _draw(column: Column, n: int, random: np.random.Generator, unique: bool = False) -> np.ndarray:
     low, high = _bounds(column)
     if column.kind == "datetime":
-        return START + (np.sort(random.choice(DAYS * 86_400, n, replace=False)) * 1_000_000).astype("timedelta64[us]")
+        start, seconds = _span(column)
+        drawn = np.sort(random.choice(seconds, n, replace=seconds < n))
+        return start + (drawn * 1_000_000).astype("timedelta64[us]")
     if column.kind == "bool":
         return random.random(n) < 0.5
     if column.kind == "int":
@@ -93,11 +128,11 @@ def _draw(column: Column, n: int, random: np.random.Generator, unique: bool = Fa
             return first + np.arange(n) % (last - first + 1)
         return random.integers(first, last, n, endpoint=True)
     if column.kind == "float":
-        return random.uniform(low, high, n)
+        values = random.uniform(low, high, n)
+        return np.where(values == low, (low + high) / 2, values) if column.exclusive_low else values
     if column.kind == "text":
-        pattern = column.pattern
-        words = [word for word in WORDS if not pattern or re.search(pattern, word)] or ["A"]
-        if unique and not pattern:
+        if unique and _is_free(column):
             return np.array([f"row{place}" for place in range(n)], dtype=object)
+        words = _words(column)
         return np.array(words, dtype=object)[random.integers(0, len(words), n)]
     return np.array(column.categories, dtype=object)[random.integers(0, len(column.categories), n)]

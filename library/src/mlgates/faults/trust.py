@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,15 +17,14 @@ from mlgates.evaluation.metrics import MAIN
 from mlgates.faults.model import fitted, scored
 from mlgates.faults.monitoring import logged, read_number
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
-from mlgates.files import digest, write_json, write_text
+from mlgates.files import digest, temporary_folder, write_text
 from mlgates.gate.model_card import complete, sections
-from mlgates.layout import CHAMPION, MODELS
 from mlgates.lineage.explain import explained
 from mlgates.model_folder import save
 from mlgates.monitoring.skew import same
 from mlgates.monitoring.watch import logged_scores
 from mlgates.project import Project
-from mlgates.trust import keys, verify
+from mlgates.trust import champion, keys, verify
 from mlgates.verdict import Check, Report, Verdict
 
 if TYPE_CHECKING:
@@ -39,16 +37,16 @@ Spoil = Callable[[Path, Pointer], None]
 @contextmanager
 def trusting(project: Project) -> Iterator[Project]:
     """An empty folder for the project that trusts one key: that of this process as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        placed = project.moved(Path(folder, "project"))
-        with patch.dict(os.environ, {keys.SETTING: str(Path(folder, "signing.pem"))}):
+    with temporary_folder() as folder:
+        placed = project.moved(folder / "project")
+        with patch.dict(os.environ, {keys.SETTING: str(folder / "signing.pem")}):
             keys.make(placed, "prove")
             yield placed
 
 
 def released(bench: Bench, project: Project, release: str, threshold: float = 0.5) -> Pointer:
     """Put a signed model where `promote` would put it; returns what `champion.json` would say."""
-    folder = project.root / "var" / "models" / release
+    folder = champion.place(project, release)
     save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
     write_text(verify.signature(folder), keys.sign(project, folder))
     pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
@@ -84,13 +82,12 @@ def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
         patch.object(logger, "handlers", [_Heard()]),
         patch.object(logger, "propagate", False),
     ):
-        pointer, place = released(bench, placed, "v1.0.0"), placed.root / CHAMPION
-        write_json(place, pointer)
+        champion.put_in_service(placed, released(bench, placed, "v1.0.0"))
         follower, before = Follower(placed), refused()
         first = follower.current()
         pointer = released(bench, placed, "v2.0.0", 0.6)
-        spoil(placed.root / MODELS / "v2.0.0", pointer)
-        write_json(place, pointer)
+        spoil(champion.find(placed, "v2.0.0"), pointer)
+        champion.put_in_service(placed, pointer)
         after, told, counted = follower.current(), logger.handlers[0].said, refused() - before  # type: ignore[attr-defined]
     served = after.release if after else "nothing"
     right = bool(first) and served == ("v1.0.0" if counted else "v2.0.0")

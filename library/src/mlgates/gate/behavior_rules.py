@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlgates.limits import compared
-from mlgates.verdict import Check, at_most
+from mlgates.limits import compared, effects
+from mlgates.verdict import Check, Effect, at_most
 
 KINDS = ("calibration", "noise", "lookup", "churn", "milliseconds", "megabytes", "memory", "repeatable")
 
@@ -25,38 +25,56 @@ def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
 
 
 def judge(measured: Mapping[str, Any], curve: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
-    """`gate.<kind>` for each of KINDS that was measured; `limits` is the section `gate` of the parameters."""
+    """`gate.<kind>` for each of KINDS that was measured.
+
+    `limits` is the section `gate` of the parameters.
+    Raises: ProjectError if its `conduct_vetoes` names another kind.
+    """
+    effect = effects(limits, "conduct_vetoes", KINDS)
     if curve.get("repeatable") is not None:
         told = "largest difference between two fits with the same seed"
-        yield at_most("gate.repeatable", curve["repeatable"], 0.0, curve["rows"], required=False, evidence=told)
+        more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect["repeatable"]}
+        yield at_most("gate.repeatable", curve["repeatable"], 0.0, curve["rows"], **more)
     if found := measured.get("conduct"):
-        yield from _conducted(found, limits)
+        yield from _conducted(found, limits, effect)
 
 
-def _conducted(found: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
+def _conducted(
+    found: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    effect: Mapping[str, Effect],
+) -> Iterator[Check]:
     few: dict[str, Any] = {"least": limits["conduct_min_rows"], "required": False}
     rows = found["rows"]
     values = ", ".join(
         f"{name} {entry['value']:.3f}" for name, entry in found["calibration"].items() if entry["value"] is not None
     )
     told = f"calibration error: {values}"
-    yield compared("gate.calibration", found["excess"], -limits["max_calibration_error"], rows, evidence=told, **few)
+    more = few | {"evidence": told, "effect": effect["calibration"]}
+    limit = -limits["max_calibration_error"]
+    yield compared("gate.calibration", found["excess"], limit, rows, **more)
     for name, entry in found["changes"].items():
-        full = "gate.noise.loss" if name == "noise" else f"gate.lookup.{name}"
-        limit = -limits["max_noise_loss" if name == "noise" else "max_lookup_loss"] * found["unit"]
+        kind, full = "lookup", f"gate.lookup.{name}"
+        if name == "noise":
+            kind, full = "noise", "gate.noise.loss"
+        limit = -limits[f"max_{kind}_loss"] * found["unit"]
         told = f"{entry['decisions']:.1%} of the decisions change"
-        yield compared(full, entry["difference"], limit, rows, evidence=told, **few)
+        more = few | {"evidence": told, "effect": effect[kind]}
+        yield compared(full, entry["difference"], limit, rows, **more)
     if noise := found["changes"].get("noise"):
-        yield at_most("gate.noise.decisions", noise["decisions"], limits["max_noise_decisions"], rows, **few)
+        more, limit = few | {"effect": effect["noise"]}, limits["max_noise_decisions"]
+        yield at_most("gate.noise.decisions", noise["decisions"], limit, rows, **more)
     if churn := found["churn"]:
         told = "differ from the champion's; most: " + ", ".join(
             f"{name} {share:.0%}" for name, share, _ in churn["slices"]
         )
-        yield at_most("gate.churn", churn["share"], limits["max_churn"], rows, evidence=told, **few)
-    for name, (value, limit) in {
-        "gate.milliseconds.1": ("milliseconds_1", "max_milliseconds"),
-        "gate.milliseconds.100": ("milliseconds_100", "max_batch_milliseconds"),
-        "gate.megabytes": ("megabytes", "max_megabytes"),
-        "gate.memory": ("memory", "max_memory_megabytes"),
-    }.items():
-        yield at_most(name, found["cost"][value], limits[limit], 1, required=False)
+        more = few | {"evidence": told, "effect": effect["churn"]}
+        yield at_most("gate.churn", churn["share"], limits["max_churn"], rows, **more)
+    for name, kind, value, most in (
+        ("gate.milliseconds.1", "milliseconds", "milliseconds_1", "max_milliseconds"),
+        ("gate.milliseconds.100", "milliseconds", "milliseconds_100", "max_batch_milliseconds"),
+        ("gate.megabytes", "megabytes", "megabytes", "max_megabytes"),
+        ("gate.memory", "memory", "memory", "max_memory_megabytes"),
+    ):
+        more = {"required": False, "effect": effect[kind]}
+        yield at_most(name, found["cost"][value], limits[most], 1, **more)

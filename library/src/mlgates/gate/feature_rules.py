@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from mlgates.limits import interval
+from mlgates.limits import effects, interval
 from mlgates.settings import waiver
-from mlgates.verdict import Check, Verdict, at_most
+from mlgates.verdict import Check, Effect, Verdict, at_most
 
 KINDS = ("gain", "cost")
 POINT = 0.01  # of a metric between 0 and 1, or of an error
@@ -17,24 +17,32 @@ def judge(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> li
     """`gate.gain.<feature>` and `gate.cost.<feature>` of the last of some ablation reports, oldest first.
 
     `limits` is the section `gate` of the parameters. A waiver holds for what was measured until its day.
-    Raises: ProjectError for a waiver that names no feature or no day.
+    Raises: ProjectError for a waiver that names no feature or no day, or if `feature_vetoes` names
+    another kind.
     """
+    effect = effects(limits, "feature_vetoes", KINDS)
+    if not history:
+        return []
     last = history[-1]
     waivers = dict(
         waiver(written, last["features"], "params.yaml: gate.waive", "feature") for written in limits["waive"]
     )
-    checks = [*_gains(history, limits), *_costs(last, limits)]
     today = date.fromisoformat(last["measured"])
-    return [_waived(check, waivers.get(check.name.rpartition(".")[2], date.min), today) for check in checks]
+    gains, costs = _gains(history, limits, effect["gain"]), _costs(last, limits, effect["cost"])
+    checks = []
+    for feature, check in [*gains, *costs]:
+        until = waivers.get(feature, date.min)
+        if check.verdict is Verdict.FAIL and until >= today:
+            told = f"waived until {until}: {check.evidence}"
+            check = replace(check, verdict=Verdict.INSUFFICIENT, evidence=told)
+        checks.append(check)
+    return checks
 
 
-def _waived(check: Check, until: date, today: date) -> Check:
-    if check.verdict is not Verdict.FAIL or until < today:
-        return check
-    return replace(check, verdict=Verdict.INSUFFICIENT, evidence=f"waived until {until}: {check.evidence}")
-
-
-def _gains(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> Iterator[Check]:
+def _gains(
+    history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], effect: Effect
+) -> Iterator[tuple[str, Check]]:
+    """Each feature with its check `gate.gain`."""
     last, periods = history[-1], limits["feature_periods"]
     for name, entry in last["features"].items():
         verdict, evidence = Verdict.OK, ""
@@ -43,8 +51,9 @@ def _gains(history: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> I
         elif running := _running(name, history, limits):
             verdict = Verdict.FAIL if running >= periods else Verdict.INSUFFICIENT
             evidence = f"no gain shown, {running} of {periods} periods running"
-        more = (entry["gain"]["value"], 0.0, interval(entry["gain"]), last["rows"], False, evidence)
-        yield Check(f"gate.gain.{name}", verdict, *more)
+        value, sure, rows = entry["gain"]["value"], interval(entry["gain"]), last["rows"]
+        more: dict[str, Any] = {"required": False, "evidence": evidence, "effect": effect}
+        yield name, Check(f"gate.gain.{name}", verdict, value, 0.0, sure, rows, **more)
 
 
 def _judged(report: Mapping[str, Any], name: str, limits: Mapping[str, Any]) -> bool:
@@ -68,8 +77,15 @@ def _running(name: str, history: Sequence[Mapping[str, Any]], limits: Mapping[st
     return running
 
 
-def _costs(last: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
-    """A feature has the benefit of the doubt: what it may cost follows from the upper end of its gain."""
+def _costs(
+    last: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    effect: Effect,
+) -> Iterator[tuple[str, Check]]:
+    """Each feature with its check `gate.cost`.
+
+    A feature has the benefit of the doubt: what it may cost follows from the upper end of its gain.
+    """
     for name, entry in last["features"].items():
         cost = max(entry["microseconds"], entry["batch_microseconds"]) + entry["lookup_microseconds"]
         gain = max(0.0, entry["gain"]["interval"][1] or 0.0)
@@ -79,5 +95,5 @@ def _costs(last: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check
         read = ", ".join([*entry["reads"], *(f"look-up {look}" for look in entry["lookups"])])
         evidence = f"microseconds for a row; gains at most {points:.2g} points; {entry['bytes']:,} bytes; reads {read}"
         limit = free + points * limits["microseconds_per_point"]
-        more = (limit, last["rows"])
-        yield at_most(f"gate.cost.{name}", cost, *more, least=least, required=False, evidence=evidence)
+        more: dict[str, Any] = {"least": least, "required": False, "evidence": evidence}
+        yield name, at_most(f"gate.cost.{name}", cost, limit, last["rows"], effect=effect, **more)

@@ -11,7 +11,8 @@ from platform import python_version
 from mlgates.contract import Contract
 from mlgates.files import read_json, write_json, write_text
 from mlgates.gate.sbom import Found, bom, libraries
-from mlgates.layout import BOM, CARD
+from mlgates.grid import Grid
+from mlgates.layout import BOM, CARD, MANIFEST, METRICS, TRAINING
 from mlgates.project import Project
 from mlgates.reports import MARKS, number
 from mlgates.verdict import Check, Report, at_most
@@ -48,9 +49,9 @@ def sections(
         Section("Features", ", ".join(trained["features"])),
         Section("Trained on", _periods(periods["train"], manifest, f"{rows['fitted']:,} rows were fitted")),
         Section("Evaluated on", _periods(periods["evaluation"], manifest, f"{measured['rows']:,} rows were measured")),
-        Section("Metrics", _table(["model", *SLICES[2:]], _metrics(measured["values"], report))),
-        *([Section("Slices", _table(SLICES, _slices(measured, report.facts["metric"])))] if measured["slices"] else []),
-        Section("Verdict", _table(["verdict", "check", "value", "limit"], checks)),
+        Section("Metrics", Grid(["model", *SLICES[2:]], list(_metrics(measured["values"], report))).markdown()),
+        *_of_slices(measured, report.facts["metric"]),
+        Section("Verdict", Grid(["verdict", "check", "value", "limit"], checks).markdown()),
         Section("Limits of the gate", _values(settings["gate"])),
         Section("Parameters of training", _values({**settings["train"], **settings["model"]})),
         Section("Libraries", f"Python {python_version()}, and all that bom.json names: {len(libraries())} packages"),
@@ -86,6 +87,13 @@ def _slices(measured: Found, metric: str) -> Iterable[list[str]]:
         yield [f"{part['column']}={part['value']}", f"{part['rows']:,}", metric, *estimate]
 
 
+def _of_slices(measured: Found, metric: str) -> list[Section]:
+    """The section about slices, if the contract names any."""
+    if not measured["slices"]:
+        return []
+    return [Section("Slices", Grid(SLICES, list(_slices(measured, metric))).markdown())]
+
+
 def _estimate(found: Found) -> list[str]:
     low, high = found["interval"]
     return [number(found["value"]), "" if low is None else f"{number(low)} to {number(high)}"]
@@ -96,13 +104,7 @@ def _periods(names: Sequence[str], manifest: Found, told: str) -> str:
     if not names or not all(manifest.get(name) for name in names):
         return ""
     lines = [[name, table, f"{f['rows']:,}", f["sha256"]] for name in names for table, f in manifest[name].items()]
-    return f"{told}.\n\n{_table(['period', 'table', 'rows', 'SHA-256'], lines)}"
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
-    rule = " | ".join(["---"] * len(head))
-    return "\n".join(f"| {line} |" for line in (" | ".join(head), rule, *cells)) if cells else ""
+    return f"{told}.\n\n{Grid(['period', 'table', 'rows', 'SHA-256'], lines).markdown()}"
 
 
 def _values(section: Found) -> str:
@@ -121,7 +123,5 @@ def write(project: Project, report: Report) -> None:
 
 
 def _found(project: Project) -> tuple[Found, Found, Found]:
-    measured, trained, manifest = (
-        project.root / "reports" / f"{name}.json" for name in ("metrics", "train", "manifest")
-    )
+    measured, trained, manifest = (project.root / path for path in (METRICS, TRAINING, MANIFEST))
     return read_json(measured), read_json(trained), read_json(manifest)

@@ -8,11 +8,11 @@ from mlgates.errors import ProjectError
 from mlgates.evaluation.metrics import MAIN, unit
 from mlgates.files import read_json, write_json, write_text
 from mlgates.gate import behavior_rules, feature_rules, model_card, slice_rules
-from mlgates.layout import FEATURES, GATE, GATE_PAGE, PICTURES, STALENESS, TUNING
-from mlgates.limits import compared, expect, interval, vetoes
+from mlgates.layout import FEATURES, GATE, GATE_PAGE, METRICS, PICTURES, REPORTS, STALENESS, TUNING, VALIDATION
+from mlgates.limits import compared, expect, interval
 from mlgates.project import Project
 from mlgates.reports import number, page
-from mlgates.verdict import Check, Report, Verdict
+from mlgates.verdict import Check, Effect, Report, Verdict
 
 
 def gate(
@@ -54,21 +54,14 @@ def gate(
         told = "not compared: the champion predicts something else, or reads what is barred by now"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     checks += slice_rules.slices(measured, metric, limits)
-    advice: list[Check] = []
-    vetoing = vetoes(limits, "feature_vetoes", feature_rules.KINDS) | vetoes(
-        limits, "conduct_vetoes", behavior_rules.KINDS
-    )
-    features = feature_rules.judge(ablations, limits) if ablations else []
-    for check in [*features, *behavior_rules.judge(measured, curve or {}, limits)]:
-        (checks if check.name.split(".")[1] in vetoing else advice).append(check)
-    vetoing = vetoes(limits, "group_vetoes", slice_rules.KINDS) | {"waiver"}
+    checks += feature_rules.judge(ablations, limits)
+    checks += behavior_rules.judge(measured, curve or {}, limits)
     today = ablations[-1]["measured"] if ablations else str(date.today())
-    for kind, check in slice_rules.groups(measured, limits, today):
-        (checks if kind in vetoing else advice).append(check)
+    checks += slice_rules.groups(measured, limits, today)
     if tuning:
-        (checks if limits["tune_vetoes"] else advice).append(tuned(tuning, limits))
+        checks.append(tuned(tuning, limits))
     if "champion" in measured["differences"]:
-        advice.append(_holdout(measured["holdout"], metric, measured["task"], limits))
+        checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
     facts = {
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
@@ -83,7 +76,7 @@ def gate(
         "max_age_because": told_age,
         **_values(measured),
     }
-    return Report(_title(facts), checks, facts, data.drift, [*data.advice, *advice])
+    return Report(_title(facts), [*data.drift, *data.advice, *checks], facts)
 
 
 def _values(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,24 +125,28 @@ def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, m
 
 def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
     """What poison or forgetting does to the rows that the loop never feeds; where data drift, they drift away too."""
-    told = {"least": limits["slice_min_rows"], "required": False, "evidence": "on rows that no training ever saw"}
+    more: dict[str, Any] = {"required": False, "effect": Effect.ADVISE}
     if not held["rows"]:
-        return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, required=False)
+        return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, **more)
     margin = limits["holdout_margin"] * unit(task, held["values"]["champion"][metric]["value"])
-    return compared("gate.holdout", held["differences"]["champion"][metric], -margin, held["rows"], **told)
+    more |= {"least": limits["slice_min_rows"], "evidence": "on rows that no training ever saw"}
+    difference = held["differences"]["champion"][metric]
+    return compared("gate.holdout", difference, -margin, held["rows"], **more)
 
 
 def tuned(tuning: Mapping[str, Any], limits: Mapping[str, Any]) -> Check:
     """Whether the team's values of what may be tuned are within tolerance of the best that tune found."""
+    effect = Effect.STOP if limits["tune_vetoes"] else Effect.ADVISE
+    more: dict[str, Any] = {"required": False, "effect": effect}
     if not tuning["trials"]:
         told = "nothing was tried: no SEARCH in model.py, or no trials"
-        return Check("gate.tuned", Verdict.INSUFFICIENT, required=False, evidence=told)
+        return Check("gate.tuned", Verdict.INSUFFICIENT, evidence=told, **more)
     own, best = (tuning["trials"][place]["values"] for place in (0, tuning["best"]))
     told = ", ".join(f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name])
     told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
     margin, least = limits["tune_tolerance"] * tuning["unit"], limits["slice_min_rows"]
-    settings = {"least": least, "required": False, "evidence": told}
-    return compared("gate.tuned", tuning["difference"], -margin, tuning["rows"], **settings)
+    more |= {"least": least, "evidence": told}
+    return compared("gate.tuned", tuning["difference"], -margin, tuning["rows"], **more)
 
 
 def decide(project: Project) -> Report:
@@ -157,8 +154,8 @@ def decide(project: Project) -> Report:
 
     checks.py of the team may add checks: `checks(measured) -> list[Check]`.
     """
-    measured = read_json(project.root / "reports" / "metrics.json")
-    data = Report.from_dict(read_json(project.root / "reports" / "validate.json"))
+    measured = read_json(project.root / METRICS)
+    data = Report.from_dict(read_json(project.root / VALIDATION))
     now = project.cycle()
     limits = project.params()["gate"]
     more = (
@@ -168,12 +165,12 @@ def decide(project: Project) -> Report:
     )
     report = gate(measured, data, limits, now["age"], now["release"], *more)
     try:
-        report.checks += project.module("checks").checks(measured)
+        report.add(*project.module("checks").checks(measured))
     except ProjectError:
         raise
     except Exception as error:
         raise ProjectError(f"checks.py: checks() failed: {type(error).__name__}: {error}") from error
-    report.checks.append(model_card.complete(model_card.drawn(project, report)))
+    report.add(model_card.complete(model_card.drawn(project, report)))
     return report
 
 
@@ -189,7 +186,7 @@ def write(project: Project, report: Report) -> None:
     write_json(project.root / GATE, report.to_dict())
     model_card.write(project, report)
     pictures = []
-    for folder in (project.root / PICTURES, project.root / "reports"):
+    for folder in (project.root / PICTURES, project.root / REPORTS):
         pictures += sorted(folder.glob("*.svg"))
     write_text(project.root / GATE_PAGE, page(report, pictures))
 

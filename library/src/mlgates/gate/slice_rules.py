@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 from mlgates.evaluation.metrics import unit
-from mlgates.limits import expect
+from mlgates.limits import effects, expect
 from mlgates.reports import number
 from mlgates.verdict import Check, Verdict, at_most, not_below
 
@@ -57,8 +57,12 @@ def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) 
     return checks
 
 
-def groups(measured: Mapping[str, Any], limits: Mapping[str, Any], today: str) -> Iterator[tuple[str, Check]]:
-    """Checks of protected groups, each after its kind: one of KINDS or `waiver`."""
+def groups(measured: Mapping[str, Any], limits: Mapping[str, Any], today: str) -> Iterator[Check]:
+    """Checks of protected groups, of the kinds in KINDS, and of the groups that schema.py waives.
+
+    Raises: ProjectError if `group_vetoes` names another kind.
+    """
+    effect = effects(limits, "group_vetoes", KINDS)
     found, least = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}, limits["slice_min_rows"]
     judged = sum(entry["rows"] >= least for entry in found["rates"])
     for entry in found["rates"]:
@@ -66,21 +70,22 @@ def groups(measured: Mapping[str, Any], limits: Mapping[str, Any], today: str) -
         verdict = _alike(sure, limit) if rows >= least else Verdict.INSUFFICIENT
         told = f"{number(entry['group']) or '?'} (the rest: {number(entry['rest']) or '?'})"
         name = f"gate.group.{entry['column']}={entry['value']}.{entry['rate']}"
-        check = Check(name, verdict, entry["gap"]["value"], limit, sure, rows, required=False, evidence=told)
-        yield entry["rate"].partition(".")[0], check
+        kind = entry["rate"].partition(".")[0]  # of several classes it is measured as KIND.CLASS
+        more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect[kind]}
+        yield Check(name, verdict, entry["gap"]["value"], limit, sure, rows, **more)
     for column, proxy in found["proxies"].items():
         known = {feature: value for feature, value in proxy["features"].items() if value is not None}
         near = {name: value for name, value in known.items() if value > limits["proxy_limit"]}
         named = ", ".join(f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name]))
         told = f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
         values = [value for value in (proxy["all"], *known.values()) if value is not None]
-        more = {"least": least, "required": False, "evidence": told}
+        more = {"least": least, "required": False, "evidence": told, "effect": effect["proxy"]}
         most = max(values, default=None)
-        yield "proxy", at_most(f"gate.proxy.{column}", most, limits["proxy_limit"], proxy["rows"], **more)
+        yield at_most(f"gate.proxy.{column}", most, limits["proxy_limit"], proxy["rows"], **more)
     for column, until in found["waived"].items():
         verdict = Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
         told = f"protected, and waived in schema.py until {until}"
-        yield "waiver", Check(f"gate.waiver.{column}", verdict, until, today, evidence=told)
+        yield Check(f"gate.waiver.{column}", verdict, until, today, evidence=told)
 
 
 def _alike(interval: tuple[float, float] | None, limit: float) -> Verdict:

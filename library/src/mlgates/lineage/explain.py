@@ -15,13 +15,15 @@ import numpy as np
 from mlgates.contract import Contract
 from mlgates.data import tombstones
 from mlgates.errors import ProjectError
+from mlgates.grid import Grid
 from mlgates.layout import REFERENCE
-from mlgates.model_folder import Scorer, load
+from mlgates.model_folder import Scorer
 from mlgates.monitoring import skew
 from mlgates.monitoring.watch import logged_scores, lookup_table
 from mlgates.project import Project
 from mlgates.registry import deploy, releases
-from mlgates.reports import number, table, terminal
+from mlgates.reports import number, terminal
+from mlgates.trust.champion import load_signed
 from mlgates.verdict import Check, Report, Verdict
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Explained(Report):
     def __str__(self) -> str:
         """All of it for a terminal."""
         facts = "\n".join(f"{name}: {number(value)}" for name, value in self.facts.items())
-        return "\n\n".join([facts, *(table(head, rows) for head, *rows in self.parts if rows), terminal(self)])
+        return "\n\n".join([facts, *(Grid(head, rows).text() for head, *rows in self.parts if rows), terminal(self)])
 
 
 def explain(project: Project, prediction: str) -> Explained:
@@ -61,7 +63,7 @@ def explain(project: Project, prediction: str) -> Explained:
     if made is None:
         raise ProjectError(f"The record has no model {fingerprint[:8]}, which made it.", "Run: git fetch --tags")
     folder = deploy.bring(project, known, made)
-    scorer = load(folder, project.contract, project.features, str(logged["digest"][0]))
+    scorer = load_signed(project, folder, str(logged["digest"][0]))
     tables = {look.name: lookup_table(project, look, logged) for look in project.contract.lookups}
     found = explained(project.contract, scorer, pd.read_parquet(folder / REFERENCE), logged, tables)
     made_at = f"{datetime.fromtimestamp(logged['at'][0], UTC):%Y-%m-%d %H:%M:%S} UTC"

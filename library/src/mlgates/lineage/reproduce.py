@@ -1,14 +1,10 @@
 """`mlops reproduce`: a release made again in a clean clone, from git and the DVC remote alone, and compared."""
 
-import os
 import platform
-import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -16,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from mlgates import tools
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json, read_yaml, write_json
-from mlgates.layout import CANDIDATE, LIBRARY
+from mlgates.layout import CANDIDATE, CYCLE, LIBRARY, MADE, REPORTS, UV_LOCK
+from mlgates.layout import GATE as GATE_REPORT
 from mlgates.lineage.trace import found, vouched
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import dvc_storage, wheel
 from mlgates.registry.deploy import bring, fetch
-from mlgates.registry.git import git
 from mlgates.registry.releases import Record, Release, freshen, locked, read, show, stages
-from mlgates.registry.sandbox import environment
+from mlgates.registry.sandbox import cloned
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict, at_most
 
 TRAIN, MEASURING, GATE = "train", ("evaluate", "studies"), "gate"
@@ -35,7 +33,6 @@ WITHOUT_LIBRARY = ("--no-install-package", wheel.NAME)  # so the git host that i
 INSTALL = ("pip", "install", "--quiet", "--offline", "--no-deps")
 SPEED = ("seconds", "milliseconds_1", "milliseconds_100", "microseconds", "batch_microseconds", "lookup_microseconds")
 OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
-REPORTS = "reports"
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,9 @@ class Surroundings:
     programs: Path
     library: Path | None = None
 
-    def settings(self) -> dict[str, str]:
-        """The environment of a process in them."""
-        path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
-        sources = [str(self.library)] if self.library else []
-        if os.environ.get("PYTHONPATH"):
-            sources.append(os.environ["PYTHONPATH"])
-        return os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(sources)}
+    def run(self, work: Project, *words: str) -> tools.Ended:
+        """Run a tool that finds them before those of this process."""
+        return tools.run(work, *words, environs=tools.environment(work, self.programs, self.library))
 
     @property
     def python(self) -> str:
@@ -72,13 +65,13 @@ def reproduce(project: Project, name: str) -> Report:
         raise ProjectError(told, nearest(name, [one.version for one in record.releases]) if record.releases else "")
     report = Report(f"reproduce  {release.tag} ({release.fingerprint[:8]})", vouched(project, release))
     if release.erased:
-        report.checks.append(_missing("reproduce.data", release.erased))
+        report.add(_missing("reproduce.data", release.erased))
         return report
     try:
-        with clean(project, release.commit) as (work, base):
-            report.checks += _rebuilt(project, work, base, record, release)
+        with cloned(project, release.commit) as (work, base):
+            report.add(*_rebuilt(project, work, base, record, release))
     except ProjectError as error:
-        report.checks.append(_missing("reproduce.data", str(error)))
+        report.add(_missing("reproduce.data", str(error)))
     report.facts["seconds"] = round(time.monotonic() - started, 1)
     report.title += f", {report.facts['seconds']} s{away}"
     return report
@@ -86,22 +79,6 @@ def reproduce(project: Project, name: str) -> Report:
 
 def _missing(name: str, told: str) -> Check:
     return Check(name, Verdict.INSUFFICIENT, evidence=" ".join(told.split()))
-
-
-@contextmanager
-def clean(project: Project, commit: str) -> Iterator[tuple[Project, Path]]:
-    """The project as it was at a commit, in a clone with an empty cache; and the folder around the clone.
-
-    Git alone fills it: the repository here, whose tags `settle` has just made equal to the remote's.
-    """
-    top, prefix = git(project.root, "rev-parse", "--show-toplevel"), git(project.root, "rev-parse", "--show-prefix")
-    with tempfile.TemporaryDirectory(prefix="mlops-", ignore_cleanup_errors=True) as folder:
-        base = Path(folder).resolve()
-        git(base, "clone", "--quiet", "--no-checkout", top, project.root.name)
-        git(base / project.root.name, "checkout", "--quiet", "--detach", commit)
-        work = base / project.root.name / prefix
-        with environment(work):
-            yield project.moved(work), base
 
 
 def _rebuilt(project: Project, work: Project, base: Path, record: Record, release: Release) -> Iterator[Check]:
@@ -136,7 +113,7 @@ def _rebuilt(project: Project, work: Project, base: Path, record: Record, releas
     if said := _run(work, then_with, GATE):
         yield Check("reproduce.verdict", Verdict.FAIL, evidence=said)
         return
-    verdict = str(Report.from_dict(read_json(work.root / REPORTS / "gate.json")).verdict)
+    verdict = str(Report.from_dict(read_json(work.root / GATE_REPORT)).verdict)
     same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
     yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
 
@@ -149,10 +126,10 @@ def surroundings(project: Project, work: Project, base: Path, release: Release) 
     """
     name = "reproduce.environment"
     now = platform.python_version()
-    then = str(read_yaml(work.root / "var/models" / release.fingerprint / "python_env.yaml")["python"])
+    then = str(read_yaml(champion.place(work, release.fingerprint) / "python_env.yaml")["python"])
     here = Path(sys.executable).parent
     library = _library(work, base)
-    lock, present = show(work, release.commit, "uv.lock"), project.root / "uv.lock"
+    lock, present = show(work, release.commit, UV_LOCK), project.root / UV_LOCK
     current = present.read_text(encoding="utf-8") if present.exists() else ""
 
     if now == then and _others(lock) == _others(current):
@@ -207,22 +184,23 @@ def _others(lock: str) -> list[dict[str, Any]]:
 
 def _make(work: Project, base: Path, python: str) -> str:
     """Let uv make the environment of then in `base/env`; returns why it cannot, or nothing."""
-    settings = os.environ | {"UV_PROJECT_ENVIRONMENT": str(base / "env")}
+    made = base / "env"
     kept = (work.root / LIBRARY).exists()
     without = WITHOUT_LIBRARY if kept else ()
-    said = _uv(work, settings, *SYNC, *without, "--python", python)
+    said = _uv(work, made, *SYNC, *without, "--python", python)
     if said or not kept:
         return said
-    return _uv(work, settings, *INSTALL, "--python", str(base / "env"), str(_wheel(work)))
+    return _uv(work, made, *INSTALL, "--python", str(made), str(_wheel(work)))
 
 
-def _uv(work: Project, settings: dict[str, str], *words: str) -> str:
-    """Run uv; returns why it stopped, or nothing."""
+def _uv(work: Project, made: Path, *words: str) -> str:
+    """Run uv on the environment `made`; returns why it stopped, or nothing."""
+    environs = tools.environment(work) | {"UV_PROJECT_ENVIRONMENT": str(made)}
     try:
-        done = subprocess.run(["uv", *words], cwd=work.root, env=settings, capture_output=True, text=True)
-    except FileNotFoundError:
-        return "uv is not installed"
-    return (done.stderr.strip().splitlines() or ["no reason"])[-1] if done.returncode else ""
+        ran = tools.run(work, "uv", *words, environs=environs)
+    except ProjectError as error:
+        return " ".join(str(error).split())
+    return ran.reason if ran.code else ""
 
 
 def _measuring(lock: dict[str, Any]) -> list[str]:
@@ -249,16 +227,13 @@ def _run(work: Project, then_with: Surroundings, stage: str) -> str:
 
     DVC itself is that of now: only the stage's own command finds the programs of then first.
     """
-    words = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "--no-commit", stage]
-    done = subprocess.run(words, cwd=work.root, env=then_with.settings(), capture_output=True, text=True)
-    lines = [line for line in done.stderr.strip().splitlines() if line.startswith(("error:", "ERROR:"))]
-    return f"{stage} stopped: {' '.join(lines[:2]) or done.stderr[-200:]}" if done.returncode else ""
+    return then_with.run(work, "dvc", "repro", "--force", "--single-item", "--no-commit", stage).failure
 
 
 def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
     """`reproduce.data`: what training read, and the rows to evaluate on, are those of then."""
     sides = [{part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]} for entry in (then, again)]
-    compared = [path for path in sides[0] if not path.startswith(("models/", "reports/"))]
+    compared = [path for path in sides[0] if Path(path).parts[0] not in (str(MADE), str(REPORTS))]
     other = [path for path in compared if sides[1].get(path) != sides[0][path]]
     return at_most("reproduce.data", len(other), 0, len(compared), evidence=", ".join(other) or "hashes equal")
 
@@ -267,15 +242,9 @@ def _predictions(work: Project, then_with: Surroundings, base: Path, released: P
     """Both models score the same rows, by the library of then."""
     files = [base / "then.npy", base / "again.npy"]
     words = [str(part) for pair in zip((released, work.root / CANDIDATE), files, strict=True) for part in pair]
-    done = subprocess.run(
-        [then_with.python, "-m", "mlgates.lineage.score_again", *words],
-        cwd=work.root,
-        env=then_with.settings(),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        return Check("reproduce.predictions", Verdict.FAIL, evidence=done.stderr.strip().rpartition("\n")[2])
+    scored = then_with.run(work, then_with.python, "-m", "mlgates.lineage.score_again", *words)
+    if scored.code:
+        return Check("reproduce.predictions", Verdict.FAIL, evidence=scored.reason)
     return equal(*map(np.load, files))
 
 
@@ -317,7 +286,7 @@ def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def _opponent(work: Project, record: Record) -> None:
     """Put the opponent of the cycle where evaluate reads it. Raises: ProjectError if it cannot be had."""
-    if opponent := read_yaml(work.root / "cycle.yaml")["champion"]:
+    if opponent := read_yaml(work.root / CYCLE)["champion"]:
         if not (release := record.of(opponent)):
             raise ProjectError(f"The opponent {opponent[:8]} is not in the record.")
         bring(work, record, release)

@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlgates.errors import ProjectError, nearest
+from mlgates.grid import Grid
+from mlgates.layout import DATA, DVC_LOCK, GATE, MANIFEST, METRICS, TRAINING, UV_LOCK, prediction_logs
 from mlgates.project import Project
 from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import flat, parameters
 from mlgates.registry.releases import Record, Release, artifact, fingerprint, measured, read, show, show_json, stages
-from mlgates.reports import number, table, worst_first
+from mlgates.reports import number, worst_first
 from mlgates.verdict import Check, Report, Verdict, at_most
 
-LOG, GATE = "var/predictions/*.db", "reports/gate.json"
 LEAST = 4  # characters of a fingerprint that are taken for one
 
 
@@ -31,7 +32,7 @@ def trace(project: Project, what: str | None = None) -> tuple[str, Verdict]:
     if release := found(record, what):
         return _release(project, record, release)
     if saw := list(_saw(project, record, what)):
-        return table([f"period {what}", "seen as", "data", "alias"], saw), Verdict.OK
+        return Grid([f"period {what}", "seen as", "data", "alias"], saw).text(), Verdict.OK
     if made := prediction(project, what):
         at, name = datetime.fromtimestamp(made["at"], UTC), made["release"]
         told = f"prediction {what}, made {at:%Y-%m-%d %H:%M:%S} UTC by {name}"
@@ -53,18 +54,19 @@ def found(record: Record, what: str) -> Release | None:
 
 def vouched(project: Project, release: Release) -> list[Check]:
     """Whether the commit of a release still says what its annotation says: model, numbers, limits, verdict."""
-    lock, name = show(project, release.commit, "dvc.lock"), f"{release.commit[:8]}:dvc.lock"
+    lock, name = show(project, release.commit, DVC_LOCK), f"{release.commit[:8]}:{DVC_LOCK}"
     parts = [part for entry in stages(lock).values() for side in ("deps", "outs") for part in entry.get(side, [])]
     hashes = {part["path"]: part.get("md5") for part in parts if part["path"].endswith(".json")}
     texts = {path: text for path in hashes if (text := show(project, release.commit, path))}
     other = [path for path, text in texts.items() if hashes[path] not in (_md5(text), _md5(f"{text}\n"))]
-    gate = Report.from_dict(json.loads(texts[GATE])) if GATE in texts else Report("gate")
+    gate_path = GATE.as_posix()
+    gate = Report.from_dict(json.loads(texts[gate_path])) if gate_path in texts else Report("gate")
     checks = [
         _same("record.model", release.fingerprint, lock and fingerprint(lock), f"train in {name}"),
         _same("record.measured", release.measured, lock and measured(lock), f"gate in {name}"),
         at_most("record.files", len(other), 0, len(texts), evidence=", ".join(other)),
-        _same("record.verdict", release.verdict, str(gate.verdict), f"checks in {GATE}"),
-        _same("record.digest", release.digest, gate.facts.get("model", ""), f"model in {GATE}"),
+        _same("record.verdict", release.verdict, str(gate.verdict), f"checks in {gate_path}"),
+        _same("record.digest", release.digest, gate.facts.get("model", ""), f"model in {gate_path}"),
     ]
     return checks if texts else [*checks[:2], Check("record.files", Verdict.INSUFFICIENT, evidence="no reports there")]
 
@@ -81,19 +83,19 @@ def _same(name: str, recorded: str, now: str, where: str) -> Check:
 
 
 def _manifest(project: Project, release: Release) -> dict[str, Any]:
-    return show_json(project, release.commit, "reports/manifest.json")
+    return show_json(project, release.commit, MANIFEST)
 
 
 def _releases(project: Project, record: Record) -> str:
     rows = []
     for one in reversed(record.releases):
-        periods = show_json(project, one.commit, "reports/train.json").get("periods", {})
+        periods = show_json(project, one.commit, TRAINING).get("periods", {})
         data = " > ".join(", ".join(periods.get(part, [])) for part in ("train", "evaluation"))
         overrides = [str(entry.override) for entry in record.history(one) if entry.override]
         told = "; ".join(filter(None, [f"{one.who}: {one.why}", one.erased, *overrides[-1:]]))
         when = f"{one.when:%Y-%m-%d %H:%M}"
         rows.append([one.version, one.fingerprint[:8], ", ".join(record.aliases(one)), one.verdict, data, when, told])
-    return table([record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows)
+    return Grid([record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows).text()
 
 
 def _release(project: Project, record: Record, release: Release) -> tuple[str, Verdict]:
@@ -102,12 +104,13 @@ def _release(project: Project, record: Record, release: Release) -> tuple[str, V
     for check in worst_first(report.checks):
         value = f": {check.value} is not {check.limit}" if check.verdict is Verdict.FAIL else ""
         rows += [[check.name, f"{check.verdict}{value}  {check.evidence}"]] if check.verdict is not Verdict.OK else []
-    return table([release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"], rows), report.verdict
+    return Grid([release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"], rows).text(), report.verdict
 
 
 def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[str, str]]:
-    lock, (_, path) = show(project, release.commit, "dvc.lock"), artifact(project)
-    gate, metrics = (show_json(project, release.commit, f"reports/{name}.json") for name in ("gate", "metrics"))
+    lock, (_, path) = show(project, release.commit, DVC_LOCK), artifact(project)
+    gate = show_json(project, release.commit, GATE)
+    metrics = show_json(project, release.commit, METRICS)
     outs = {out["path"]: f"{out.get('md5')} in DVC" for entry in stages(lock).values() for out in entry.get("outs", [])}
     if release.erased:
         yield "erased", release.erased
@@ -116,10 +119,10 @@ def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[
     yield "commit", git(project.root, *made)
     facts = gate.get("facts", {})
     yield "data", f"trained on {facts.get('trained on')}; evaluated on {facts.get('evaluated on')}"
-    yield from ((name, oid) for name, oid in outs.items() if name.startswith("data/"))
+    yield from ((name, oid) for name, oid in outs.items() if name.startswith(f"{DATA}/"))
     yield "parameters", _changed(project, record, release)
-    libraries = show(project, release.commit, "uv.lock")
-    yield "uv.lock", hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit"
+    libraries = show(project, release.commit, UV_LOCK)
+    yield UV_LOCK.name, hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit"
     yield "gate", f"{gate.get('verdict')}: {gate.get('title')}"
     for model, values in metrics.get("values", {}).items():
         yield f"  {model}", ", ".join(f"{name} {number(entry['value'])}" for name, entry in values.items())
@@ -152,8 +155,8 @@ def used_parameters(project: Project, release: Release) -> dict[str, Any]:
 
     dvc.lock has what the team set in params.yaml; reports/train.json has the defaults of the library too.
     """
-    lock = show(project, release.commit, "dvc.lock")
-    trained = show_json(project, release.commit, "reports/train.json")
+    lock = show(project, release.commit, DVC_LOCK)
+    trained = show_json(project, release.commit, TRAINING)
     return parameters(stages(lock).values()) | flat(trained.get("params", {}))
 
 
@@ -175,7 +178,7 @@ def _saw(project: Project, record: Record, period: str) -> Iterator[list[str]]:
 
 
 def _query(project: Project, sql: str, value: str) -> Iterator[sqlite3.Row]:
-    for path in sorted(project.root.glob(LOG)):
+    for path in prediction_logs(project.root):
         try:
             with closing(sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)) as database:
                 database.row_factory = sqlite3.Row

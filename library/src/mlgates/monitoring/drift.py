@@ -1,4 +1,8 @@
-"""Drift of what was served against what the model was trained on: distances by Evidently, and missing shares."""
+"""Drift of what was served against what the model was trained on, by Evidently's distances.
+
+What is compared, how, and what is no drift yet, `mlgates.drift` says, as it does for periods.
+Evidently computes the same distances, but for two things that `by_evidently` knows.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -7,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.contract import Arrays, Column, Contract, gone
-from mlgates.data.drift import distance, noise
+from mlgates import drift as measure
+from mlgates.contract import Arrays, Contract, gone
 from mlgates.errors import ProjectError
 from mlgates.model_folder import Scorer
-from mlgates.verdict import Check, Verdict, at_most
+from mlgates.verdict import Check, Effect, Verdict, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_WORDS = 30  # a free text with more different words is no category
+FLOOR = 0.001  # Evidently takes no standard deviation for smaller
+NATS = float(np.sqrt(np.log(2)))  # of our Jensen-Shannon distance, in bits, is Evidently's, in nats
 VALUE_DRIFT = "evidently:metric_v2:ValueDrift"
 VERDICTS = {"SUCCESS": Verdict.OK, "FAIL": Verdict.FAIL}
 
@@ -31,8 +36,9 @@ def watched(contract: Contract, scorer: Scorer, arrays: Arrays, matrix: np.ndarr
     for place, name in enumerate(scorer.plan.names):
         if name not in kinds and any(kinds[column] == "datetime" for column in scorer.plan.ancestors(name)):
             found[name] = matrix[:, place]
-    for name in (name for name, kind in kinds.items() if kind == "bool"):
-        found[name] = np.array([None if value != value else str(value > 0) for value in found[name]], dtype=object)
+    for name, kind in kinds.items():
+        if kind == "bool":
+            found[name] = measure.bools_as_words(found[name])
     return found
 
 
@@ -60,27 +66,56 @@ Distributions = Callable[[Comparison], Any]  # of the wiring: Evidently's snapsh
 
 
 def comparison(reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> Comparison:
-    """What can be compared, with limits that chance alone does not reach; `limits` is the section `monitor`.
+    """What can be compared, with limits that chance alone does not reach.
 
-    Free text, and a column without any value, are left out. Evidently drops missing values, so `missing` checks their
-    share.
+    `limits` is the section `monitor` of the parameters. Free text, and a column without any value,
+    are left out. Evidently drops missing values, so `missing` checks their share. Numbers whose
+    spread Evidently would take for larger than it is are handed over in standard deviations.
     """
     import pandas as pd
 
-    before, now = pd.DataFrame(reference), pd.DataFrame(current)
-    words = {name: before[name].nunique() for name, values in reference.items() if values.dtype == object}
-    used = []
-    for name in reference:
-        filled = before[name].notna().any() and now[name].notna().any()
-        if filled and words.get(name, 0) <= MOST_WORDS:
-            used.append(name)
-    bounds = {}
-    for name in used:
-        chance = noise(before[name].count(), now[name].count(), words.get(name, 0))  # missing values prove nothing
-        bounds[name] = max(limits["drift_limit"], chance)
-    numbers = [name for name in used if name not in words]
-    categories = [name for name in used if name in words]
-    return Comparison(before[used], now[used], numbers, categories, bounds)
+    before, now, bounds = {}, {}, {}
+    numbers, categories = [], []
+    for pair in pairs(reference, current):
+        before[pair.name], now[pair.name] = pair.reference, pair.current
+        if pair.method is measure.Method.WASSERSTEIN:
+            numbers.append(pair.name)
+            if (unit := _unit(pair)) != 1:
+                before[pair.name], now[pair.name] = pair.reference / unit, pair.current / unit
+        else:
+            categories.append(pair.name)
+        bounds[pair.name] = pair.limit(limits["drift_limit"])
+    return Comparison(pd.DataFrame(before), pd.DataFrame(now), numbers, categories, bounds)
+
+
+def pairs(reference: Arrays, current: Arrays) -> list[measure.Pair]:
+    """The columns that Evidently can compare; what `watched` gives are numbers and words."""
+    kinds = {}
+    for name, values in reference.items():
+        kinds[name] = "text" if values.dtype == object else "float"
+    found = measure.pairs(kinds, reference, current, measure.LOG)
+    return [pair for pair in found if min(pair.rows)]
+
+
+def by_evidently(pair: measure.Pair) -> float:
+    """What Evidently has to report of a pair that `comparison` handed over, by our own measure.
+
+    Its Jensen-Shannon distance has another unit. Where all numbers of the reference are the same,
+    so that there is no standard deviation, it tells the distance in thousandths.
+    """
+    found = pair.distance()
+    if pair.method is measure.Method.JENSEN_SHANNON:
+        return NATS * found
+    unit, deviation = _unit(pair), measure.spread(pair.reference)
+    return found * (deviation or 1.0) / unit / max(deviation / unit, FLOOR)
+
+
+def _unit(pair: measure.Pair) -> float:
+    """What numbers are divided by before Evidently sees them: 1, but for those of a tiny spread."""
+    known = pair.reference[~gone(pair.reference)]
+    deviation = measure.spread(pair.reference)
+    varies = known.min() < known.max()  # sums are rounded: equal numbers may have a deviation
+    return deviation if varies and deviation < FLOOR else 1.0
 
 
 def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Check], str]:
@@ -107,7 +142,8 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
         value, limit = round(values[name], 6), round(compared.limits[name], 6)
         evidence = f"{settings['method']} distance"
         rows = len(compared.current)
-        checks[name] = Check(f"monitor.drift.{name}", verdict, value, limit, None, rows, False, evidence)
+        more = (value, limit, None, rows, False, evidence, Effect.RETRAIN)
+        checks[name] = Check(f"monitor.drift.{name}", verdict, *more)
     if unasked := [name for name in compared.columns if name not in checks]:
         raise ProjectError(
             f"monitor.py does not compare {', '.join(unasked)}: Evidently reported no drift test of it.",
@@ -116,9 +152,15 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
     return [checks[name] for name in compared.columns], page
 
 
-def share(checks: list[Check], limits: Mapping[str, Any], rows: int) -> Check:
-    """`monitor.drifted_share`: how many of the compared columns drifted."""
-    moved = [check.name.removeprefix("monitor.drift.") for check in checks if check.verdict is Verdict.FAIL]
+def share(compared: Comparison, checks: list[Check], limits: Mapping[str, Any], rows: int) -> Check:
+    """`monitor.drifted_share`: how many of the compared columns drifted.
+
+    `checks` are those of the columns, in their order.
+    """
+    moved = []
+    for name, check in zip(compared.columns, checks, strict=True):
+        if check.verdict is Verdict.FAIL:
+            moved.append(name)
     value = round(len(moved) / len(checks), 6) if checks else None
     told = f"{len(moved)} of {len(checks)}" + (f": {', '.join(moved)}" if moved else "")
     return at_most("monitor.drifted_share", value, limits["max_drifted_share"], rows, evidence=told)
@@ -126,17 +168,20 @@ def share(checks: list[Check], limits: Mapping[str, Any], rows: int) -> Check:
 
 def missing(columns: list[str], reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> list[Check]:
     """`monitor.missing.<column>`: by how much the share of rows without a value has risen."""
-    shares = {name: (float(gone(reference[name]).mean()), gone(current[name])) for name in columns}
-    return [
-        at_most(f"monitor.missing.{name}", round(float(now.mean()) - old, 6), limits["missing_limit"], len(now))
-        for name, (old, now) in shares.items()
-    ]
+    checks = []
+    for name in columns:
+        rise, most = measure.missing(reference[name], current[name]), limits["missing_limit"]
+        check = at_most(f"monitor.missing.{name}", round(rise, 6), most, len(current[name]))
+        checks.append(check)
+    return checks
 
 
 def predictions(reference: np.ndarray, current: np.ndarray, limits: Mapping[str, Any]) -> Check:
     """`monitor.predictions`: the scores given against those of the reference rows; of several classes the worst."""
     old, new = (scores.reshape(len(scores), -1).T for scores in (reference, current))
-    worst = max(distance(a, b, Column("score", "float", "model")) for a, b in zip(old, new, strict=True))
-    limit = round(max(limits["drift_limit"], noise(len(reference), len(current), 0)), 6)
+    method = measure.Method.WASSERSTEIN
+    worst = max(measure.distance(a, b, method) for a, b in zip(old, new, strict=True))
+    limit = round(measure.limit(limits["drift_limit"], len(reference), len(current), 0), 6)
     told = "wasserstein distance of the scores"
-    return at_most("monitor.predictions", round(worst, 6), limit, len(current), required=False, evidence=told)
+    more: dict[str, Any] = {"required": False, "evidence": told, "effect": Effect.RETRAIN}
+    return at_most("monitor.predictions", round(worst, 6), limit, len(current), **more)

@@ -1,11 +1,15 @@
 """`mlops outcomes FILE`: take in what came true, for predictions that were really made."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlgates.contract import Column, Contract, to_array
+import numpy as np
+
+from mlgates.contract import Column, Contract
+from mlgates.data.expectations import Table, broken_rows
 from mlgates.errors import ProjectError
-from mlgates.monitoring import performance, skew
+from mlgates.monitoring import performance
 from mlgates.project import Project
 from mlgates.serving.prediction_log import identity
 
@@ -27,7 +31,7 @@ def record(project: Project, path: Path) -> str:
 
     contract = project.contract
     given = _read(contract, path)
-    _check(contract, given, path.name)
+    _check(project, given, path.name)
     predicted = performance.index(contract, given).isin(
         performance.index(contract, prediction_log.read(project, columns=identity(contract)))
     )
@@ -53,13 +57,11 @@ def _read(contract: Contract, path: Path) -> "pd.DataFrame":
 
 
 def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
-    import pandas as pd
-
     try:
         if values.isna().any():
             raise ProjectError(f"data.missing: {column.name!r} is missing in {values.isna().sum():,} rows of {file}.")
         if column.kind == "datetime":
-            return pd.to_datetime(values, format="ISO8601").astype("datetime64[us]")
+            return moments(values)
         if column.kind == "bool":
             return values.astype(str).str.lower().map(WORDS.__getitem__)
         return values.astype(float) if column.is_number else values  # pandas.to_numeric loses the last bit
@@ -67,11 +69,26 @@ def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
         raise ProjectError(f"data.type: {column.name!r} in {file} holds values that are no {column.kind}.") from None
 
 
-def _check(contract: Contract, given: "pd.DataFrame", file: str) -> None:
-    columns = identity(contract)
-    every = columns | {contract.outcome.name: contract.outcome}
-    broken = skew.broken(every, {name: to_array(column, given[name]) for name, column in every.items()})
-    if twice := given.duplicated(list(columns)).sum():
+def moments(values: "pd.Series") -> "pd.Series":
+    """Datetimes of a file in microseconds. Raises: ValueError for what is no datetime in ISO 8601."""
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(values, format="ISO8601").astype("datetime64[us]")
+    except pd.errors.OutOfBoundsDatetime:  # the nanoseconds of pandas end in the year 2262
+        moments = [datetime.fromisoformat(str(value)) for value in values]
+        return pd.Series(np.array(moments, dtype="datetime64[us]"), index=values.index)
+
+
+def _check(project: Project, given: "pd.DataFrame", file: str) -> None:
+    """Raises: ProjectError if a row breaks a rule of the contract, or if a key has two outcomes."""
+    contract = project.contract
+    key = identity(contract)
+    if twice := given.duplicated(list(key)).sum():
         raise ProjectError(f"data.key: {twice:,} keys in {file} have two different outcomes; nothing was recorded.")
-    for rule, rows in broken.items():
-        raise ProjectError(f"{rule} breaks the contract in {rows.sum():,} rows of {file}; nothing was recorded.")
+    table = Table("labels", key | {contract.outcome.name: contract.outcome}, [])
+    broken = broken_rows(given, table, contract, project.stage("validate").check)
+    for (rule, column), places in broken.items():
+        if len(places):
+            told = f"{rule} {column} breaks the contract in {len(places):,} rows of {file}; nothing was recorded."
+            raise ProjectError(told)

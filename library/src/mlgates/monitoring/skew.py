@@ -3,7 +3,6 @@
 A change upstream changes request and features alike and is no skew; a change in the serving path alone is.
 """
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from mlgates import lookups
 from mlgates.contract import Arrays, Column, Contract, gone
+from mlgates.data.expectations import Table, Validate, broken_rows
 from mlgates.model_folder import Scorer
 from mlgates.verdict import Check, Verdict, at_most
 
@@ -69,37 +69,37 @@ def looked_up(
     return checks
 
 
-def broken(columns: Mapping[str, Column], arrays: Arrays) -> dict[str, np.ndarray]:
-    """The (n,) rows that break a rule, by "rule column", with the names that the suite and the service use.
+def broken_rules(contract: Contract, arrays: Arrays, validate: Validate) -> dict[tuple[str, str], np.ndarray]:
+    """The positions of the served rows that break a rule of the contract, by rule and column.
 
-    What a look-up did not find is no broken rule: it is missing in training as well.
+    The rules are those of the pipeline, and so is who asks them; see `data.expectations.broken_rows`.
     """
-    found: dict[str, np.ndarray] = {}
-    for name, column in columns.items():
-        values, absent = arrays[name], gone(arrays[name])
-        if not column.nullable and column.source in ("request", "outcome"):
-            found[f"data.missing {name}"] = absent
-        if column.is_number:
-            low = -np.inf if column.low is None else column.low
-            high = np.inf if column.high is None else column.high
-            found[f"data.range {name}"] = (values < low) | (values > high) | np.isinf(values)
-        if column.kind == "int":
-            found[f"data.type {name}"] = ~absent & (np.floor(values) != values)
-        if column.kind == "category":
-            found[f"data.category {name}"] = ~absent & ~np.isin(values, np.array(column.categories, dtype=object))
-        if column.pattern:
-            wrong = {word for word in set(values[~absent]) if not re.search(column.pattern, word)}
-            found[f"data.pattern {name}"] = np.array([word in wrong for word in values], dtype=bool)
-    return {rule: rows for rule, rows in found.items() if rows.any()}
+    import pandas as pd
+
+    table = Table.served(contract)
+    frame = pd.DataFrame({name: _as_in_a_table(table.columns[name], arrays[name]) for name in table.columns})
+    return broken_rows(frame, table, contract, validate)
 
 
-def invariants(contract: Contract, scorer: Scorer, arrays: Arrays, scores: np.ndarray, decisions: "pd.Series") -> Check:
+def invariants(
+    contract: Contract, scorer: Scorer, logged: "pd.DataFrame", arrays: Arrays, scores: np.ndarray, validate: Validate
+) -> Check:
     """`monitor.invariants`: served rows that break a rule of the contract, or whose decision is not the score's."""
-    rules = broken(contract.feature_columns, arrays)
+    broken: dict[str, np.ndarray] = {}
+    for (rule, column), places in broken_rules(contract, arrays, validate).items():
+        broken[f"{rule} {column}"] = places
     kind = float if scorer.task == "regression" or contract.outcome.kind == "bool" else str
-    rules["decision"] = decisions.to_numpy().astype(kind) != np.asarray(scorer.decide(scores)).astype(kind)
+    decided = logged["decision"].to_numpy().astype(kind)
+    broken["decision"] = np.flatnonzero(decided != np.asarray(scorer.decide(scores)).astype(kind))
     right = np.isfinite(scores) if scorer.task == "regression" else (scores >= 0) & (scores <= 1)
-    rules["score"] = ~np.all(np.reshape(right, (len(scores), -1)), axis=1)
-    rows = np.any(list(rules.values()), axis=0)
-    named = ", ".join(f"{rule} ({int(bad.sum()):,})" for rule, bad in rules.items() if bad.any())
-    return at_most("monitor.invariants", int(rows.sum()), 0, len(rows), evidence=named)
+    broken["score"] = np.flatnonzero(~np.all(np.reshape(right, (len(scores), -1)), axis=1))
+    rows = np.unique(np.concatenate(list(broken.values())))
+    named = ", ".join(f"{rule} ({len(places):,})" for rule, places in broken.items() if len(places))
+    return at_most("monitor.invariants", len(rows), 0, len(logged), evidence=named)
+
+
+def _as_in_a_table(column: Column, values: np.ndarray) -> np.ndarray:
+    """A contract array as a table would hold it: bools are bools again, where they are 0, 1 or missing."""
+    if column.kind != "bool" or not np.isin(values[~gone(values)], (0.0, 1.0)).all():
+        return values
+    return np.array([None if value != value else bool(value) for value in values], dtype=object)

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Contract, Lookup
-from mlgates.data.partitions import closed
+from mlgates.data.expectations import Validate
+from mlgates.data.partitions import closed, files
 from mlgates.errors import ProjectError
 from mlgates.evaluation.metrics import named
-from mlgates.files import read_json, write_json, write_text
-from mlgates.layout import MONITOR, REFERENCE
+from mlgates.files import write_json, write_text
+from mlgates.layout import CHAMPION, MONITOR, REFERENCE
 from mlgates.model_folder import Scorer
 from mlgates.monitoring import drift, skew
 from mlgates.monitoring.performance import coverage, estimate, joined, judge
 from mlgates.project import Project
 from mlgates.registry.override import Override
 from mlgates.reports import page
-from mlgates.trust import verify
+from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict, at_most
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def watch(
     quality: Mapping[str, float] | None,
     age: int | None,
     distributions: drift.Distributions,
+    validate: Validate,
     tables: "Mapping[str, pd.DataFrame] | None" = None,
     oldest: int | None = None,
     newest: "pd.DataFrame | None" = None,
@@ -64,6 +66,7 @@ def watch(
 
     `limits` is the section `monitor` of the parameters, `quality` what the gate measured for this model, by metric,
     `age` how many periods were closed since its training data, `distributions` the wiring's own (monitor.py),
+    `validate` too (pipeline/validate.py),
     `oldest` how many its staleness curve allows, `tables` the checked look-up tables of that time. Where `logged` has
     only what outcomes are compared by, `newest` are its last rows with all columns.
 
@@ -90,22 +93,23 @@ def watch(
     known = joined(contract, logged, outcomes).tail(NEWEST)
     arrays, scores = contract.arrays(recent), logged_scores(contract, recent)
     again = scorer.matrix(arrays)
-    report.checks += [
-        skew.invariants(contract, scorer, arrays, scores, recent["decision"]),
+    report.add(
+        skew.invariants(contract, scorer, recent, arrays, scores, validate),
         *skew.features(scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores),
         *skew.looked_up(contract, recent, arrays, tables or {}),
         coverage(known, rows),
         judge(contract, known, logged_scores(contract, known), gate, limits),
         *([estimate(scores, gate, limits)] if contract.task == "binary" else []),
-    ]
+    )
     if rows >= least:
         before = contract.arrays(reference)
         trained = scorer.matrix(before)
         old, new = ((contract, scorer, side, matrix) for side, matrix in ((before, trained), (arrays, again)))
         compared = drift.comparison(drift.watched(*old), drift.watched(*new), limits)
         moved, report.html = drift.drift(compared, distributions)
-        report.checks += [drift.share(moved, limits, rows), *drift.missing(scorer.plan.columns, before, arrays, limits)]
-        report.drift = [*moved, drift.predictions(scorer.score(trained), scores, limits)]
+        report.add(*moved, drift.share(compared, moved, limits, rows))
+        report.add(*drift.missing(scorer.plan.columns, before, arrays, limits))
+        report.add(drift.predictions(scorer.score(trained), scores, limits))
     return report
 
 
@@ -116,8 +120,10 @@ def logged_scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
     return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(-1, len(contract.classes))
 
 
-def watch_champion(project: Project, distributions: drift.Distributions, since: float | None = None) -> Watched:
-    """The report on the model in service; `distributions` is the wiring's own (monitor.py).
+def watch_champion(
+    project: Project, distributions: drift.Distributions, validate: Validate, since: float | None = None
+) -> Watched:
+    """The report on the model in service; `distributions` and `validate` are the wiring's own (monitor.py).
 
     `since` is in unix seconds; by default 90 days ago. Raises: ProjectError if no model is in service here, or if it is
     not the recorded one.
@@ -126,39 +132,37 @@ def watch_champion(project: Project, distributions: drift.Distributions, since: 
 
     from mlgates.serving import prediction_log
 
-    pointer = project.root / "var/champion.json"
-    if not pointer.exists():
-        raise ProjectError("No model is in service here.", "Run: uv run mlops promote, or uv run mlops follow", code=4)
-    champion = read_json(pointer, "Run: uv run mlops follow")
-    folder = project.root / "var/models" / champion["fingerprint"]
-    scorer = verify.champion(project, champion)
+    served = champion.in_service(project)
+    since_when = (project.root / CHAMPION).stat().st_mtime
+    scorer = champion.load_served(project, served)
     since = time.time() - DAYS * 86_400 if since is None else since
     every = prediction_log.read(
         project, since, columns=["fingerprint", "score", *prediction_log.identity(project.contract)]
     )
-    logged = every[every["fingerprint"] == champion["fingerprint"]]
+    logged = every[every["fingerprint"] == served["fingerprint"]]
     newest = prediction_log.read(project, float(logged["at"].tail(NEWEST).min())) if len(logged) else logged
-    newest = newest[newest["fingerprint"] == champion["fingerprint"]].tail(NEWEST)
-    facts = champion["report"]["facts"]
+    newest = newest[newest["fingerprint"] == served["fingerprint"]].tail(NEWEST)
+    facts = served["report"]["facts"]
     gate = {name: facts[name] for name in named(project.contract.task) if name in facts}
     periods, trained = closed(project.data, project.cycle()["until"]), facts.get("trained on", "").split(", ")[-1]
     report = watch(
         project.contract,
         scorer,
-        pd.read_parquet(folder / REFERENCE),
+        pd.read_parquet(champion.find(project, served["fingerprint"]) / REFERENCE),
         logged,
         prediction_log.outcomes(project),
         project.params()["monitor"],
         gate,
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
         distributions,
+        validate,
         {look.name: lookup_table(project, look, newest) for look in project.contract.lookups} if len(logged) else None,
         facts.get("max_age_periods"),
         newest,
     )
-    report.checks.insert(0, followed(every, champion["fingerprint"], pointer.stat().st_mtime))
-    report.checks += overridden(champion.get("override"))
-    report.title = f"monitor  {champion['release']} ({champion['fingerprint'][:8]})"
+    report.all_checks.insert(0, followed(every, served["fingerprint"], since_when))
+    report.add(*overridden(served.get("override")))
+    report.title = f"monitor  {served['release']} ({served['fingerprint'][:8]})"
     report.facts = {"period": periods[-1], "predictions": len(logged), "by other models": len(every) - len(logged)}
     if len(logged):
         spans = pd.to_datetime([logged["at"].min(), logged["at"].max()], unit="s").floor("s")
@@ -185,7 +189,7 @@ def lookup_table(project: Project, look: Lookup, logged: "pd.DataFrame") -> "pd.
     import pandas as pd
 
     parts = [pd.DataFrame()]
-    for path in sorted(project.root.glob(f"data/checked/period=*/{look.name}.parquet"), reverse=True):
+    for path in reversed(files(project, "checked", look.name)):
         parts.append(pd.read_parquet(path))
         if parts[-1][look.time].min() < logged[look.at].min() - pd.Timedelta(seconds=look.max_seconds):
             break

@@ -10,17 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlgates.contract import Contract
-from mlgates.data import tombstones
+from mlgates.data import partitions, tombstones
 from mlgates.data.tombstones import Row, Tombstone, Tombstones
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import whole, write_text
-from mlgates.layout import ERASED, ONLINE_STORE
+from mlgates.layout import ERASED, ONLINE_STORE, OUTCOMES, RAW, STATE, prediction_logs
 from mlgates.privacy.purge import purge, trained
 from mlgates.project import Project
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.git import few
-
-LOGS = ("var/predictions/*.db", "var/outcomes.db")
 
 
 def erase(
@@ -99,7 +97,7 @@ def _split(contract: Contract, columns: Row, given: str) -> Row:
 def _listed(project: Project, contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
     if file is None:
         return
-    if file.resolve().is_relative_to(project.root) and not file.resolve().is_relative_to(project.root / "var"):
+    if file.resolve().is_relative_to(project.root) and not file.resolve().is_relative_to(project.root / STATE):
         raise ProjectError(f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/.")
     frame = contract.handed_in(file, columns)
     for row in tombstones.texts(contract, frame, columns):
@@ -110,10 +108,10 @@ def _listed(project: Project, contract: Contract, columns: Row, file: Path | Non
 
 def _found(project: Project, contract: Contract, columns: Row, asked: set[Row]) -> dict[Row, set[str]]:
     """The ids that stand in data/raw, with their periods, or in the logs of this machine."""
-    if project.cycle()["until"] is not None and not (project.root / "data" / "raw").exists():
+    if project.cycle()["until"] is not None and not (project.root / RAW).exists():
         raise ProjectError("data/raw is not on this machine.", "Run: uv run dvc pull, or uv run dvc repro")
     found: dict[Row, set[str]] = {}
-    for path in project.root.glob("data/raw/period=*/*.parquet"):
+    for path in partitions.files(project, "raw"):
         for part in tombstones.parts(path, columns):
             for row in asked.intersection(tombstones.texts(contract, part, columns)):
                 found.setdefault(row, set()).add(path.parent.name.removeprefix("period="))
@@ -127,7 +125,9 @@ def _found(project: Project, contract: Contract, columns: Row, asked: set[Row]) 
 
 
 def _logs(project: Project) -> list[Path]:
-    return sorted(path for pattern in LOGS for path in project.root.glob(pattern))
+    """The prediction log and the outcomes of this machine."""
+    outcomes = project.root / OUTCOMES
+    return [*([outcomes] if outcomes.exists() else []), *prediction_logs(project.root)]
 
 
 def _opened(path: Path) -> "closing[sqlite3.Connection]":

@@ -7,7 +7,6 @@ by the next one. A store inside the project is searched whole, one outside, whic
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -18,17 +17,18 @@ import yaml
 from mlgates.data import tombstones
 from mlgates.data.tombstones import Tombstones
 from mlgates.errors import ProjectError
-from mlgates.layout import ERASED, REFERENCE
+from mlgates.files import temporary_folder
+from mlgates.layout import DVC_LOCK, ERASED, MLFLOW_DATABASE, REFERENCE, STATE, TRAINING
 from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage
 from mlgates.registry.git import git, remote
-from mlgates.registry.mlflow_client import DATABASE, open_store, reachable
+from mlgates.registry.mlflow_client import open_store, reachable
 from mlgates.registry.promote import committed
 from mlgates.registry.releases import Record, Release, read, settle, show, show_json, stages
 from mlgates.registry.releases import erase as erase_releases
 
 Tree = dict[str, str]
-HISTORY = (":(glob)**/dvc.lock", ":(glob)**/?*.dvc")
+HISTORY = (f":(glob)**/{DVC_LOCK.name}", ":(glob)**/?*.dvc")
 
 
 class Objects:
@@ -100,12 +100,12 @@ def _counts(path: str, periods: set[str]) -> bool:
 
 
 def _periods(project: Project, release: Release) -> set[str]:
-    return set(show_json(project, release.commit, "reports/train.json").get("periods", {}).get("train", []))
+    return set(show_json(project, release.commit, TRAINING).get("periods", {}).get("train", []))
 
 
 def _trained(project: Project, release: Release) -> dict[str, Any]:
     """The entry of its training in dvc.lock."""
-    return dict(stages(show(project, release.commit, "dvc.lock")).get("train", {}))
+    return dict(stages(show(project, release.commit, DVC_LOCK)).get("train", {}))
 
 
 def overdue(project: Project, release: Release) -> bool:
@@ -135,7 +135,7 @@ def purge(project: Project, gone: Tombstones) -> str:
         for oid in doomed:
             objects.delete(oid)
     deploy.forget(project, read(project))
-    for path in [path for path in (project.root / "var").rglob("*.parquet") if gone.hold(path)]:
+    for path in [path for path in (project.root / STATE).rglob("*.parquet") if gone.hold(path)]:
         shutil.rmtree(path.parent) if (path.parent / "MLmodel").exists() else path.unlink()
     _forget_runs(project, gone, {release.fingerprint for release in erased})
     told = ", ".join(release.tag for release in releases) or "no release"
@@ -189,8 +189,10 @@ def _doomed(project: Project, objects: Objects, erased: Iterable[Release]) -> It
 def _versions(project: Project) -> Iterator[set[str]]:
     """The hashes of all outputs in each version of a dvc.lock or .dvc file that any commit, tag or reflog names."""
     listed = git(project.root, "rev-list", "--objects", "--all", "--reflog", "--", *HISTORY).splitlines()
-    files = [line.partition(" ") for line in listed]
-    for blob in [blob for blob, _, path in files if path.endswith("dvc.lock") or PurePosixPath(path).suffix == ".dvc"]:
+    for line in listed:
+        blob, _, path = line.partition(" ")
+        if PurePosixPath(path).name != DVC_LOCK.name and PurePosixPath(path).suffix != ".dvc":
+            continue  # a commit, or a folder on the way to such a file
         content = yaml.safe_load(git(project.root, "cat-file", "blob", blob)) or {}
         parts = content["stages"].values() if "stages" in content else [content]
         yield {out["md5"] for part in parts for out in part.get("outs") or [] if "md5" in out}
@@ -198,7 +200,7 @@ def _versions(project: Project) -> Iterator[set[str]]:
 
 def _forget_runs(project: Project, gone: Tombstones, fingerprints: set[str]) -> None:
     """Delete the models of MLflow's runs that are erased or carry an erased row; numbers and pictures stay."""
-    if not (project.root / DATABASE).exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+    if not (project.root / MLFLOW_DATABASE).exists() and "MLFLOW_TRACKING_URI" not in os.environ:
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -217,6 +219,6 @@ def _forget_runs(project: Project, gone: Tombstones, fingerprints: set[str]) -> 
 
 
 def _carries(store: Any, run: Any, files: set[str], gone: Tombstones) -> bool:
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        found = REFERENCE in files and store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", folder)
+    with temporary_folder() as folder:
+        found = REFERENCE in files and store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
         return bool(found and gone.hold(Path(found)))

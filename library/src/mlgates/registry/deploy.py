@@ -6,14 +6,14 @@ from pathlib import Path
 
 from mlgates.data.partitions import names
 from mlgates.errors import ProjectError
-from mlgates.files import digest, read_json, whole, write_json
-from mlgates.layout import CHAMPION, ONLINE_STORE
-from mlgates.model_folder import IGNORED, described
+from mlgates.files import digest, whole
+from mlgates.layout import CHECKED, GATE, ONLINE_STORE
+from mlgates.model_folder import IGNORED, described, is_whole
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
 from mlgates.registry.local_rollback import caught_up, pending
 from mlgates.registry.releases import Assignment, Record, Release, artifact, freshen, read, show_json, signature
-from mlgates.trust import verify
+from mlgates.trust import champion, verify
 
 
 def fetch(project: Project, release: Release) -> Path:
@@ -23,8 +23,8 @@ def fetch(project: Project, release: Release) -> Path:
     """
     if release.erased:
         raise ProjectError(f"{release.erased}.", "Take another one: uv run gto history")
-    target = project.root / "var" / "models" / release.fingerprint
-    if target.exists() and digest(target, IGNORED) == release.digest:
+    target = champion.place(project, release.fingerprint)
+    if is_whole(target, release.digest):
         return target
     _, path = artifact(project)
     with whole(target) as temporary:
@@ -61,7 +61,7 @@ def bring(project: Project, record: Record, release: Release) -> Path:
 def pointer(project: Project, held: Assignment) -> dict[str, object]:
     """What `var/champion.json` has to say; `report` is the gate's report on the release."""
     release, since = held.release, held.when.isoformat()
-    report = show_json(project, release.commit, "reports/gate.json") or None
+    report = show_json(project, release.commit, GATE) or None
     model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
     return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
 
@@ -81,13 +81,10 @@ def behind(project: Project, record: Record) -> Assignment | None:
     held = record.holder(project.params()["serve"]["alias"])
     if held is None or pending(project):
         return None
-    known = {}
-    with suppress(ProjectError):  # what is missing or damaged is written again
-        known = read_json(project.root / CHAMPION)
-    same = (known.get("fingerprint"), known.get("since")) == (held.release.fingerprint, held.when.isoformat())
-    there = (project.root / "var" / "models" / held.release.fingerprint).exists() and (
-        project.root / ONLINE_STORE
-    ).exists()
+    served = champion.in_service_or_nothing(project)  # what is missing or damaged is written again
+    same = (served.get("fingerprint"), served.get("since")) == (held.release.fingerprint, held.when.isoformat())
+    needed = (champion.place(project, held.release.fingerprint), project.root / ONLINE_STORE)
+    there = all(path.exists() for path in needed)
     return None if same and there else held
 
 
@@ -105,7 +102,7 @@ def serve(project: Project, record: Record) -> str:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
     vouched(project, usable(project, held.release), held)
     if behind(project, record):
-        write_json(project.root / CHAMPION, pointer(project, held) | _before(project, record, held))
+        champion.put_in_service(project, pointer(project, held) | _before(project, record, held))
     return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
 
 
@@ -126,7 +123,7 @@ def forget(project: Project, record: Record) -> None:
     """Delete this machine's copies of models that were erased."""
     for release in record.releases:
         if release.erased:
-            folder = project.root / "var" / "models" / release.fingerprint
+            folder = champion.place(project, release.fingerprint)
             shutil.rmtree(folder, ignore_errors=True)
             verify.signature(folder).unlink(missing_ok=True)
 
@@ -134,7 +131,7 @@ def forget(project: Project, record: Record) -> None:
 def opened(project: Project) -> list[str]:
     """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
     known, until = names(project.data), project.cycle()["until"]
-    checked = any((project.root / "data" / "checked").glob("period=*"))
+    checked = any((project.root / CHECKED).glob("period=*"))
     return known[known.index(until) + 1 :] if until in known and checked else known
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgates.errors import ProjectError
+from mlgates.layout import PIPELINE, STATE
 from mlgates.project import Project
 
 REMEDY = "Check: uv run dvc remote list, uv run dvc push"
@@ -19,7 +20,7 @@ def alone(project: Project, name: str) -> Iterator[None]:
     """One process at a time: waits for the others, and a killed one leaves nothing locked."""
     from dvc.lock import make_lock
 
-    path = project.root / "var" / f"{name}.lock"
+    path = project.root / STATE / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with make_lock(str(path), wait=True):
         yield
@@ -60,7 +61,7 @@ def outdated(project: Project) -> list[str]:
 
     with _opened(project) as repo:
         try:
-            stages = repo.reproduce([str(project.root / "dvc.yaml")], dry=True, allow_missing=True)
+            stages = repo.reproduce([str(project.root / PIPELINE)], dry=True, allow_missing=True)
         except ReproductionError as error:
             return [str(error).rpartition(" ")[2].strip("'").rpartition(":")[2]]
         return [stage.name for stage in stages]

@@ -1,19 +1,10 @@
 """git as a process: one small function, and what git cannot do said in one sentence."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
+from mlgates import tools
 from mlgates.errors import ProjectError
-
-IN_HOOKS = {
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_COMMON_DIR",
-}  # another repository
 
 UNREACHABLE = re.compile("(?i)could not read from remote|not appear to be a git rep|unable to access|could not resolve")
 COMMIT = "git add -A && git commit -m TEXT"
@@ -28,17 +19,13 @@ def git(root: Path, *words: str, check: bool = True) -> str:
 
     Raises: GitError with one sentence and a remedy.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in IN_HOOKS} | {"LC_ALL": "C.UTF-8"}
-    command = ["git", "-C", str(root), *words]
-    try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise GitError("git is not installed.", "Install it: https://git-scm.com/downloads") from None
-    said = done.stderr.decode(errors="replace").strip()
+    settings = tools.settings() | {"LC_ALL": "C.UTF-8"}  # what is searched for in its messages is English
+    done = tools.ended(["git", "-C", str(root), *words], settings)
+    said = done.said.strip()
     if broken := re.search(r"ignoring broken ref (\S+)", said):  # git passes over what a crash left half written
         raise GitError(f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow")
-    if done.returncode == 0:
-        return done.stdout.decode(errors="replace").rstrip("\n")
+    if done.code == 0:
+        return done.printed.rstrip("\n")
     if "not a git repository" in said:
         raise GitError(f"{root.name} is not a git repository.", f"Run: git init && {COMMIT}")
     if UNREACHABLE.search(said):

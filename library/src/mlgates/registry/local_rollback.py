@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlgates.errors import ProjectError
-from mlgates.files import digest, read_json, write_json
-from mlgates.layout import CHAMPION
-from mlgates.model_folder import IGNORED
+from mlgates.model_folder import is_whole
 from mlgates.project import Project
 from mlgates.registry.git import identity
 from mlgates.registry.releases import read, settle, signature, write
+from mlgates.trust import champion
 
 
 def now(project: Project, reason: str) -> str:
@@ -23,20 +22,19 @@ def now(project: Project, reason: str) -> str:
     """
     if not reason.strip():
         raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
-    served = read_json(project.root / CHAMPION, "Nothing is served here. Run: uv run mlops follow")
+    served = champion.in_service(project)
     if note := served.get("pending"):
         raise ProjectError(f"This machine is at {note['to']} already: {note['told']}", "Run: uv run mlops status")
     before = served.get("before")
     if not before:
         raise ProjectError(f"This machine knows no release before {served['release']}.", "See: uv run mlops status")
-    folder = project.root / "var/models" / before["fingerprint"]
-    if not folder.exists() or digest(folder, IGNORED) != before["digest"]:
+    if not is_whole(champion.place(project, before["fingerprint"]), before["digest"]):
         raise ProjectError(f"The model of {before['release']} is not here, or not whole.", "Run: uv run mlops rollback")
     when, who = datetime.now(UTC), _who(project)
     told = f"{who} rolled {socket.gethostname()} back from {served['release']} at {when:%Y-%m-%d %H:%M} UTC: {reason}"
     note = {"alias": served["alias"], "from": served["release"], "to": before["release"], "since": served["since"]}
     note |= {"by": who, "at": when.isoformat(), "why": reason, "told": told}
-    write_json(project.root / CHAMPION, before | {"since": when.isoformat(), "pending": note})
+    champion.put_in_service(project, before | {"since": when.isoformat(), "pending": note})
     return f"This machine serves {before['release']} now.\nThe record does not know it yet. Run: uv run mlops follow"
 
 
@@ -51,9 +49,7 @@ def _who(project: Project) -> str:
 
 def pending(project: Project) -> dict[str, Any]:
     """What `rollback --now` did here and the record lacks; empty if there is nothing."""
-    with suppress(ProjectError):
-        return dict(read_json(project.root / CHAMPION).get("pending") or {})
-    return {}
+    return dict(champion.in_service_or_nothing(project).get("pending") or {})
 
 
 def caught_up(project: Project) -> str:
@@ -77,5 +73,7 @@ def caught_up(project: Project) -> str:
             recorded = f"{note['alias']} is {held.to if held else 'nobody'} by now: {note['told']}\n"
     except ProjectError as error:
         return f"{note['told']} The record does not know it yet. {error}\n"
-    write_json(project.root / CHAMPION, {k: v for k, v in read_json(project.root / CHAMPION).items() if k != "pending"})
+    served = champion.in_service(project)
+    del served["pending"]
+    champion.put_in_service(project, served)
     return recorded

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mlgates.errors import ProjectError
+from mlgates.layout import ASIDE, MLFLOW_ARTIFACTS, MLFLOW_BEGUN, MLFLOW_DATABASE, PARAMS
 from mlgates.project import Project
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.releases import artifact
-
-DATABASE, ARTIFACTS = Path("mlflow.db"), Path("var/mlartifacts")
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ def open_store(project: Project) -> Store:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    uri = given or f"sqlite:///{(project.root / DATABASE).as_posix()}"
+    uri = given or f"sqlite:///{(project.root / MLFLOW_DATABASE).as_posix()}"
     name, _ = artifact(project)
-    place = None if given.startswith(("http", "databricks")) else (project.root / ARTIFACTS).resolve().as_uri()
+    place = None if given.startswith(("http", "databricks")) else (project.root / MLFLOW_ARTIFACTS).resolve().as_uri()
     with alone(project, "mlflow"), reachable(uri):
-        begun = project.root / "var" / "mlflow.begun"
+        begun = project.root / MLFLOW_BEGUN
         if not given:
             _set_aside(project, name, place, broken=begun.exists())
-        if not given and not (project.root / DATABASE).exists():
+        if not given and not (project.root / MLFLOW_DATABASE).exists():
             begun.touch()
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         found = client.get_experiment_by_name(name)
@@ -79,7 +78,7 @@ def open_store(project: Project) -> Store:
 
 
 def _set_aside(project: Project, name: str, place: str | None, *, broken: bool) -> None:
-    database = project.root / DATABASE
+    database = project.root / MLFLOW_DATABASE
     if not database.exists():
         return
     try:
@@ -87,13 +86,15 @@ def _set_aside(project: Project, name: str, place: str | None, *, broken: bool) 
             kept = opened.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
-            raise ProjectError(f"{DATABASE} cannot be read: {error}.", "End the program that holds it.") from None
+            raise ProjectError(
+                f"{MLFLOW_DATABASE} cannot be read: {error}.", "End the program that holds it."
+            ) from None
         kept, broken = None, True
     if not broken and (kept is None or kept[0] == place):
         return
-    aside = project.root / "var" / "aside" / time.strftime("%Y-%m-%d-%H%M%S")
+    aside = project.root / ASIDE / time.strftime("%Y-%m-%d-%H%M%S")
     aside.mkdir(parents=True, exist_ok=True)
-    for path in (database, project.root / ARTIFACTS):
+    for path in (database, project.root / MLFLOW_ARTIFACTS):
         if path.exists():
             path.rename(aside / path.name)
 
@@ -160,9 +161,15 @@ def described(
     facts = report.get("facts", {})
     tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
     metrics = {name.removesuffix(".value"): value for name, value in flat(measured.get("values", {})).items()}
+    judged = {}
     for check in (*report.get("checks", []), *report.get("advice", [])):
-        if check["name"].startswith(("gate.gain.", "gate.cost.")):  # of each feature
-            metrics[check["name"].removeprefix("gate.")] = check["value"]
+        judged[check["name"]] = check["value"]
+    for feature in trained.get("features", []):
+        gain, cost = f"gate.gain.{feature}", f"gate.cost.{feature}"
+        if gain in judged:
+            metrics[f"gain.{feature}"] = judged[gain]
+        if cost in judged:
+            metrics[f"cost.{feature}"] = judged[cost]
     return flat(trained.get("params", {})), metrics, {name: value for name, value in tags.items() if value}
 
 
@@ -170,7 +177,7 @@ def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The parameters of entries of dvc.lock; what the team set wins over the defaults, as it does in a run."""
     files = [item for entry in entries for item in entry.get("params", {}).items()]
     found: dict[str, Any] = {}
-    for _, content in sorted(files, key=lambda item: item[0] == "params.yaml"):
+    for _, content in sorted(files, key=lambda item: item[0] == PARAMS.name):
         found |= flat(content)
     return found
 

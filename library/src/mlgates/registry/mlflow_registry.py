@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mlgates.layout import TUNING
+from mlgates.layout import GATE, METRICS, TRAINING, TUNING
 from mlgates.project import Project
 from mlgates.registry.deploy import fetch
 from mlgates.registry.dvc_storage import alone
@@ -57,14 +57,12 @@ def _version(project: Project, store: Store, release: Release, version: Any, nee
     """The release's version in MLflow: made if it is absent, its model sent if it is needed and not there."""
     if version is not None and (not needed or _has_model(store, version.run_id)):
         return version
-    trained, measured, gate = (
-        show_json(project, release.commit, f"reports/{name}.json") for name in ("train", "metrics", "gate")
-    )
+    trained, measured, gate = (show_json(project, release.commit, path) for path in (TRAINING, METRICS, GATE))
     params, metrics, tags = described(trained, measured, gate)
     marks = {"release": release.version, "fingerprint": release.fingerprint, "commit": release.commit}
     model = {"model": fetch(project, release)} if needed else {}
     run = upsert_run(store, release.fingerprint, params, metrics, tags | marks, model)
-    log_trials(store, run, show_json(project, release.commit, TUNING.as_posix()))
+    log_trials(store, run, show_json(project, release.commit, TUNING))
     if version is not None:
         if version.run_id == run:
             return version

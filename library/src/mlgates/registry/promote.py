@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json
 from mlgates.gate import rules
-from mlgates.layout import LIBRARY
+from mlgates.layout import GATE, LIBRARY
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage, mlflow_registry
@@ -129,7 +129,7 @@ def _in_order(record: Record, release: Release | None, alias: str, path: Sequenc
 
 def _believed(project: Project, override: Override | None) -> Report:
     """The gate's report, computed again and found to be about just this model; ok, or else overridden."""
-    report, stored = rules.decide(project), read_json(project.root / "reports" / "gate.json")
+    report, stored = rules.decide(project), read_json(project.root / GATE)
     if json.loads(json.dumps(report.to_dict(), default=str)) != stored:
         raise ProjectError("reports/gate.json is not what the gate says about these measurements.", REPRO)
     if override and report.verdict is Verdict.OK:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
+from mlgates.layout import CYCLE, DVC_LOCK, GATE, PIPELINE
 from mlgates.project import Project
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.git import GitError, git, identity, remote
@@ -126,19 +127,19 @@ class Record:
 
 def artifact(project: Project) -> tuple[str, str]:
     """Name and path of the model: the first entry under `artifacts:` in dvc.yaml."""
-    named = (read_yaml(project.root / "dvc.yaml") or {}).get("artifacts") or {}
+    named = (read_yaml(project.root / PIPELINE) or {}).get("artifacts") or {}
     if not named:
         raise ProjectError("dvc.yaml names no artifact.", "Bring it back: git checkout HEAD -- dvc.yaml")
     name, entry = next(iter(named.items()))
     return name, entry["path"]
 
 
-def show(project: Project, commit: str, path: str) -> str:
+def show(project: Project, commit: str, path: str | Path) -> str:
     """A file as it was at a commit, empty if it was not there."""
-    return git(project.root, "show", f"{commit}:./{path}", check=False)
+    return git(project.root, "show", f"{commit}:./{Path(path).as_posix()}", check=False)
 
 
-def show_json(project: Project, commit: str, path: str) -> dict[str, Any]:
+def show_json(project: Project, commit: str, path: str | Path) -> dict[str, Any]:
     """A report as it was at a commit, empty if it was not there."""
     return dict(json.loads(show(project, commit, path) or "{}"))
 
@@ -198,7 +199,7 @@ def _note(subject: str) -> dict[str, Any]:
 
 def _by_hand(project: Project, commit: str) -> dict[str, Any]:
     """What the annotation would hold, for a release made with bare `gto register`; empty where the commit lacks it."""
-    lock, gate = show(project, commit, "dvc.lock"), show_json(project, commit, "reports/gate.json")
+    lock, gate = show(project, commit, DVC_LOCK), show_json(project, commit, GATE)
     ran = stages(lock)
     return {
         "fingerprint": fingerprint(lock) if "train" in ran else "",
@@ -213,9 +214,9 @@ def signature(project: Project, entry: Assignment) -> str:
     return git(project.root, "for-each-ref", "--format=%(contents:body)", f"refs/tags/{entry.tag}")
 
 
-def champion(project: Project, alias: str) -> Assignment | None:
-    """Who has the alias now."""
-    return read(project).holder(alias)
+def champion(project: Project, alias: str = "") -> Assignment | None:
+    """Who has the alias now, by default the last one on the path of promotion."""
+    return read(project).holder(alias or project.params()["promote"]["path"][-1])
 
 
 def stages(lock_text: str) -> dict[str, Any]:
@@ -248,7 +249,7 @@ def hashed(lock_text: str, stage: str) -> str:
 
 def locked(project: Project) -> str:
     """The text of dvc.lock, empty before the first run."""
-    path = project.root / "dvc.lock"
+    path = project.root / DVC_LOCK
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
@@ -256,12 +257,12 @@ def next_version(project: Project, previous: Release | None) -> str:
     """First v1.0.0; then major: the contract changed, minor: code, command or parameters, patch: data alone."""
     if previous is None:
         return "v1.0.0"
-    old, new = _made_of(show(project, previous.commit, "dvc.lock")), _made_of(locked(project))
+    old, new = _made_of(show(project, previous.commit, DVC_LOCK)), _made_of(locked(project))
     changed = {PurePosixPath(part) for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
     major, minor, patch = previous.order
     if any(part.name == "schema.py" for part in changed):
         return f"v{major + 1}.0.0"
-    if any(part.suffix in CODE and part.name != "cycle.yaml" for part in changed):
+    if any(part.suffix in CODE and part.name != CYCLE.name for part in changed):
         return f"v{major}.{minor + 1}.0"
     return f"v{major}.{minor}.{patch + 1}"
 
@@ -269,7 +270,7 @@ def next_version(project: Project, previous: Release | None) -> str:
 def _made_of(lock_text: str) -> dict[str, Any]:
     entry = stages(lock_text)["train"]
     deps = {dep["path"]: dep.get("md5") or dep.get("hash") for dep in entry.get("deps", [])}
-    return {"dvc.yaml": entry["cmd"], **deps, **entry.get("params", {})}
+    return {PIPELINE.name: entry["cmd"], **deps, **entry.get("params", {})}
 
 
 def settle(project: Project) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from mlgates.data.partitions import names
 from mlgates.errors import ProjectError
 from mlgates.files import read_json
+from mlgates.grid import Grid
+from mlgates.layout import GATE, MONITOR_LATEST
 from mlgates.privacy.purge import overdue
 from mlgates.project import Project
 from mlgates.registry import dvc_storage, training_cycle
@@ -15,7 +17,6 @@ from mlgates.registry.git import COMMIT, changes, few, git, unpushed
 from mlgates.registry.local_rollback import pending
 from mlgates.registry.promote import next_alias
 from mlgates.registry.releases import Record, fingerprint, locked, read
-from mlgates.reports import table
 from mlgates.verdict import Report, Verdict
 
 
@@ -26,16 +27,16 @@ def status(project: Project) -> tuple[str, dict[str, str]]:
     """
     record, path, until = read(project), project.params()["promote"]["path"], project.cycle()["until"]
     lines = [[alias, _held(record, alias)] for alias in path]
-    for name, file in (("gate", "reports/gate.json"), ("monitor", "var/monitor/latest.json")):
+    for name, file in (("gate", GATE), ("monitor", MONITOR_LATEST)):
         lines.append([name, _judged(project.root / file)])
     waiting = [list(entry) for entry in waits(project, record, path)] or [["nothing", "nothing waits"]]
-    state = table([record.name, f"cycle until {until or 'no period yet'}"], lines)
+    state = Grid([record.name, f"cycle until {until or 'no period yet'}"], lines).text()
     commands = " ".join(command for command, _ in waiting)
     kept = ("commit", "promote") if dvc_storage.lasting(project) else ()
     kinds = [kind for kind in (*kept, "repro", "follow", "close") if f" {kind}" in commands]
     commit = git(project.root, "rev-parse", "HEAD", check=False)
     outputs = {"waits": " ".join(kinds), "commit": commit, "period": str(until)}
-    return f"{state}\n\n{table(['next', 'because'], waiting)}", outputs
+    return f"{state}\n\n{Grid(['next', 'because'], waiting).text()}", outputs
 
 
 def _held(record: Record, alias: str) -> str:
@@ -75,7 +76,7 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
         yield COMMIT, f"not committed: {few(dirty)}"
     elif told := unpushed(project.root):
         yield "git push", told
-    if not stages and (project.root / "reports/gate.json").exists():
+    if not stages and (project.root / GATE).exists():
         yield from _candidate(project, record, path)
     if new := behind(project, record):
         yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
@@ -85,7 +86,7 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
 
 
 def _candidate(project: Project, record: Record, path: list[str]) -> Iterator[tuple[str, str]]:
-    report = Report.from_dict(read_json(project.root / "reports/gate.json"))
+    report = Report.from_dict(read_json(project.root / GATE))
     release, champion = record.of(fingerprint(locked(project))), record.holder(path[-1])
     chosen = next_alias(record, release, path)
     done = release and record.history(release, chosen)

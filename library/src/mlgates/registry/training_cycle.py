@@ -9,7 +9,7 @@ import yaml
 from mlgates.data.partitions import folder, names
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import read_json, read_yaml, write_json, write_text
-from mlgates.layout import MANIFEST
+from mlgates.layout import CYCLE, MANIFEST
 from mlgates.privacy.purge import overdue
 from mlgates.project import Project
 from mlgates.registry.git import changes
@@ -33,11 +33,11 @@ def close(project: Project, period: str | None = None) -> str:
     The period that was closed last may be named again, to take the present champion as opponent.
     Raises: ProjectError if there is no such period, it lies before the last one, or cycle.yaml has uncommitted changes.
     """
-    if changes(project.root, "cycle.yaml"):
+    if changes(project.root, CYCLE.name):
         remedy = "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml"
         raise ProjectError("cycle.yaml has changes that are not committed.", remedy)
     away = freshen(project)
-    known, last = names(project.data), (read_yaml(project.root / "cycle.yaml") or {}).get("until")
+    known, last = names(project.data), (read_yaml(project.root / CYCLE) or {}).get("until")
     last = None if last is None else str(last)
     until = period or following(project, last, known)
     if until is None:
@@ -47,8 +47,8 @@ def close(project: Project, period: str | None = None) -> str:
         raise ProjectError(f"data.py knows no period {until!r}.", nearest(until, known))
     if last in known and known.index(until) < known.index(last):
         raise ProjectError(f"{until} is closed: cycle.yaml stands at {last}.", "A closed period does not open again.")
-    write_text(project.root / "cycle.yaml", written(project, until, known))
-    held = champion(project, project.params()["promote"]["path"][-1])
+    write_text(project.root / CYCLE, written(project, until, known))
+    held = champion(project)
     against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
     told = f"The cycle goes until {until}, {against}.{away}"
     return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
@@ -57,11 +57,11 @@ def close(project: Project, period: str | None = None) -> str:
 def written(project: Project, until: str, known: list[str]) -> str:
     """cycle.yaml with this period and the present champion, comments kept."""
     values: dict[str, object] = {"until": until, "champion": None, "release": None, "age": 0}
-    if held := champion(project, project.params()["promote"]["path"][-1]):
+    if held := champion(project):
         named = f"{held.to} ({held.override})" if held.override else held.to
         age = _age(project, held.release, until, known)
         values |= {"champion": held.release.fingerprint, "release": named, "age": age}
-    text = (project.root / "cycle.yaml").read_text(encoding="utf-8")
+    text = (project.root / CYCLE).read_text(encoding="utf-8")
     for name, value in values.items():
         text = _set(text, name, json.dumps(value, ensure_ascii=False))
     return text
@@ -82,7 +82,7 @@ def amend(project: Project, period: str) -> str:
 
 def _age(project: Project, release: Release, until: str, known: list[str]) -> int:
     """How many periods a release's data are behind; one that was trained on erased rows counts as too old."""
-    then = str(yaml.safe_load(show(project, release.commit, "cycle.yaml"))["until"])
+    then = str(yaml.safe_load(show(project, release.commit, CYCLE))["until"])
     least = OVERDUE if overdue(project, release) else 0
     return max(least, known.index(until) - known.index(then) if then in known else 0)
 

@@ -8,15 +8,14 @@ metadata and a list of both in a zip.
 
 import base64
 import hashlib
-import os
-import subprocess
 import zipfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from mlgates import tools
 from mlgates.errors import ProjectError
 from mlgates.files import digest, whole, write_text
-from mlgates.layout import LIBRARY, WHEELS
+from mlgates.layout import LIBRARY, UV_LOCK, WHEELS
 from mlgates.project import Project
 
 NAME = "mlgates"
@@ -133,16 +132,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _exported(project: Project) -> str:
     """What uv.lock names for a service, without the project and mlgates. Raises: ProjectError if uv cannot say."""
-    if not (project.root / "uv.lock").exists():
+    if not (project.root / UV_LOCK).exists():
         raise ProjectError("uv.lock is missing: it says what a bento installs.", "Run: uv lock")
     words = ["uv", "export", "--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", *SERVING]
     words += ["--no-emit-project", "--no-emit-package", NAME]
-    settings = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    try:
-        done = subprocess.run(words, cwd=project.root, env=settings, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise ProjectError("uv is not installed.", "Install it: it reads uv.lock") from None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        raise ProjectError(f"uv cannot read uv.lock: {reason}.", "Run: uv lock")
-    return done.stdout
+    exported = tools.run(project, *words)
+    if exported.code:
+        raise ProjectError(f"uv cannot read uv.lock: {exported.reason}.", "Run: uv lock")
+    return exported.printed

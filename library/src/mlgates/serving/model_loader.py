@@ -1,6 +1,5 @@
 """Follow the record: `var/champion.json` names the champion, `var/models/<fingerprint>/` holds it, a digest vouches."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -9,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgates import model_folder
+from mlgates.layout import CHAMPION
 from mlgates.project import Project
 from mlgates.serving import prometheus
 from mlgates.serving.compiled_trees import fast
 from mlgates.serving.prediction_log import types
-from mlgates.trust import verify
+from mlgates.trust import champion, verify
 
 logger = logging.getLogger("bentoml.mlops")
 PAUSE = 5.0  # seconds until a champion that could not be loaded is tried again
@@ -37,7 +37,7 @@ class Follower:
     def __init__(self, project: Project) -> None:
         """Nothing is loaded before the first `current`."""
         self.project = project
-        self.pointer = project.root / "var/champion.json"
+        self.pointer = project.root / CHAMPION
         self.served: Champion | None = None
         self._seen: tuple[int, int] | None = None
         self._tried: tuple[tuple[int, int] | None, float] = (None, 0.0)
@@ -64,8 +64,8 @@ class Follower:
         return self.served
 
     def _swap(self) -> None:
-        record = json.loads(self.pointer.read_text(encoding="utf-8"))
-        scorer = verify.champion(self.project, record)
+        record = champion.in_service(self.project)
+        scorer = champion.load_served(self.project, record)
         known = types(self.project.contract, scorer.plan.names)
         identity = (record["release"], record["fingerprint"], record["digest"])
         self.served = Champion(*identity, scorer, fast(scorer), known)

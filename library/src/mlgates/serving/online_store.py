@@ -110,12 +110,12 @@ def refresh(project: Project, also: Sequence[str] = ()) -> None:
     """Build `var/online.db` from every checked period, and from the team's `data.lookup` for open periods (`also`)."""
     import pandas as pd
 
-    from mlgates.data import tombstones
+    from mlgates.data import partitions, tombstones
 
     erased = tombstones.read(project, project.contract)
 
     def frames(look: Lookup) -> Iterable["pd.DataFrame"]:
-        closed = sorted(project.root.glob(f"data/checked/period=*/{look.name}.parquet"))
+        closed = partitions.files(project, "checked", look.name)
         opened = (project.data.lookup(look.name, period) for period in also)
         return map(erased.without, chain((pd.read_parquet(path) for path in closed), opened))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlgates.contract import Column, Contract, to_array
 from mlgates.errors import ProjectError
-from mlgates.layout import OUTCOMES, PREDICTIONS
+from mlgates.layout import OUTCOMES, prediction_logs
 from mlgates.project import Project
 from mlgates.serving.sqlite import cells, names, sql_type
 
@@ -43,7 +43,7 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
 
 def identity(contract: Contract) -> dict[str, Column]:
     """What outcomes find their predictions by: the key, else the id that each answer carries."""
-    return {name: contract.columns[name] for name in contract.key} or {ID: Column(ID, "text", "log")}
+    return {name: contract.columns[name] for name in contract.key} or {ID: Column(name=ID, kind="text", source="log")}
 
 
 def new_ids(rows: int) -> list[str]:
@@ -113,7 +113,7 @@ def read(project: Project, since: float | None = None, one: str = "", columns: I
 
     contract, named = project.contract, {"at", *columns}
     frames = []
-    for path in sorted((project.root / PREDICTIONS).glob("*.db")):
+    for path in prediction_logs(project.root):
         with _opened(path, "ro") as database:
             if held := [row[1] for row in database.execute("PRAGMA table_info(predictions)")]:
                 wanted, value = (f"{ID} = ?", one) if one else ("at >= ?", since or 0.0)
@@ -169,13 +169,12 @@ def outcomes(project: Project) -> "pd.DataFrame":
 
 
 def _typed(frame: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
-    import pandas as pd
-
     for name, column in contract.columns.items():
         if name not in frame:
             continue
         if column.kind == "datetime":
-            frame[name] = pd.to_datetime(frame[name], format="ISO8601").astype("datetime64[us]")
+            # not by pandas.to_datetime: its nanoseconds end in the year 2262
+            frame[name] = frame[name].to_numpy(dtype="datetime64[us]")
         elif column.is_number:
             kind = {"int": np.int64, "bool": np.bool_}.get(column.kind) if frame[name].notna().all() else None
             frame[name] = frame[name].to_numpy(dtype=float, na_value=np.nan).astype(kind or np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlgates.data import partitions
 from mlgates.features import plan
 from mlgates.files import digest, whole, write_json
-from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, REFERENCE, TRAINING
+from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, REFERENCE, TRAINING, TRAINING_ROWS
 from mlgates.model_folder import Scorer, fitted, save
 from mlgates.project import Project
 from mlgates.training.baselines import baselines
@@ -39,7 +39,7 @@ def write(
     candidate: Scorer,
     opponents: Mapping[str, Scorer],
 ) -> None:
-    """Write the candidate with its reference, the baselines, the rows to evaluate on, and reports/train.json.
+    """Write the candidate with its reference, the baselines, the rows that were split, and reports/train.json.
 
     `parts` are those of `split`, `rows` what the candidate was fitted on.
     """
@@ -50,6 +50,7 @@ def write(
     with whole(project.root / BASELINES) as folder:
         for name, baseline in opponents.items():
             save(baseline, folder / name, project.contract)
+    partitions.write(parts["train"], project.root / TRAINING_ROWS)
     partitions.write(parts["evaluation"], project.root / EVALUATION)
     partitions.write(parts["holdout"], project.root / HOLDOUT)
     known = partitions.closed_periods(project)

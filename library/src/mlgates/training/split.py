@@ -9,6 +9,7 @@ from mlgates import lookups
 from mlgates.contract import Contract
 from mlgates.data import partitions
 from mlgates.errors import ProjectError
+from mlgates.layout import EVALUATION, TRAINING_ROWS
 from mlgates.project import Project
 
 if TYPE_CHECKING:
@@ -93,6 +94,16 @@ def thin(rows: "pd.DataFrame", settings: Mapping[str, Any]) -> "pd.DataFrame":
 def reference(rows: "pd.DataFrame", settings: Mapping[str, Any]) -> "pd.DataFrame":
     """Of the training rows those that are kept beside the model; `settings` is the section `train`."""
     return partitions.thin(thin(rows, settings), REFERENCE_ROWS)
+
+
+def read_rows(project: Project) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The rows to train on and those to evaluate on, as train split and joined them.
+
+    Raises: ProjectError if there is none to evaluate on.
+    """
+    import pandas as pd
+
+    return pd.read_parquet(project.root / TRAINING_ROWS), measurable(pd.read_parquet(project.root / EVALUATION))
 
 
 def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -6,7 +6,6 @@ A CI run that has no key signs with its identity (Sigstore), where the team trus
 import json
 import os
 import re
-import tempfile
 from pathlib import Path, PurePosixPath
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from mlgates.errors import ProjectError
-from mlgates.files import whole, write_json, write_text
+from mlgates.files import temporary_folder, whole, write_json, write_text
 from mlgates.layout import KEYS
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
@@ -151,9 +150,10 @@ def sign(project: Project, folder: Path) -> str:
     from model_signing import hashing, signing
 
     how = hashing.Config().set_ignored_paths(paths=IGNORED, ignore_git_paths=False)
-    with tempfile.TemporaryDirectory(prefix="mlops-") as temporary:
-        key, written = place(project) if not _given() else Path(temporary, "key.pem"), Path(temporary, "model.sig")
+    with temporary_folder() as temporary:
+        key, written = place(project), temporary / "model.sig"
         if _given():
+            key = temporary / "key.pem"
             write_text(key, _given())
         config = signing.Config().set_hashing_config(how)
         if not token:

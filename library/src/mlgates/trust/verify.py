@@ -1,10 +1,8 @@
 """Who vouches for a model: an OpenSSF signature beside its folder, by a key or identity that the team has in `keys/`.
 
-Everything here is asked before a model is unpickled, for a pickle runs whatever its maker wants.
+It is asked before a model is unpickled, for a pickle runs whatever its maker wants: see `trust.champion`.
 """
 
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -12,15 +10,12 @@ from typing import Any
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import KEYS
-from mlgates.model_folder import Scorer, load, verified
 from mlgates.project import Project
-from mlgates.verdict import Report, Verdict
 
 SIGSTORE = KEYS / "sigstore.json"  # who certifies identities; given a file, the library does not ask the network
 BEGIN = "To sign what is champion: uv run mlops sign, then uv run mlops follow"
 UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
 IDENTITY = (".yaml", ".yml")
-COMPARED = {"numpy": 1}  # leading parts of a version: NumPy 2.x reads all of NumPy 2, scikit-learn 1.9 only 1.9
 
 
 def keys(project: Project) -> list[Path]:
@@ -73,42 +68,3 @@ def _verifier(project: Project, key: Path) -> Any:
             named = {"identity": identity, "oidc_issuer": issuer}
             return verifying.Config().use_sigstore_verifier(**named, trust_config=project.root / SIGSTORE)
     raise ValueError("it must name an identity and its issuer, and nothing else")
-
-
-def champion(project: Project, pointer: Mapping[str, Any]) -> Scorer:
-    """Load the champion that `var/champion.json` names, if it is the recorded, judged and signed one and runs here.
-
-    Raises: ProjectError `serving.digest`, `serving.verdict`, `serving.signature` or `serving.library`.
-    """
-    folder = project.root / "var/models" / pointer["fingerprint"]
-    if folder.exists():
-        judged(pointer)
-        installed(signed(project, verified(folder, pointer["digest"])))
-    return load(folder, project.contract, project.features)
-
-
-def judged(pointer: Mapping[str, Any]) -> None:
-    """Raises: ProjectError `serving.verdict` unless the gate let just these bytes pass, or somebody overrode it."""
-    release, found = pointer["release"], pointer.get("report")
-    if not isinstance(found, Mapping):
-        raise ProjectError(f"serving.verdict: {release} was never judged.", "Train and promote: uv run dvc repro")
-    report = Report.from_dict(found)
-    if (model := str(report.facts.get("model"))) != pointer["digest"]:
-        told = f"the verdict on {release} is about another model ({model[:8]}, not {pointer['digest'][:8]})"
-        raise ProjectError(f"serving.verdict: {told}.")
-    if report.verdict is not Verdict.OK and not pointer.get("override"):
-        raise ProjectError(f"serving.verdict: the gate says {report.verdict} of {release}, and nobody overrode it.")
-
-
-def installed(folder: Path) -> None:
-    """Raises: ProjectError `serving.library` unless this environment has the versions that wrote the model."""
-    for line in (folder / "requirements.txt").read_text(encoding="utf-8").split():
-        name, _, wanted = line.partition("==")
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            found = "absent"
-        parts = COMPARED.get(name, 2)
-        if found.split(".")[:parts] != wanted.split(".")[:parts]:
-            remedy = f"Install what it was trained with (uv add {line}), or train again: uv run dvc repro --force train"
-            raise ProjectError(f"serving.library: the model needs {name} {wanted}, here it is {found}.", remedy)

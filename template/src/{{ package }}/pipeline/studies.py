@@ -8,9 +8,8 @@ def main(project: Project) -> None:
     """Write reports/tuning.json, reports/features/ and reports/age.json: three studies of the same rows."""
     settings = project.params()
     periods = data.closed_periods(project)
-    parts = training.split(project, periods, settings["train"])
-    rows = training.reference(parts["train"], settings["train"])
-    unseen = training.measurable(parts["evaluation"])
-    print(tuning.write(project, parts["train"], settings))
+    trained, unseen = training.read_rows(project)
+    rows = training.reference(trained, settings["train"])
+    print(tuning.write(project, trained, settings))
     print(ablation.write(project, (rows, unseen), settings, periods))
     print(staleness.write(project, (rows, unseen), settings, periods))

@@ -6,6 +6,8 @@ from evidently.presets import DataDriftPreset
 
 from mlgates import Project, monitoring
 
+from .pipeline.validate import check
+
 
 def distributions(compared: monitoring.Comparison) -> Snapshot:
     """Evidently's report on the distribution of each column, which the monitor's page shows.
@@ -27,6 +29,6 @@ def distributions(compared: monitoring.Comparison) -> Snapshot:
 
 def main(project: Project, since: float | None = None) -> monitoring.Watched:
     """The verdict on the predictions since a time (unix seconds; 90 days ago), written to var/monitor/."""
-    report = monitoring.watch_champion(project, distributions, since)
+    report = monitoring.watch_champion(project, distributions, check, since)
     monitoring.write(project, report)
     return report

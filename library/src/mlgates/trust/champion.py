@@ -1,0 +1,128 @@
+"""The champion, the one in service and the one to be beaten: found, verified and loaded in one way.
+
+`var/champion.json` names the champion in service: promote, follow and `rollback --now` write it,
+the service and the monitor read it. `cycle.yaml` names the one to be beaten. The models of both
+lie in `var/models/<fingerprint>`, where `registry.deploy` puts them. A pickle runs whatever its
+maker wants, so everything here is asked before one is loaded.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mlgates.errors import ProjectError
+from mlgates.files import read_json, write_json
+from mlgates.layout import CHAMPION, MODELS
+from mlgates.model_folder import Scorer, load, verified
+from mlgates.project import Project
+from mlgates.trust.verify import signed
+from mlgates.verdict import Report, Verdict
+
+FOLLOW = "Run: uv run mlops follow"
+
+# How many leading parts of a version must be equal: NumPy 2.x reads all of NumPy 2, but
+# scikit-learn 1.9 only 1.9.
+COMPARED = {"numpy": 1}
+
+
+def in_service(project: Project) -> dict[str, Any]:
+    """What `var/champion.json` says: release, fingerprint, digest, since when, the gate's report.
+
+    Raises: ProjectError if no model is in service on this machine, or if the file is damaged.
+    """
+    path = project.root / CHAMPION
+    if not path.exists():
+        remedy = "Run: uv run mlops promote, or uv run mlops follow"
+        raise ProjectError("No model is in service here.", remedy, code=4)
+    return read_json(path, FOLLOW)
+
+
+def in_service_or_nothing(project: Project) -> dict[str, Any]:
+    """`in_service`, but empty where that raises: for those who write the file again."""
+    with suppress(ProjectError):
+        return in_service(project)
+    return {}
+
+
+def put_in_service(project: Project, pointer: Mapping[str, Any]) -> None:
+    """Let the service of this machine use another champion: one write, which it notices."""
+    write_json(project.root / CHAMPION, pointer)
+
+
+def place(project: Project, fingerprint: str) -> Path:
+    """Where the model of a release lies on this machine, if it is here."""
+    return project.root / MODELS / fingerprint
+
+
+def find(project: Project, fingerprint: str) -> Path:
+    """The folder of a champion. Raises: ProjectError if it is not on this machine."""
+    folder = place(project, fingerprint)
+    if not folder.exists():
+        raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", FOLLOW)
+    return folder
+
+
+def load_served(project: Project, pointer: Mapping[str, Any]) -> Scorer:
+    """Load the champion that `var/champion.json` names.
+
+    It must be the recorded, judged and signed one, and run here. Raises: ProjectError
+    `serving.digest`, `serving.verdict`, `serving.signature` or `serving.library`, or as `find`.
+    """
+    folder = find(project, pointer["fingerprint"])
+    judged(pointer)
+    verified(folder, pointer["digest"])
+    installed(signed(project, folder))
+    return load(folder, project.contract, project.features)
+
+
+def load_signed(project: Project, folder: Path, digest: str | None = None) -> Scorer:
+    """Load a released model that is not in service.
+
+    It is the one to be beaten, or one whose prediction is explained. Raises: ProjectError
+    `serving.digest` if the digest is known and is another one, `serving.signature` unless a key
+    vouches for it that the team trusts.
+    """
+    if digest is not None:
+        verified(folder, digest)
+    return load(signed(project, folder), project.contract, project.features)
+
+
+def judged(pointer: Mapping[str, Any]) -> None:
+    """Whether the gate let just these bytes pass, or somebody overrode it.
+
+    Raises: ProjectError `serving.verdict` if not.
+    """
+    release, found = pointer["release"], pointer.get("report")
+    if not isinstance(found, Mapping):
+        remedy = "Train and promote: uv run dvc repro"
+        raise ProjectError(f"serving.verdict: {release} was never judged.", remedy)
+    report = Report.from_dict(found)
+    model, digest = str(report.facts.get("model")), pointer["digest"]
+    if model != digest:
+        other = f"{model[:8]}, not {digest[:8]}"
+        message = f"the verdict on {release} is about another model ({other})"
+        raise ProjectError(f"serving.verdict: {message}.")
+    if report.verdict is not Verdict.OK and not pointer.get("override"):
+        message = f"the gate says {report.verdict} of {release}, and nobody overrode it"
+        raise ProjectError(f"serving.verdict: {message}.")
+
+
+def installed(folder: Path) -> None:
+    """Whether this environment has the versions that wrote the model.
+
+    Raises: ProjectError `serving.library` if not.
+    """
+    for line in (folder / "requirements.txt").read_text(encoding="utf-8").split():
+        name, _, wanted = line.partition("==")
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "absent"
+        parts = COMPARED.get(name, 2)
+        if found.split(".")[:parts] != wanted.split(".")[:parts]:
+            remedy = f"Install what it was trained with (uv add {line})"
+            remedy += ", or train again: uv run dvc repro --force train"
+            message = f"the model needs {name} {wanted}, here it is {found}"
+            raise ProjectError(f"serving.library: {message}.", remedy)
