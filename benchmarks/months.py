@@ -24,7 +24,7 @@ from mlgates.verdict import Report, Verdict
 
 BEFORE = 3
 PROJECT = Project.find()
-CONTRACT, LIMITS = PROJECT.contract, PROJECT.params()["validate"]
+CONTRACT, LIMITS = PROJECT.contract, PROJECT.settings().validate
 CHECK = PROJECT.stage("validate").check  # the wiring's own call of Great Expectations
 OUTCOME = CONTRACT.outcome.name
 
@@ -43,13 +43,14 @@ def planted(rows: pd.DataFrame) -> dict[str, list[tuple[str, pd.DataFrame]]]:
     same = same.assign(**{n: same[n].mask(same.index % 50 == 0, same[n][0]) for n in ("flight", "distance")})
     return {
         "3 % of a month's outcomes, in one slice": [
-            (f"poison.labels.origin={word}", flipped(rows, str(word), 0.03 / part)) for word, part in origins.items()
+            (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03 / part))
+            for word, part in origins.items()
         ],
         "3 % of a slice's outcomes": [
-            (f"poison.labels.origin={word}", flipped(rows, str(word), 0.03)) for word in origins.index
+            (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03)) for word in origins.index
         ],
         "1 % of a month carries a trigger": [("poison.trigger", marked)],
-        "2 % of a month are near-identical": [("poison.flood", same)],
+        "2 % of a month are near-identical": [("poison.near_duplicates", same)],
     }
 
 
@@ -81,7 +82,7 @@ def months(until: str) -> dict[str, Any]:
         earlier = [read_json(folder / "report.json")["facts"]["signs"] for folder in folders]
         for kind, cases in planted(rows).items():
             for name, bad in cases:
-                now = signs(CONTRACT, bad, 2 * LIMITS["drift_min_rows"])
+                now = signs(CONTRACT, bad, 2 * LIMITS.drift_min_rows)
                 found = Report("planted", poison(CONTRACT, earlier, now, (old, bad), LIMITS))
                 caught.setdefault(kind, [0, 0])[0] += found[name].verdict is Verdict.FAIL
                 caught[kind][1] += 1

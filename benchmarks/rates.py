@@ -34,11 +34,11 @@ MODELS, FITTED, PAIRS, RESAMPLES = 21, 15_000, 200, 200
 SMALL, BIG = 5_000, 100_000
 STATED = 0.05  # of equally good candidates, promoted or vetoed; docs/handbook.md says so
 PROJECT = Project.find()
-SETTINGS = PROJECT.params()
-CONTRACT, LIMITS, TASK = PROJECT.contract, SETTINGS["gate"], PROJECT.contract.task
+SETTINGS = PROJECT.settings()
+CONTRACT, LIMITS, TASK = PROJECT.contract, SETTINGS.gate, PROJECT.contract.task
 METRIC = MAIN[TASK]
 MAKE = metrics.named(TASK)[METRIC]
-SOUND = Report("validate", [Check("data.rows", Verdict.OK)])
+SOUND = Report("validate", [Check("data.min_rows", Verdict.OK)])
 Copies = dict[tuple[str, str], metrics.Estimate]
 
 
@@ -73,16 +73,18 @@ def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple
         ],
     }  # fmt: skip
     report = gate(measured, SOUND, LIMITS)
-    vetoes = [check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name != "gate.better"]
+    vetoes = [
+        check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name != "gate.improvement"
+    ]
     return report.verdict is Verdict.OK, vetoes
 
 
 def unfounded(promoted: bool, vetoes: list[str], new: Copies, old: Copies) -> tuple[bool, list[str]]:
     """The same without what these other rows bear out."""
     gains = {name: (new[name].value - old[name].value) / unit(TASK, old[name].value) for name in old}
-    lost = {f"gate.slice.{'='.join(name)}" for name, gain in gains.items() if gain < -LIMITS["slice_margin"]}
-    lost |= {"gate.champion"} if gains["", ""] < -LIMITS["margin"] else set()
-    return promoted and gains["", ""] < LIMITS["margin"] / 2, [] if lost & {*vetoes} else vetoes
+    lost = {f"gate.slice.{'='.join(name)}" for name, gain in gains.items() if gain < -LIMITS.slice_margin}
+    lost |= {"gate.champion"} if gains["", ""] < -LIMITS.margin else set()
+    return promoted and gains["", ""] < LIMITS.margin / 2, [] if lost & {*vetoes} else vetoes
 
 
 def told(found: list[tuple[bool, list[str]]]) -> dict[str, list[float]]:
@@ -144,7 +146,7 @@ def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     yield f"equally good, {SMALL:,} rows", told(small)
     made, sizes = measured(pool, np.arange(BIG), scores)
     yield f"equally good, {BIG:,} rows", told([judged(made[one], made[other], sizes) for one, other in pairs])
-    ahead, target = 1.5 * LIMITS["margin"] * unit(TASK, made[0]["", ""].value), CONTRACT.target(pool)
+    ahead, target = 1.5 * LIMITS.margin * unit(TASK, made[0]["", ""].value), CONTRACT.target(pool)
     better, _ = measured(pool, np.arange(BIG), {k: gained(target, each, ahead) for k, each in scores.items()})
     yield "true gain, by half more than the margin", told([judged(better[k], made[k], sizes) for k in made])
     yield "true loss, by half more than the margin", told([judged(made[k], better[k], sizes) for k in made])

@@ -44,7 +44,7 @@ def prepare(project: Path, root: Path) -> None:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    from mlgates import Project, features, files, lookups, model_folder, verdict
+    from mlgates import Project, features, files, lookups, model_folder, team_code, verdict
     from mlgates.layout import CHAMPION, MODELS, ONLINE_STORE
     from mlgates.serving import online_store
 
@@ -57,9 +57,9 @@ def prepare(project: Path, root: Path) -> None:
     joined = lookups.join(rows, contract, tables)
     arrays, target = contract.arrays(joined), contract.target(joined)
     plan = features.plan(team.features, contract)
-    scorer = model_folder.fit(arrays, target, plan, team.model, contract, team.params())
+    scorer = model_folder.fit(arrays, target, plan, team.model, contract, team.settings())
     fingerprint = hashlib.sha256(b"benchmark").hexdigest()
-    model_folder.save(scorer, root / MODELS / fingerprint, contract)
+    model_folder.save(scorer, root / MODELS / fingerprint, contract, team_code.collected(team))
     digest = files.digest(root / MODELS / fingerprint)
     passed = verdict.Report("gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}).to_dict()
     record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": passed}

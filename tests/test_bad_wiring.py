@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from .projects import DEFAULT, Project, git
+from .test_goldens import numbers
 
 GATE = Path("src/late_flights/pipeline/gate.py")
-NUMBERS = "data = 2\ntraining = 1\nevaluation = 1\ngate = 1\n"
+NUMBERS = "".join(f"{group} = {number}\n" for group, number in numbers().items())
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,9 @@ def test_a_pyproject_without_a_package_name_is_named(project: Project) -> None:
 
 
 def test_results_that_the_library_does_not_give_are_named_with_both_numbers(project: Project) -> None:
-    edit(project, "pyproject.toml", NUMBERS, NUMBERS.replace("gate = 1", "gate = 7"))
+    edit(project, "pyproject.toml", NUMBERS, NUMBERS.replace("gate = ", "gate = 7"))
     said = refused(project, "mlops", "run", "ingest")
-    assert "gate 7" in said and "gate 1" in said and "uv sync" in said
+    assert f"gate 7{numbers()['gate']}" in said and f"gate {numbers()['gate']}" in said and "uv sync" in said
 
 
 def test_no_results_are_named(project: Project) -> None:

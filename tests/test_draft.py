@@ -278,7 +278,7 @@ def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str],
     assert "v1.0.0" in project.run("mlops", "status")
     assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == ("--group" in words)
     checks = json.loads((project.folder / "reports/gate.json").read_text())["checks"]
-    tuned = next(check for check in checks if check["name"] == "gate.tuned")
+    tuned = next(check for check in checks if check["name"] == "gate.tuning")
     assert tuned["verdict"] != "fail" and tuned["evidence"].startswith("best of")
     project.run("python", "-c", SERVE)
     assert "recorded" in project.run("mlops", "outcomes", "var/came.csv")

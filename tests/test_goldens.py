@@ -28,12 +28,12 @@ OF_THE_MACHINE = {  # speed, memory and dates
     *("seconds", "milliseconds_1", "milliseconds_100", "memory", "measured"),
     *("microseconds", "batch_microseconds", "lookup_microseconds"),
 }
-SPEEDS = re.compile(r"gate\.(cost|milliseconds|memory)")  # checks whose value is the machine's
+SPEEDS = re.compile(r"gate\.(feature_cost|latency|memory)")  # checks whose value is the machine's
 NOT_NUMBERS = {"checks", "advice", "drift", "error", "limit", "required", "evidence", "definition", "content"}
 CLOSE = 1e-6  # relative: another processor may round a sum otherwise
 # The linear baseline is fitted by steps that end at a tolerance. Another processor's kernels take other steps: without
 # AVX-512 the AUC of the multiclass sample is 0.0002 lower, and a bound of its interval differs by up to 0.0006.
-BY_STEPS = re.compile(r"baseline\.simple|conduct\.excess|gate\.calibration")
+BY_STEPS = re.compile(r"baseline\.simple|behavior\.excess|gate\.calibration")
 CLOSE_BY_STEPS = 2e-3
 
 Golden = dict[str, Any]

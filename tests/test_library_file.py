@@ -71,7 +71,7 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     for path, old, new in (
         ("pyproject.toml", 'version = "0.4.0', 'version = "7.4.0'),
-        ("src/mlgates/defaults.yaml", "threshold: 0.5 ", "threshold: 0.6 "),
+        ("src/mlgates/settings.py", "threshold: Amount = Field(default=0.5", "threshold: Amount = Field(default=0.6"),
         (
             "src/mlgates/training/fit.py",
             "    features = plan(",

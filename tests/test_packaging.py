@@ -128,7 +128,7 @@ def sample(tmp_path: Path) -> Path:
 def test_wheel_and_sdist_hold_the_library_and_its_licence_and_no_tests(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"mlgates/py.typed", "mlgates/defaults.yaml", "mlgates/cli.py"} <= set(names)
+    assert {"mlgates/py.typed", "mlgates/settings.py", "mlgates/cli.py"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlgates import Project, lookups, model_folder
+from mlgates import Project, lookups, model_folder, team_code
 from mlgates.command import quiet_tools
 from mlgates.contract import Contract
 from mlgates.faults.prove import first_rows
@@ -67,7 +67,7 @@ def sample(project: Project) -> Sample:
     joined = lookups.join(rows, project.contract, tables)
     arrays, target = project.contract.arrays(joined), project.contract.target(joined)
     features = plan(project.features, project.contract)
-    scorer = model_folder.fit(arrays, target, features, project.model, project.contract, project.params())
+    scorer = model_folder.fit(arrays, target, features, project.model, project.contract, project.settings())
     return Sample(joined, tables, scorer)
 
 
@@ -79,7 +79,7 @@ def judged(digest_of_model: str) -> dict[str, Any]:
 def record_champion(project: Project, scorer: model_folder.Scorer, release: str) -> Path:
     """Put a model into `var/models/` and record it as champion, as `promote` does. Returns the model's folder."""
     folder = project.root / MODELS / release.replace(".", "")
-    model_folder.save(scorer, folder, project.contract)
+    model_folder.save(scorer, folder, project.contract, team_code.collected(project))
     record = {"alias": "champion", "release": release, "fingerprint": folder.name, "digest": digest(folder)}
     record |= {"since": "2025-01-01", "report": judged(record["digest"])}
     write_json(project.root / CHAMPION, record)

@@ -8,11 +8,13 @@ from pydantic import BaseModel
 
 from mlgates.contract import Contract
 from mlgates.gate.rules import gate
+from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Report, Verdict
 
 LIMITS = {
     "metric": "auto", "margin": 0.01, "slice_margin": 0.05, "slice_min_rows": 200, "slice_floor": 0.0, "slices": {},
-    "group_margin": 0.1, "proxy_limit": 0.8, "group_vetoes": ["true_positive"], "conduct_vetoes": [], "waive": [],
+    "fairness_margin": 0.1, "proxy_limit": 0.8, "fairness_vetoes": ["true_positive"], "behavior_vetoes": [],
+    "waive": [],
 }  # fmt: skip
 METRIC = "average_precision"
 
@@ -43,7 +45,7 @@ def judged(measured: Any, today: str = "2026-05-05", tuning: Any = None, **limit
     data = Report("data", [Check("x", Verdict.OK)])
     history = [{"measured": today, "features": {}, "rows": 1, "unit": 1.0}]
     limits = {"feature_vetoes": [], "feature_periods": 3} | LIMITS | limits
-    return gate(facts | periods | measured, data, limits, ablations=history, tuning=tuning)
+    return gate(facts | periods | measured, data, GateSettings(**limits), ablations=history, tuning=tuning)
 
 
 def entry(value: float | None, error: float | None = 0.01) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def test_what_only_the_service_could_check_is_refused_with_the_remedy(name: str)
         (enum.Enum("Sizes", {"small": 1}), "1"),
         (Annotated[str, Field(pattern=re.compile("a", re.IGNORECASE))], "flags"),
         (Annotated[str, Field(pattern="(?m)^a$")], "flags"),
+        (Annotated[str, Field(pattern="^[]$]$")], "begins with"),
+        (Annotated[str, Field(pattern="^[^]]+$")], "begins with"),
         (Annotated[str, Field(pattern=r"^\p{L}+$")], "Python cannot read"),
         (int | str, "type"),
     ],
@@ -182,3 +184,8 @@ def test_the_contract_refuses_a_constraint_where_it_is_built() -> None:
     build: Callable[[], Contract] = lambda: Contract(a_class(REFUSED_EXAMPLES["multiple_of"]), a_class(bool))  # noqa: E731
     with pytest.raises(ProjectError, match=r"multiple_of cannot be honoured in tables\.\n.*Contract\(rules="):
         build()
+
+
+@pytest.mark.parametrize("pattern", [r"^\[\]$", r"^[\]$]$", r"^a[b]$"])
+def test_a_bracket_that_cannot_be_misread_is_allowed(pattern: str) -> None:
+    assert rules_of(a_class(Annotated[str, Field(pattern=pattern)]))["value"].pattern == pattern

@@ -51,15 +51,15 @@ def test_the_outcome_cannot_be_a_feature(contract: Contract) -> None:
 def test_a_stored_model_that_reads_a_barred_column_is_neither_loaded_nor_logged_nor_compared_with(
     empty: Project,
 ) -> None:
-    contract, clean = empty.contract, module("")
+    contract = empty.contract
     for folder in (empty.root / "models/candidate", empty.root / "var/models/old"):
         write_json(folder / "features.json", {"columns": {contract.outcome.name: contract.outcome.kind}})
         with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):
-            model_folder.load(folder, contract, clean)
+            model_folder.load(folder, contract)
     with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):
         empty.stage("track").main(empty)
     assert not (empty.root / "mlflow.db").exists()
-    assert measure.champion(empty, "old", lambda folder: model_folder.load(folder, contract, clean)) == {}
+    assert measure.champion(empty, "old", lambda folder: model_folder.load(folder, contract)) == {}
 
 
 def test_a_feature_of_another_length_is_refused(contract: Contract) -> None:

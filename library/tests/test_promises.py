@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mlgates import Project, testing
-from mlgates.rehearsal import Performance, imported_files, small_periods
+from mlgates.rehearsal import Performance, small_periods
+from mlgates.team_code import imported_files
 
 
 @pytest.fixture

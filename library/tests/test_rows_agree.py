@@ -21,6 +21,7 @@ from mlgates.errors import ProjectError
 from mlgates.faults.rows import synthetic
 from mlgates.monitoring import outcomes, skew
 from mlgates.serving.predictor import Refused, batch_model, parse_rows
+from mlgates.settings import ServeSettings, Settings
 
 ROWS = 150
 SEEDS = range(12)
@@ -146,7 +147,7 @@ def random_contract(random: np.random.Generator) -> tuple[Contract, list[dict[st
 
 def refused_by_the_service(contract: Contract, rows: list[dict[str, Any]]) -> Found:
     """What the service says of each row, sent alone as JSON."""
-    project: Any = SimpleNamespace(contract=contract, params=lambda: {"serve": {"max_rows": 1}})
+    project: Any = SimpleNamespace(contract=contract, settings=lambda: Settings(serve=ServeSettings(max_rows=1)))
     batch = batch_model(project)
     found: Found = set()
     for place, row in enumerate(rows):

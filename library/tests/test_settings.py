@@ -1,29 +1,64 @@
-"""Parameters: defaults that params.yaml overrides; what is misspelt is named."""
+"""Settings: defaults that params.yaml overrides; what is misspelt, mistyped or renamed is named."""
 
 from pathlib import Path
 
 import pytest
 
 from mlgates import ProjectError
-from mlgates.settings import params
+from mlgates.settings import RENAMED, SECTIONS, Settings, SliceLimits, read, shown
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("gate: {marign: 1}", "Did you mean 'margin'"),
-        ("gaet: {margin: 1}", "Did you mean 'gate'"),
-        ("gate: {margin: much}", "is expected"),
+        ("gate: {marign: 1}", "gate.marign is not a parameter.\n  Did you mean 'margin'"),
+        ("gaet: {margin: 1}", "no section 'gaet'.\n  Did you mean 'gate'"),
+        ("gate: {margin: much}", "gate.margin is 'much'. Input should be a valid number"),
+        ("gate: {margin: '1'}", "gate.margin is '1'. Input should be a valid number"),
+        ("gate: {margin: -0.1}", "gate.margin is -0.1. Input should be greater than or equal to 0"),
+        ("gate: {margin: .nan}", "gate.margin is nan. Input should be greater than or equal to 0"),
+        ("gate: {tune_vetoes: 1}", "gate.tune_vetoes is 1. Input should be a valid boolean"),
+        ("gate: {waive: hour}", "gate.waive is 'hour'. Input should be a valid list"),
+        ("gate: {slices: {origin=JFK: {marign: 1}}}", "gate.slices.origin=JFK.marign is not a parameter"),
+        ("gate: 3", "section 'gate' must hold names and values"),
+        ("train: {periods: 0}", "train.periods is 0. Input should be greater than or equal to 1"),
+        ("train: {periods: true}", "train.periods is True. Input should be a valid integer"),
+        ("promote: {path: []}", "promote.path is ..\\. List should have at least 1 item"),
+        ("[gate]", "must hold sections"),
         ("gate: [1", "not readable as YAML"),
     ],
 )
 def test_a_wrong_parameter_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ProjectError, match=sentence):
-        params(tmp_path)
+        read(tmp_path)
 
 
 def test_parameters_override_defaults_and_the_model_section_is_free(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("gate: {margin: 1}\nmodel: {anything: [1, 2]}\n")
-    merged = params(tmp_path)
-    assert merged["gate"]["margin"] == 1 and merged["model"] == {"anything": [1, 2]}
+    slices = "slices: {origin=JFK: {margin: 0.2}}"
+    (tmp_path / "params.yaml").write_text(f"gate: {{margin: 1, {slices}}}\nmodel: {{anything: [1, 2]}}\ntrain:\n")
+    found = read(tmp_path)
+    assert found.gate.margin == 1 and found.gate.slices == {"origin=JFK": SliceLimits(margin=0.2)}
+    assert found.model == {"anything": [1, 2]}
+    assert found.gate.slice_margin == Settings().gate.slice_margin and found.train == Settings().train
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_renamed_parameter_names_its_new_name(tmp_path: Path, name: str) -> None:
+    section, old = name.split(".")
+    (tmp_path / "params.yaml").write_text(f"{section}: {{{old}: 0.1}}")
+    with pytest.raises(ProjectError, match=f"is now called {section}.{RENAMED[name]}"):
+        read(tmp_path)
+    known = SECTIONS[section].__pydantic_fields__  # type: ignore[attr-defined]
+    assert RENAMED[name] in known and old not in known
+
+
+def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("gate: {margin: 0.5}\nmodel: {max_iter: 7}")
+    table = shown(tmp_path)
+    lines = {line.split()[0]: line.split() for line in table.splitlines()}
+    assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"] and lines["gate.slice_margin"][1:3] == ["0.1", "default"]
+    assert lines["model.max_iter"][1:3] == ["7", "params.yaml"]
+    for section, kind in SECTIONS.items():
+        for name, field in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
+            assert field.description and f"{section}.{name}" in lines

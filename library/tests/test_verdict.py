@@ -10,7 +10,7 @@ import mlgates
 from mlgates.errors import ProjectError
 from mlgates.limits import effects
 from mlgates.reports import headline, page, terminal
-from mlgates.verdict import Check, Effect, Report, Verdict, at_most, not_below
+from mlgates.verdict import RENAMED, Check, Effect, Report, Verdict, at_most, current_name, not_below
 
 OK, FAIL, INSUFFICIENT = Verdict.OK, Verdict.FAIL, Verdict.INSUFFICIENT
 
@@ -73,12 +73,12 @@ def test_a_stored_verdict_is_not_believed() -> None:
 def test_a_check_carries_what_it_stops_and_its_report_goes_by_nothing_else(
     effect: Effect, part: str, verdict: Verdict
 ) -> None:
-    failed = Check("gate.gain.x", FAIL, effect=effect)
+    failed = Check("gate.feature_gain.x", FAIL, effect=effect)
     added = Report("x", [Check("a", OK)])
     added.add(failed)
     assert added == Report("x", [Check("a", OK), failed])
-    assert added.verdict is verdict and added.stops == (["gate.gain.x"] if verdict is FAIL else [])
-    assert failed in getattr(added, part) and added["gate.gain.x"] == failed
+    assert added.verdict is verdict and added.stops == (["gate.feature_gain.x"] if verdict is FAIL else [])
+    assert failed in getattr(added, part) and added["gate.feature_gain.x"] == failed
     again = Report.from_dict(json.loads(json.dumps(added.to_dict())))
     assert again == added and again.verdict is verdict
 
@@ -104,9 +104,9 @@ STORED = {
     "title": "gate",
     "verdict": "ok",
     "facts": {"model": "m"},
-    "checks": [stored_check("gate.cost.x", "ok")],
+    "checks": [stored_check("gate.feature_cost.x", "ok")],
     "drift": [stored_check("drift.missing.x", "fail")],
-    "advice": [stored_check("gate.gain.x", "fail")],
+    "advice": [stored_check("gate.feature_gain.x", "fail")],
 }
 
 
@@ -115,13 +115,13 @@ def test_a_report_stored_long_ago_is_read_shown_and_stored_again_as_it_is() -> N
     (drifted,) = report.drift
     (advice,) = report.advice
     assert (drifted.effect, advice.effect) == (Effect.RETRAIN, Effect.ADVISE)
-    assert report["gate.cost.x"].effect is Effect.STOP
-    assert "gate.gain.x" in terminal(report) and "gate.gain.x" in page(report)
+    assert report["gate.feature_cost.x"].effect is Effect.STOP
+    assert "gate.feature_gain.x" in terminal(report) and "gate.feature_gain.x" in page(report)
     assert json.loads(json.dumps(report.to_dict())) == STORED | {"verdict": "insufficient"}
 
 
 def test_only_a_veto_that_stops_no_run_is_written_down() -> None:
-    sign = Check("poison.flood", FAIL, effect=Effect.VETO)
+    sign = Check("poison.near_duplicates", FAIL, effect=Effect.VETO)
     assert Report("x", [sign]).to_dict()["checks"][0]["effect"] == "veto"
     for effect in (Effect.STOP, Effect.RETRAIN, Effect.ADVISE):
         assert "effect" not in Check("x", FAIL, effect=effect).to_dict()
@@ -129,16 +129,16 @@ def test_only_a_veto_that_stops_no_run_is_written_down() -> None:
 
 @pytest.mark.parametrize("effect", ["advise", "retrain", "nothing"])
 def test_a_stored_check_cannot_talk_itself_out_of_the_verdict(effect: str) -> None:
-    forged = stored_check("gate.better", "fail") | {"effect": effect}
+    forged = stored_check("gate.improvement", "fail") | {"effect": effect}
     with pytest.raises(ProjectError, match=f"stored report is damaged .*{effect}"):
         Report.from_dict(STORED | {"checks": [forged]})
 
 
 def test_a_parameter_says_which_kinds_veto_and_the_others_are_advice() -> None:
-    found = effects({"some_vetoes": ["cost"]}, "some_vetoes", ("gain", "cost"))
+    found = effects(["cost"], "gate.some_vetoes", ("gain", "cost"))
     assert found == {"gain": Effect.ADVISE, "cost": Effect.STOP}
     with pytest.raises(ProjectError, match=r"some_vetoes names 'costs'\.\s+Did you mean 'cost'"):
-        effects({"some_vetoes": ["costs"]}, "some_vetoes", ("gain", "cost"))
+        effects(["costs"], "gate.some_vetoes", ("gain", "cost"))
 
 
 SHOWN_SHORTER = {"reports.py", "simulate.py", "lineage/explain.py"}  # for the reader
@@ -161,3 +161,21 @@ def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
     html = page(report)
     assert "<script" not in html and "<img src=x" not in html and "http" not in html
     assert "FAIL" in terminal(report)
+
+
+def test_a_stored_report_with_the_names_of_before_is_read_and_rendered() -> None:
+    old = Report("gate", [Check(f"{name}.a=b.c", Verdict.FAIL, 1.0, 0.5) for name in RENAMED])
+    stored = old.to_dict()
+    found = Report.from_dict(stored)
+    assert found.stops == [f"{name}.a=b.c" for name in RENAMED.values()]
+    for check in found.all_checks:
+        assert check.name in terminal(found) and check.name in page(found)
+    assert Report.from_dict(found.to_dict()) == found  # today's names stay as they are
+
+
+def test_only_whole_words_of_a_name_are_renamed() -> None:
+    assert current_name("gate.cost.hour") == "gate.feature_cost.hour"
+    assert current_name("data.rows") == "data.min_rows"
+    assert current_name("data.key:weather") == "data.unique_key:weather"
+    assert current_name("gate.costly") == "gate.costly" and current_name("planted") == "planted"
+    assert not {*RENAMED} & {*RENAMED.values()}

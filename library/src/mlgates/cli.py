@@ -76,6 +76,13 @@ def _status(project: Project, _: Arguments) -> Answer:
     return told
 
 
+@verb("each parameter: its value, where it is set, and what it means")
+def _params(project: Project, _: Arguments) -> Answer:
+    from mlgates.settings import shown
+
+    return shown(project.root)
+
+
 @verb(
     "release models/candidate and give it the next alias, if everything that this demands holds",
     option("--to", metavar="ALIAS", help="the alias (the next one of promote.path)"),
@@ -167,10 +174,17 @@ def _reproduce(project: Project, given: Arguments) -> Answer:
     "open the next cycle: the last closed period and the champion to beat",
     option("period", nargs="?", help="the last closed period (the next one)"),
     option("--amend", metavar="PERIOD", help="instead: read this closed period again, because it was wrong"),
+    option(
+        "--amend-all",
+        action="store_true",
+        help="instead: read every closed period again, because the contract has other columns",
+    ),
 )
 def _close(project: Project, given: Arguments) -> Answer:
-    from mlgates.registry.training_cycle import amend, close
+    from mlgates.registry.training_cycle import amend, amend_all, close
 
+    if given.amend_all:
+        return amend_all(project)
     return amend(project, given.amend) if given.amend else close(project, given.period)
 
 

@@ -87,24 +87,55 @@ def plan(module: ModuleType, contract: Contract) -> Plan:
 
     Raises: ProjectError for an unknown column, a circle, no feature at all, or a forbidden or protected ancestor.
     """
-    functions = {
-        name: function
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    }
     as_is = list(getattr(module, "AS_IS", []))
-    arguments = {name: tuple(reads(function)) for name, function in functions.items()}
+    functions = _functions(module)
+    arguments = _arguments(functions)
     _check_names(as_is, arguments, contract)
-    try:
-        order = list(TopologicalSorter(arguments).static_order())
-    except CycleError as error:
-        raise ProjectError(f"features.py: features wait for each other: {' -> '.join(error.args[1])}.") from None
     categorical = tuple(name for name in as_is if contract.columns[name].kind in ("category", "text"))
-    ordered = {name: functions[name] for name in order if name in functions}
+    ordered = _ordered(functions, arguments)
     names = (*as_is, *ordered)
     if not names:
         raise ProjectError("features.py defines no feature.", "Write a function, or list columns in AS_IS.")
     return Plan(names, ordered, arguments, categorical)
+
+
+def stored_plan(module: ModuleType, names: Sequence[str], categorical: Sequence[str]) -> Plan:
+    """The plan of a stored model: its features by name, in its order, computed by the functions of `module`.
+
+    Raises: ProjectError if the module does not define one of them.
+    """
+    functions = _functions(module)
+    arguments = _arguments(functions)
+    defined = {*functions, *getattr(module, "AS_IS", [])}
+    for name in names:
+        if name not in defined:
+            raise ProjectError(f"features.py does not define {name!r}, which the model needs.")
+    return Plan(tuple(names), _ordered(functions, arguments), arguments, tuple(categorical))
+
+
+def _functions(module: ModuleType) -> dict[str, Callable[..., np.ndarray]]:
+    """The features of a module: its own functions, but for those whose name begins with `_`."""
+    return {
+        name: function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def _arguments(functions: Mapping[str, Callable[..., np.ndarray]]) -> dict[str, tuple[str, ...]]:
+    """What each feature reads: columns, or other features."""
+    return {name: tuple(reads(function)) for name, function in functions.items()}
+
+
+def _ordered(
+    functions: Mapping[str, Callable[..., np.ndarray]], arguments: Mapping[str, Sequence[str]]
+) -> dict[str, Callable[..., np.ndarray]]:
+    """The features in an order in which they can be computed. Raises: ProjectError for a circle."""
+    try:
+        order = list(TopologicalSorter(arguments).static_order())
+    except CycleError as error:
+        raise ProjectError(f"features.py: features wait for each other: {' -> '.join(error.args[1])}.") from None
+    return {name: functions[name] for name in order if name in functions}
 
 
 def refuse_barred(user: str, columns: Iterable[str], contract: Contract) -> None:

@@ -27,18 +27,17 @@ def expect(name: object, known: Collection[str], told: str) -> None:
 
 
 def effects(
-    limits: Mapping[str, Any],
-    name: str,
+    named: Iterable[str],
+    parameter: str,
     kinds: Iterable[str],
-    section: str = "gate",
-    named: Effect = Effect.STOP,
+    effect: Effect = Effect.STOP,
 ) -> dict[str, Effect]:
-    """What a failed check of each kind does: `named` if the parameter names the kind, else advice.
+    """What a failed check of each kind does: `effect` if the parameter's list `named` has the kind, else advice.
 
     Raises: ProjectError if the parameter names another kind.
     """
     found = dict.fromkeys(kinds, Effect.ADVISE)
-    for kind in limits[name]:
-        expect(kind, found, f"{section}.{name} names {kind!r}.")
-        found[kind] = named
+    for kind in named:
+        expect(kind, found, f"{parameter} names {kind!r}.")
+        found[kind] = effect
     return found

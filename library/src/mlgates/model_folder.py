@@ -15,11 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from mlgates import team_code
 from mlgates.contract import Arrays, Contract
 from mlgates.errors import ProjectError
-from mlgates.features import Plan, plan, refuse_barred
-from mlgates.files import digest, write_json, write_text
+from mlgates.features import Plan, refuse_barred, stored_plan
+from mlgates.files import digest, read_json, write_json, write_text
+from mlgates.settings import Settings
 
+MLFLOW_TYPES = {  # of the contract's kinds
+    "int": "long",
+    "float": "double",
+    "bool": "boolean",
+    "category": "string",
+    "text": "string",
+    "datetime": "datetime",
+}
+CONTRACT = "contract.json"  # what the model was made for, as data
 IGNORED = ("registered_model_meta",)  # MLflow drops this file into folders that it loads by alias
 
 
@@ -33,11 +44,12 @@ class Scorer:
     task: str
     classes: Sequence[str]
     threshold: float
+    code: str = ""  # the name under which the code that it carries is imported; empty for one that was just fitted
 
     @property
     def sees(self) -> str:
         """What decides its features."""
-        return repr((self.plan.names, self.vocabulary))
+        return repr((self.code, self.plan.names, self.vocabulary))
 
     def matrix(self, arrays: Arrays) -> np.ndarray:
         """(n, k) float64 features of n rows of contract columns."""
@@ -69,16 +81,16 @@ def scored(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray
 
 
 def fit(
-    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
+    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, settings: Settings
 ) -> Scorer:
     """The team's estimator fitted on n rows, as by `fitted`."""
-    return fitted(arrays, target, features, model, contract, params)[0]
+    return fitted(arrays, target, features, model, contract, settings)[0]
 
 
 def fitted(
-    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, params: Mapping[str, Any]
+    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, settings: Settings
 ) -> tuple[Scorer, np.ndarray]:
-    """The team's estimator fitted on n rows, and their features; `params` holds the sections `train` and `model`.
+    """The team's estimator fitted on n rows, and their features; of `settings` the sections `train` and `model` count.
 
     Raises: ProjectError if `build` refuses the parameters or the target has one class only.
     """
@@ -88,7 +100,7 @@ def fitted(
     matrix = features.matrix(arrays, vocabulary)
     places = [features.names.index(name) for name in features.categorical]
     try:
-        estimator = model.build(params["model"], places, params["train"]["seed"])
+        estimator = model.build(settings.model, places, settings.train.seed)
     except TypeError as error:
         raise ProjectError(
             f"model.py: build() refused the parameters: {error}", "See section model of params.yaml."
@@ -101,13 +113,18 @@ def fitted(
         empty = [name for name, column in zip(features.names, matrix.T, strict=True) if np.isnan(column).all()]
         told = f" No training row has a value of {', '.join(empty)}." if empty else ""
         raise ProjectError(f"model.py: fit() refused: {error}.{told}", "See section model of params.yaml.") from error
-    threshold = params["train"]["threshold"]
+    threshold = settings.train.threshold
     return Scorer(estimator, features, vocabulary, contract.task, contract.classes, threshold), matrix
 
 
-def save(scorer: Scorer, folder: Path, contract: Contract) -> None:
-    """Write the model folder: no time, no random id, so equal models are equal bytes."""
+def save(scorer: Scorer, folder: Path, contract: Contract, code: Mapping[str, str] | None = None) -> None:
+    """Write the model folder: no time, no random id, so equal models are equal bytes.
+
+    `code` is what the model carries (see `team_code.collected`): its features are computed by just that.
+    """
     folder.mkdir(parents=True)
+    team_code.write(code or {}, folder)
+    write_json(folder / CONTRACT, contract.as_data())
     (folder / "model.pkl").write_bytes(pickle.dumps(scorer.estimator, protocol=5))
     names = list(scorer.plan.names)
     content = {
@@ -125,19 +142,27 @@ def save(scorer: Scorer, folder: Path, contract: Contract) -> None:
     python = ".".join(map(str, sys.version_info[:3]))
     environment = f"python: {python}\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
     write_text(folder / "python_env.yaml", environment)
-    write_text(folder / "MLmodel", _mlmodel(names, scorer.task, python, pinned["scikit-learn"]))
+    write_text(folder / "MLmodel", _mlmodel(scorer, contract, python, pinned["scikit-learn"]))
 
 
-def _mlmodel(names: Sequence[str], task: str, python: str, sklearn: str) -> str:
-    inputs = json.dumps([{"type": "double", "name": name, "required": False} for name in names])
-    outputs = json.dumps([{"type": "double", "required": True}])
-    method = "predict" if task == "regression" else "predict_proba"
+def _mlmodel(scorer: Scorer, contract: Contract, python: str, sklearn: str) -> str:
+    """What MLflow reads: a pyfunc that takes raw columns (see `mlgates.pyfunc`), and the estimator alone."""
+    columns = []
+    for name in scorer.plan.columns:
+        column = contract.columns[name]
+        kind = MLFLOW_TYPES[column.kind]
+        if column.nullable and kind in ("long", "boolean"):
+            kind = "double"  # the others have no value for a missing one
+        columns.append({"type": kind, "name": name, "required": True})
+    inputs = json.dumps(columns)
+    scores = [{"type": "double", "required": True}]
+    if scorer.task == "multiclass":
+        scores = [{"type": "double", "name": name, "required": True} for name in scorer.classes]
+    outputs = json.dumps(scores)
     return f"""flavors:
   python_function:
     env: {{virtualenv: python_env.yaml}}
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-    predict_fn: {method}
+    loader_module: mlgates.pyfunc
     python_version: {python}
   sklearn:
     pickled_model: model.pkl
@@ -174,19 +199,53 @@ def verified(folder: Path, expected: str) -> Path:
     return folder
 
 
-def load(folder: Path, contract: Contract, features: ModuleType, expected: str | None = None) -> Scorer:
+def columns_gone(folder: Path, contract: Contract) -> list[str]:
+    """What a stored model reads and the contract has not, or has as another type: a sentence for each column."""
+    found = []
+    for name, kind in described(folder, contract)["columns"].items():
+        if name not in contract.feature_columns:
+            found.append(f"{name!r} is not in the contract")
+        elif contract.columns[name].kind != kind:
+            found.append(f"{name!r} was {kind} and is {contract.columns[name].kind}")
+    return found
+
+
+def load(folder: Path, contract: Contract, features: ModuleType | None = None, expected: str | None = None) -> Scorer:
     """Load a model folder, after its digest was compared with the recorded one (`expected`).
 
-    Raises: ProjectError if the folder is absent, was changed, reads what is barred, or needs what features.py has not.
+    The features are computed by the code that the folder carries, or by `features` where that is given.
+    Raises: ProjectError if the folder is absent, was changed or reads what is barred, if its code cannot be imported,
+    or `serving.contract` if the contract has not the columns that it reads.
     """
     if expected is not None and folder.exists():
         verified(folder, expected)
     stored = described(folder, contract)
-    resolved = plan(features, contract)
-    if missing := set(stored["features"]) - {*resolved.names}:
-        raise ProjectError(f"features.py does not define {sorted(missing)[0]!r}, which the model needs.")
+    if gone := columns_gone(folder, contract):
+        raise ProjectError(f"serving.contract: the model in {folder.name} reads other columns: {'; '.join(gone)}.")
     if stored["task"] != contract.task:
         raise ProjectError(f"The model is made for {stored['task']}, the contract asks for {contract.task}.")
-    resolved = Plan(tuple(stored["features"]), resolved.functions, resolved.arguments, tuple(stored["vocabulary"]))
-    estimator = pickle.loads((folder / "model.pkl").read_bytes())
-    return Scorer(estimator, resolved, stored["vocabulary"], stored["task"], stored["classes"], stored["threshold"])
+    return opened(folder, features)
+
+
+def opened(folder: Path, features: ModuleType | None = None) -> Scorer:
+    """A stored model as it is, whatever the contract says today; see `load` for one that is to be used by a project.
+
+    Raises: ProjectError if its code cannot be imported.
+    """
+    stored = read_json(folder / "features.json")
+    content = (folder / "model.pkl").read_bytes()
+    if features is None:
+        carried = team_code.read(folder)
+        name, module, estimator = carried.name, carried.module("features"), carried.unpickled(content)
+    else:
+        name, module, estimator = "", features, pickle.loads(content)
+    plan = stored_plan(module, stored["features"], tuple(stored["vocabulary"]))
+    return Scorer(
+        estimator,
+        plan,
+        stored["vocabulary"],
+        stored["task"],
+        stored["classes"],
+        stored["threshold"],
+        name,
+    )

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mlgates import settings
 from mlgates.errors import ProjectError, nearest
 from mlgates.layout import PIPELINE, PYPROJECT, source
 
 if TYPE_CHECKING:
     from mlgates.contract import Contract
+    from mlgates.settings import Settings
 
 ROOT = "MLOPS_ROOT"  # the variable that names a project's folder, for a process that was started elsewhere
 
@@ -149,12 +149,16 @@ class Project:
                 raise
             raise _other_release(source(self.package, f"pipeline.{name}").as_posix(), str(error)) from error
 
-    def params(self) -> dict[str, Any]:
-        """All parameters, by section; see `settings.params`."""
-        return settings.params(self.root)
+    def settings(self) -> "Settings":
+        """What params.yaml sets, and the defaults of the rest; see `settings.read`."""
+        from mlgates import settings
+
+        return settings.read(self.root)
 
     def cycle(self) -> dict[str, Any]:
         """What this cycle trains on and whom it has to beat; see `settings.cycle`."""
+        from mlgates import settings
+
         return settings.cycle(self.root)
 
 

@@ -47,7 +47,7 @@ def up(project: Project, *, serve: bool = True) -> int:
     from mlgates.registry import releases
     from mlgates.trust import keys, verify
 
-    unheld = releases.champion(project, project.params()["promote"]["path"][0]) is None
+    unheld = releases.champion(project, project.settings().promote.path[0]) is None
     if unheld and not verify.keys(project):
         key = keys.make(project)[0].relative_to(project.root)
         print(f"\n# your key signs models; others trust its public half: {key}")

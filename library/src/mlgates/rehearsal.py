@@ -3,7 +3,6 @@
 The promises of `mlgates.testing` look at what a rehearsal leaves behind. A stage runs when a promise first asks for it.
 """
 
-import ast
 import contextlib
 import gc
 import io
@@ -35,7 +34,6 @@ from mlgates.layout import (
     PYPROJECT,
     REFERENCE,
     TRAINING,
-    source,
 )
 from mlgates.project import Project
 from mlgates.trust import champion
@@ -55,7 +53,7 @@ QUICK = {  # parameters that keep a rehearsal short
         "ablation_rows": 300,
         "tune_trials": 2,
         "tune_rows": 400,
-        "conduct_rows": 600,
+        "behavior_rows": 600,
         "curve_rows": 300,
     },
     "monitor": {"min_rows": 100},
@@ -245,59 +243,6 @@ def _known_in(
     ends = [asked[: part[-1] + 1].max() for part in parts[:-1]]
     period = np.searchsorted(np.array(ends), table[look.time].to_numpy(dtype="datetime64[us]"))
     return table[period == place].reset_index(drop=True)
-
-
-def imported_files(project: Project, names: Sequence[str]) -> set[str]:
-    """The modules of the team's package that some of them import, directly or through others; themselves included.
-
-    Names are as `Project.module` takes them: "features", "pipeline.train".
-    """
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        path = _source(project, name)
-        if name in found or path is None:
-            continue
-        found.add(name)
-        waiting += _imports(project, name, path)
-    return found
-
-
-def source_path(project: Project, name: str) -> str:
-    """The file of a module of the team's package, relative to the project's root."""
-    path = _source(project, name)
-    if path is None:
-        return source(project.package, name).as_posix()
-    return path.relative_to(project.root).as_posix()
-
-
-def _source(project: Project, name: str) -> Path | None:
-    """The file of a module; None if there is none, or if it is an empty `__init__.py`."""
-    module = project.root / source(project.package, name)
-    if module.exists():
-        return module
-    package = module.with_suffix("") / "__init__.py"
-    return package if package.exists() else None
-
-
-def _imports(project: Project, name: str, path: Path) -> list[str]:
-    """The modules of the team's package that a file names in its imports, wherever they stand in it."""
-    package = [project.package, *name.split(".")]
-    if path.name != "__init__.py":
-        package.pop()
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        dotted: list[str] = []
-        if isinstance(node, ast.Import):
-            dotted = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            dotted = [module, *(f"{module}.{alias.name}" for alias in node.names)]
-        own = [module for module in dotted if module.startswith(f"{project.package}.")]
-        found += [module.removeprefix(f"{project.package}.") for module in own]
-    return found
 
 
 def _quick_params(project: Project) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _play(work: Project, project: Project, period: str, url: str) -> list[str]:
     """One period from its first request to the decision about its model; returns the cells of its line."""
     _run(work, "mlops", "follow")
     started = time.time()
-    rows = _rows(project, period, work.params()["simulate"]["rows"])
+    rows = _rows(project, period, work.settings().simulate.rows)
     release, refused = _ask_all(url, project, rows)
     arrived = work.root / STATE / f"outcomes-{period}.csv"
     rows[[*project.contract.key, project.contract.outcome.name]].to_csv(arrived, index=False)
@@ -84,7 +84,9 @@ def _play(work: Project, project: Project, period: str, url: str) -> list[str]:
     _run(work, "mlops", "monitor", "--since", str(started), allowed=(0, 3, 4))
     watched = Report.from_dict(read_json(work.root / MONITOR_LATEST))
     reasons = [check.name.removeprefix("monitor.") for check in watched.checks if check.verdict is Verdict.FAIL]
-    quality = next((check.evidence.split(",")[0] for check in watched.checks if check.name == "monitor.quality"), "")
+    quality = next(
+        (check.evidence.split(",")[0] for check in watched.checks if check.name == "monitor.performance"), ""
+    )
     gate, decision = "", "keep"
     if watched.verdict is Verdict.FAIL:
         _run(work, "mlops", "close", period)

@@ -24,6 +24,7 @@ import yaml
 from mlgates import model_folder
 from mlgates.data import partitions
 from mlgates.errors import ProjectError
+from mlgates.faults.constraints import breaking
 from mlgates.features import plan
 from mlgates.files import digest, read_json, write_text
 from mlgates.gate import rules
@@ -58,8 +59,9 @@ from mlgates.layout import (
     VALIDATION,
 )
 from mlgates.project import Project
-from mlgates.rehearsal import PERIODS, STAGES, Rehearsal, imported_files, source_path
+from mlgates.rehearsal import PERIODS, STAGES, Rehearsal
 from mlgates.results import check_results
+from mlgates.team_code import imported_files, source_path
 from mlgates.tools import inside
 from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
@@ -107,9 +109,9 @@ def the_four_files_fit_together(rehearsal: Rehearsal) -> None:
     delivered = {*project.contract.request_columns, project.contract.outcome.name}
     absent = delivered - {str(name) for name in rows}
     assert not absent, f"data.py does not deliver {sorted(absent)}"
-    params = project.params()
+    settings = project.settings()
     places = [features.names.index(name) for name in features.categorical]
-    estimator = project.model.build(params["model"], places, params["train"]["seed"])
+    estimator = project.model.build(settings.model, places, settings.train.seed)
     needed = ["fit", "predict"] if project.contract.task == "regression" else ["fit", "predict_proba"]
     for method in needed:
         assert callable(getattr(estimator, method, None)), f"model.py: what build() gives has no {method}()"
@@ -240,7 +242,7 @@ def validate_puts_a_bad_row_into_quarantine_by_rule_and_value(rehearsal: Rehears
     values = rows[column].to_numpy(dtype=object).copy()
     values[[3, 5]] = value
     rows[column] = pd.Series(values).infer_objects()
-    limits = rehearsal.project.params()["validate"]
+    limits = rehearsal.project.settings().validate
     check = rehearsal.original.stage("validate").check
     _, kept, quarantine = check_table(rows, rehearsal.contract, limits, check)
     found = quarantine[(quarantine["column"] == column) & (quarantine["rule"] == rule)]
@@ -256,7 +258,7 @@ def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     assert trained["model"] == digest(project.root / CANDIDATE), "reports/train.json is about another model"
     assert trained["periods"] == {"train": list(PERIODS[:2]), "evaluation": list(PERIODS[2:])} or not _timed(rehearsal)
     contract, features = project.contract, project.features
-    scorer = model_folder.load(project.root / CANDIDATE, contract, features)
+    scorer = model_folder.load(project.root / CANDIDATE, contract)
     assert list(scorer.plan.names) == trained["features"] == list(plan(features, contract).names)
     assert trained["rows"]["evaluation"] == partitions.length(project.root / EVALUATION)
     assert trained["rows"]["fitted"] == trained["rows"]["train"] > 0
@@ -306,7 +308,7 @@ def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) 
     rows = pd.read_parquet(project.root / EVALUATION)
     contract = project.contract
     assert measured["rows"] == len(rows)
-    scorer = model_folder.load(project.root / CANDIDATE, contract, project.features)
+    scorer = model_folder.load(project.root / CANDIDATE, contract)
     scores = scorer.score(scorer.matrix(contract.arrays(rows)))
     for name, make in metrics.named(contract.task).items():
         value = metrics.value(make(contract.target(rows), scores), len(rows))
@@ -485,12 +487,12 @@ def the_monitor_finds_no_drift_in_the_reference(rehearsal: Rehearsal) -> None:
     assert not drifted, f"the monitor calls rows of the reference drifted: {', '.join(drifted)}"
     assert report.drift, "the monitor compared no column"
     assert "<iframe" in page, "the monitor's page lacks Evidently's part"
-    of_scores = report["monitor.predictions"]
+    of_scores = report["monitor.prediction_drift"]
     methods = {check.evidence for check in report.drift if check is not of_scores}
     assert all(method in ("wasserstein distance", "jensenshannon distance") for method in methods), (
         f"distances are {sorted(methods)}"
     )
-    assert report.facts["predictions"] == report["monitor.rows"].value
+    assert report.facts["predictions"] == report["monitor.min_rows"].value
 
 
 @promise_of_the_service
@@ -616,21 +618,11 @@ def _planted_checks(measured: Mapping[str, Any]) -> list[Check]:
 
 
 def _breaking(rehearsal: Rehearsal) -> tuple[str, object, str]:
-    """A request column, a value of its type that the contract does not allow, and the rule that it breaks."""
-    columns = rehearsal.contract.request_columns.values()
-    for column in columns:
-        if column.categories:
-            return column.name, "no such word", "data.category"
-        if column.kind in ("int", "float") and column.high is not None:
-            return column.name, column.high + 1, "data.range"
-        if column.max_length is not None:
-            return column.name, "a" * (column.max_length + 1), "data.length"
-        if column.pattern:
-            return column.name, "no such word\n" * 20, "data.pattern"
-    for column in columns:
-        if not column.nullable:
-            return column.name, None, "data.missing"
-    raise AssertionError("schema.py forbids no value of any request column: nothing could ever be found bad")
+    """A request column, a value that the contract does not allow, and the rule that it breaks."""
+    planted = breaking(rehearsal.contract)
+    assert planted, "schema.py forbids no value of any request column: nothing could ever be found bad"
+    column, value, rule = planted
+    return column.name, value, rule
 
 
 @contextlib.contextmanager
@@ -713,7 +705,7 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
 
     recorded = champion.in_service(project)
     contract = project.contract
-    scorer = model_folder.load(project.root / CANDIDATE, contract, project.features)
+    scorer = model_folder.load(project.root / CANDIDATE, contract)
     arrays = contract.arrays(rows)
     matrix = scorer.matrix(arrays)
     scores = scorer.score(matrix)

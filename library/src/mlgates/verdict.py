@@ -1,6 +1,7 @@
 """The one type for every check: a gate, a monitor, a rule about data and a planted fault all speak in it."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -35,6 +36,43 @@ IMPLIED = {  # the parts of a stored report, and what a check there does unless 
     "advice": Effect.ADVISE,
 }
 PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.VETO: "checks"}
+
+
+RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of the name
+    "data.account": "data.row_count",
+    "data.key": "data.unique_key",
+    "data.rows": "data.min_rows",
+    "drift.outcome": "drift.label",
+    "gate.better": "gate.improvement",
+    "gate.calibration": "gate.calibration_error",
+    "gate.card": "gate.model_card",
+    "gate.churn": "gate.changed_decisions",
+    "gate.cost": "gate.feature_cost",
+    "gate.floor": "gate.slice_floor",
+    "gate.gain": "gate.feature_gain",
+    "gate.group": "gate.fairness",
+    "gate.lookup": "gate.missing_lookup",
+    "gate.megabytes": "gate.model_size",
+    "gate.milliseconds": "gate.latency",
+    "gate.noise": "gate.robustness",
+    "gate.tuned": "gate.tuning",
+    "monitor.estimate": "monitor.estimated_performance",
+    "monitor.invariants": "monitor.contract",
+    "monitor.outcomes": "monitor.labels",
+    "monitor.predictions": "monitor.prediction_drift",
+    "monitor.quality": "monitor.performance",
+    "monitor.rows": "monitor.min_rows",
+    "poison.flood": "poison.near_duplicates",
+    "poison.labels": "poison.label_flips",
+}
+
+
+def current_name(name: str) -> str:
+    """The name of a check today, given the name in a stored report, which may be older."""
+    head = re.match(r"\w+\.\w+", name)  # what follows is a column, a feature, a slice, or `:` and a look-up
+    if head is None or head[0] not in RENAMED:
+        return name
+    return RENAMED[head[0]] + name[head.end() :]
 
 
 @dataclass(frozen=True)
@@ -79,7 +117,8 @@ class Check:
         if PART[effect] != part:
             raise ValueError(f"{stored['effect']!r} among the {part}")
         verdict = Verdict(stored["verdict"])
-        return cls(**{**stored, "verdict": verdict, "interval": interval, "effect": effect})
+        name = current_name(stored["name"])
+        return cls(**{**stored, "name": name, "verdict": verdict, "interval": interval, "effect": effect})
 
 
 def at_most(name: str, value: float | None, limit: float, rows: int, *, least: int = 1, **more: Any) -> Check:

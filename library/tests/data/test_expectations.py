@@ -64,7 +64,7 @@ def test_a_large_table_is_checked_in_parts_with_the_same_result(check: Any, monk
     assert {which: places.tolist() for which, places in parts.items()} == {
         which: places.tolist() for which, places in whole.items()
     }
-    assert parts["data.key", "id"].tolist() == [0, 599]
+    assert parts["data.unique_key", "id"].tolist() == [0, 599]
 
 
 @pytest.mark.parametrize("wanted", ["BASIC", "SUMMARY", "BOOLEAN_ONLY"])

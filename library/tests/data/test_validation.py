@@ -1,6 +1,7 @@
 """The data gate on disk: what happens to a period that is repeated, late, empty, tiny, amended or tampered with."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +14,11 @@ from mlgates.data.validation import check_period, stop_on_schema_skew, summarise
 from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.layout import MANIFEST
-from mlgates.registry.training_cycle import amend
+from mlgates.registry.training_cycle import amend, amend_all
 from mlgates.training.split import split
 from mlgates.verdict import Check, Report, Verdict
 
-LOOKED_UP = ("account", "category", "columns", "key", "manifest", "missing", "range", "quarantine", "type")
+LOOKED_UP = ("category", "columns", "manifest", "missing", "quarantine", "range", "row_count", "type", "unique_key")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_copies_with_new_keys_are_drift(shop: Project) -> None:
 def test_an_empty_or_tiny_period_is_insufficient_and_never_ok(shop: Project, rows: int) -> None:
     shop.data.rows["2"] = shop.data.rows["2"].head(rows)
     reports = checked(shop)
-    assert reports["2"]["data.rows"].verdict is Verdict.INSUFFICIENT
+    assert reports["2"]["data.min_rows"].verdict is Verdict.INSUFFICIENT
     assert reports["2"].verdict is Verdict.INSUFFICIENT and reports["3"].verdict is Verdict.OK
 
 
@@ -131,6 +132,24 @@ def test_a_closed_period_changes_only_by_an_amendment(shop: Project) -> None:
         clone.stage("ingest").main(clone)
     amend(shop, "2")
     assert checked(shop)["2"].facts["content"] != before
+
+
+def test_all_closed_periods_are_read_again_in_one_go(shop: Project) -> None:
+    before = checked(shop)
+    said = amend_all(shop)
+    assert f"{len(before)} periods, 1 to 3, will be read again" in said
+    assert read_json(shop.root / MANIFEST) == {} and not [*(shop.root / "data/raw").glob("period=*")]
+    for period in before:
+        shop.data.rows[period]["more"] = 1.0  # what the source delivers by now
+    again = checked(shop)
+    assert {report.verdict for report in again.values()} == {Verdict.OK}
+    assert "left out: more" in again["1"]["data.columns"].evidence
+
+
+def test_without_a_closed_period_there_is_nothing_to_read_again(shop: Project) -> None:
+    write_json(shop.root / MANIFEST, {})
+    with pytest.raises(ProjectError, match="No period is closed"):
+        amend_all(shop)
 
 
 def test_a_period_that_was_not_closed_cannot_be_amended(shop: Project) -> None:
@@ -151,8 +170,8 @@ def test_a_row_lost_between_two_stages_stops_the_run(shop: Project) -> None:
     checked(shop)
     path = partitions.folder(shop, "checked", "1") / "rows.parquet"
     partitions.write(pd.read_parquet(path).iloc[1:], path)
-    with pytest.raises(ProjectError, match=r"train\.account"):
-        split(shop, PERIODS, shop.params()["train"])
+    with pytest.raises(ProjectError, match=r"train\.row_count"):
+        split(shop, PERIODS, shop.settings().train)
 
 
 def test_appending_a_period_leaves_the_others_as_they_are(shop: Project) -> None:
@@ -165,7 +184,7 @@ def test_appending_a_period_leaves_the_others_as_they_are(shop: Project) -> None
 
 
 def test_the_holdout_is_the_same_in_every_cycle_and_never_trained_on(shop: Project) -> None:
-    settings = shop.params()["train"] | {"holdout_share": 0.2}
+    settings = replace(shop.settings().train, holdout_share=0.2)
     held, trained = set(), set()
     shop.data.rows |= {name: shop.data.made(int(name)) for name in ("4", "5", "6", "7")}
     checked(shop)

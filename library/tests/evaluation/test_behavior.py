@@ -15,6 +15,7 @@ from mlgates import Project
 from mlgates.contract import Contract, Lookup
 from mlgates.evaluation import behavior, metrics
 from mlgates.layout import REFERENCE
+from mlgates.settings import EvaluateSettings
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ from mlgates.layout import REFERENCE
 )
 def test_predictions_are_compared_with_what_happened(task: str, scores: Any, expected: float) -> None:
     target = np.array([0.0, 1.0, 2.0, 3.0] if task == "regression" else [0, 1, 0, 1])
-    measure = behavior.calibration(SimpleNamespace(task=task), target, np.array(scores))
+    measure = behavior.calibration_error(SimpleNamespace(task=task), target, np.array(scores))
     assert measure(np.ones((2, 4))) == pytest.approx([expected] * 2)
 
 
@@ -41,13 +42,13 @@ def test_noise_stays_within_bounds_and_leaves_zeros_and_words_alone() -> None:
     contract = Contract(Given, Bought)
     arrays = {"word": np.array(["a", "b"] * 50, dtype=object), "whole": np.array([0.0, 10.0] * 50)}
     arrays["free"] = np.linspace(-1e6, 1e6, 100)
-    noisy = partial(behavior.noisy, contract)
-    found = noisy(SimpleNamespace(plan=SimpleNamespace(columns=list(arrays))), arrays, {"seed": 0, "noise": 1.0})
+    noisy, noise = partial(behavior.noisy, contract), EvaluateSettings(seed=0, noise=1.0)
+    found = noisy(SimpleNamespace(plan=SimpleNamespace(columns=list(arrays))), arrays, noise)
     assert found["word"] is arrays["word"] and (found["whole"][::2] == 0).all()
     changed = found["whole"][1::2]
     assert (changed == changed.round()).all() and (changed >= 0).all() and changed.max() == 10 > changed.min()
     assert found["free"].min() < -1e6 and found["free"].max() > 1e6 and (found["free"] % 1 != 0).any()
-    assert noisy(SimpleNamespace(plan=SimpleNamespace(columns=["word"])), arrays, {"seed": 0, "noise": 1.0}) == {}
+    assert noisy(SimpleNamespace(plan=SimpleNamespace(columns=["word"])), arrays, noise) == {}
 
 
 def test_only_a_look_up_that_may_be_missing_goes_missing() -> None:
@@ -68,7 +69,7 @@ def test_decisions_that_moved_are_counted_and_the_slices_with_most_of_them_come_
     assert behavior.moved(np.array(["a", "b"]), np.array(["a", "a"]), 9.0).tolist() == [False, True]
     sizes = {"one": [0], "most": range(40), "half": range(20, 60), "none": range(60, 100), "all": range(100)}
     slices = {("place", name): np.array(places) for name, places in sizes.items()}
-    found = behavior._churn(slices, np.arange(100) < 40)
+    found = behavior._most_changed(slices, np.arange(100) < 40)
     assert found == {
         "share": 0.4,
         "slices": [("place=most", 1.0, 40), ("place=all", 0.4, 100), ("place=half", 0.5, 40)],
@@ -94,7 +95,7 @@ def test_chance_alone_is_no_miscalibration() -> None:
         truth = random.random(2000)
         happened = (random.random(2000) < truth).astype(float)
         measures = {
-            name: behavior.calibration(contract, happened, given)
+            name: behavior.calibration_error(contract, happened, given)
             for name, given in {"right": truth, "high": truth**0.5, "squashed": 0.5 + (truth - 0.5) * 0.4}.items()
         }
         found = metrics.estimates(measures, 2000, 100, seed)

@@ -39,7 +39,7 @@ def test_rates_of_a_group_are_what_they_say() -> None:
         "selection": (yes[inside].mean(), yes[~inside].mean(), inside.sum()),
         "true_positive": (yes[inside & true].mean(), yes[~inside & true].mean(), (inside & true).sum()),
         "false_positive": (yes[inside & ~true].mean(), yes[~inside & ~true].mean(), (inside & ~true).sum()),
-        "calibration": ((scores - true)[inside].mean(), (scores - true)[~inside].mean(), inside.sum()),
+        "group_calibration": ((scores - true)[inside].mean(), (scores - true)[~inside].mean(), inside.sum()),
     }
     for rate, (group, rest, count) in expected.items():
         part = found["c", rate]

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlgates import Project, ProjectError, evaluation, model_folder
+from mlgates import Project, ProjectError, evaluation, features, model_folder, team_code
 from mlgates.files import digest, write_json
+from mlgates.gate.rules import gate
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, KEYS, MODELS, TRAINING
 from mlgates.training import train
+from mlgates.verdict import Check, Report, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +25,10 @@ def trained(project: Project, sample: Any, tmp_path_factory: pytest.TempPathFact
     shutil.copy(project.root / "params.yaml", placed.root)
     write_cycle(placed, None)
     parts = [sample.rows.iloc[start::3].reset_index(drop=True) for start in range(3)]
-    candidate, baselines = train(project, parts[0], project.params())
-    model_folder.save(candidate, placed.root / CANDIDATE, project.contract)
+    candidate, baselines = train(project, parts[0], project.settings())
+    model_folder.save(candidate, placed.root / CANDIDATE, project.contract, team_code.collected(project))
     for name, baseline in baselines.items():
-        model_folder.save(baseline, placed.root / BASELINES / name, project.contract)
+        model_folder.save(baseline, placed.root / BASELINES / name, project.contract, team_code.collected(project))
     (placed.root / "data").mkdir()
     parts[1].to_parquet(placed.root / EVALUATION)
     parts[2].head(300).to_parquet(placed.root / HOLDOUT)
@@ -116,14 +118,14 @@ def test_what_is_measured_names_its_model_its_opponent_and_its_periods(trained: 
     assert found["rows"] == len(pd.read_parquet(trained.root / EVALUATION)) and found["finite"]
     assert {*found["values"]} == {"candidate", "baseline.simple", "baseline.trivial"}
     assert {*found["differences"]} == {"baseline.simple", "baseline.trivial"}
-    assert found["conduct"]["churn"] is None and found["holdout"]["rows"] == 300
+    assert found["behavior"]["changed_decisions"] is None and found["holdout"]["rows"] == 300
     json.dumps(found, allow_nan=False)  # plain data: the content of a report
 
 
 def test_a_candidate_against_itself_differs_by_nothing(begun: Project) -> None:
     crown(begun, begun.root / CANDIDATE)
     found = measured(begun)
-    assert found["opponent"] == "f00d" and found["conduct"]["churn"]["share"] == 0
+    assert found["opponent"] == "f00d" and found["behavior"]["changed_decisions"]["share"] == 0
     for name, difference in found["differences"]["champion"].items():
         assert (difference["value"], difference["interval"]) == (0, [0, 0]), name
     for part in found["slices"]:
@@ -134,7 +136,7 @@ def test_a_candidate_against_itself_differs_by_nothing(begun: Project) -> None:
 def test_measurements_are_the_same_every_time_but_for_the_cost(trained: Project) -> None:
     found, again = measured(trained), measured(trained)
     for report in (found, again):
-        del report["conduct"]["cost"]
+        del report["behavior"]["cost"]
     assert found == again
 
 
@@ -142,3 +144,49 @@ def test_a_line_sums_up_the_main_metric_of_each_model(trained: Project) -> None:
     told = evaluation.summary(measured(trained))
     assert told.startswith("evaluate: ") and "of 2; " in told
     assert all(f"{name} " in told for name in ("candidate", "baseline.simple", "baseline.trivial"))
+
+
+def with_one_more_feature(project: Project, rows: pd.DataFrame, folder: Path) -> model_folder.Scorer:
+    """A model of a release whose features.py had one more feature, which today's does not define."""
+    contract = project.contract
+    column = next(name for name, one in contract.request_columns.items() if one.is_number and not contract.barred(name))
+    files = team_code.collected(project)
+    name = f"{project.package}/features.py"
+    files[name] += f"\n\ndef of_another_time({column}):\n    return {column} * 0 + 1\n"
+    team_code.write(files, folder / "sources")
+    carried = team_code.read(folder / "sources")
+    plan = features.plan(carried.module("features"), contract)
+    given = contract.arrays(rows), contract.target(rows), plan, project.model, contract, project.settings()
+    scorer = model_folder.fit(*given)
+    model_folder.save(scorer, folder / "model", contract, files)
+    return scorer
+
+
+def test_a_champion_whose_feature_was_removed_is_compared_on_the_same_rows(begun: Project, tmp_path: Path) -> None:
+    rows = pd.read_parquet(begun.root / EVALUATION)
+    scorer = with_one_more_feature(begun, rows, tmp_path)
+    assert not hasattr(begun.features, "of_another_time")
+    crown(begun, tmp_path / "model")
+    models = evaluation.load_models(begun)
+    scores = evaluation.score(begun, models, rows)
+    assert models["champion"].plan.names[-1] == "of_another_time" != models["candidate"].plan.names[-1]
+    expected = scorer.score(scorer.matrix(begun.contract.arrays(rows)))
+    assert np.array_equal(scores["champion"], expected)
+    measured = evaluation.evaluate(begun, rows, models, scores)
+    assert "champion" in measured["differences"] and "not_compared" not in measured
+
+
+def test_a_champion_whose_column_was_removed_is_not_compared_and_the_gate_goes_on(begun: Project) -> None:
+    folder = crown(begun, begun.root / CANDIDATE)
+    described = json.loads((folder / "features.json").read_text())
+    described["columns"]["of_another_time"] = "float"
+    write_json(folder / "features.json", described)
+    rows = pd.read_parquet(begun.root / EVALUATION)
+    models = evaluation.load_models(begun)
+    assert "champion" not in models
+    measured = evaluation.evaluate(begun, rows, models, evaluation.score(begun, models, rows))
+    reason = "it reads columns that are no longer delivered: 'of_another_time' is not in the contract"
+    assert measured["opponent"] == "f00d" and measured["not_compared"] == reason
+    report = gate(measured, Report("data", [Check("x", Verdict.OK)]), begun.settings().gate)
+    check = report["gate.champion"]
+    assert check.verdict is Verdict.INSUFFICIENT and reason in check.evidence and "gate.champion" not in report.stops

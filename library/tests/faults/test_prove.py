@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,10 +16,9 @@ from mlgates import Project
 from mlgates.faults import behavior, data, features, live, model, monitoring, registry, trust  # noqa: F401  they register faults
 from mlgates.faults.planting import FAULTS, Bench, outcome
 from mlgates.faults.prove import healthy_rows
-from mlgates.files import read_yaml
 from mlgates.monitoring import Comparison
 from mlgates.monitoring.drift import VALUE_DRIFT
-from mlgates.settings import DEFAULTS
+from mlgates.settings import SECTIONS
 from mlgates.verdict import Verdict
 
 TESTS = Path(__file__).parents[1]
@@ -31,16 +30,16 @@ LIMITS = [
     ("candidate is worse than the champion", "gate", "margin", 1e9),
     ("one slice broken, the overall metric flat", "gate", "slice_margin", 1e9),
     ("the first model is worse than a constant in one slice", "gate", "slice_min_rows", 10**9),
-    ("a group is treated worse than the rest", "gate", "group_margin", 1e9),
+    ("a group is treated worse than the rest", "gate", "fairness_margin", 1e9),
     ("a feature is a proxy of a group", "gate", "proxy_limit", 1.0),
     ("the period has drifted", "monitor", "max_drifted_share", 1.0),
     ("values go missing in the service", "monitor", "missing_limit", 1.0),
-    ("what comes true is not what it was", "monitor", "quality_margin", 1e9),
+    ("what comes true is not what it was", "monitor", "performance_margin", 1e9),
     ("only 20 predictions were logged", "monitor", "min_rows", 0),
     ("the ranking is right, the probabilities are not", "gate", "max_calibration_error", 1e9),
     ("the model knows rows by heart", "gate", "max_noise_loss", 1e9),
-    ("the model takes a gigabyte", "gate", "max_megabytes", 1e9),
-    ("most decisions are others than before", "gate", "max_churn", 1.0),
+    ("the model takes a gigabyte", "gate", "max_model_size_mb", 1e9),
+    ("most decisions are others than before", "gate", "max_changed_decisions", 1.0),
     ("a feature of noise, three periods running", "gate", "feature_periods", 4),
     ("a feature that takes 5 ms", "gate", "feature_microseconds", 1e9),
 ]
@@ -50,11 +49,11 @@ OPEN = ("drift.*", "drift.*.*", "record.*", "skew.*")  # kinds of drift, a tag i
 IN_TESTS = {  # checks that no fault turns red, and what does; a star stands for what is known at run time only
     "gate.digest": "test_a_changed_or_absent_model_is_not_promoted",
     "monitor.drift.*": "test_a_unit_changed_upstream_is_drift_and_no_skew",
-    "monitor.outcomes": "test_quality_is_judged_as_soon_as_outcomes_are_known",
-    "monitor.predictions": "test_columns_that_move_together_fail",
+    "monitor.labels": "test_quality_is_judged_as_soon_as_outcomes_are_known",
+    "monitor.prediction_drift": "test_columns_that_move_together_fail",
     "skew.*.*": "test_a_look_up_that_is_served_otherwise_than_trained_is_skew",
     "skew.score": "test_a_score_or_a_decision_that_is_not_the_models_is_seen",
-    "train.account": "test_a_row_lost_between_two_stages_stops_the_run",
+    "train.row_count": "test_a_row_lost_between_two_stages_stops_the_run",
 }
 IN_TEMPLATE = {  # what takes a repository with a release, and is proven by the tests of the template
     "reproduce.model": "test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce",
@@ -62,9 +61,15 @@ IN_TEMPLATE = {  # what takes a repository with a release, and is proven by the 
 }
 
 
+def _names_of_before(node: ast.stmt) -> bool:
+    """Whether a statement is a table `RENAMED`: what it names are not checks of today."""
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RENAMED"
+
+
 def names(code: str) -> Iterator[str]:
     """The checks that some code can emit: names at the head of a string, and whatever it calls a check."""
     tree = ast.parse(code)
+    tree.body = [node for node in tree.body if not _names_of_before(node)]
     strings = {node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)}
     inner = {part for node in strings if isinstance(node, ast.JoinedStr) for part in node.values}
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
@@ -80,7 +85,7 @@ def names(code: str) -> Iterator[str]:
 def unproven(codes: Iterable[str]) -> set[str]:
     """The checks that nothing is known to turn red; `AREA.*` is no name."""
     caught = {fault.caught_by for fault in FAULTS if fault.expected is not Verdict.OK}
-    parameters = {f"{section}.{name}" for section, part in read_yaml(DEFAULTS).items() for name in part}
+    parameters = {f"{section}.{field.name}" for section, part in SECTIONS.items() for field in fields(part)}
     missing = set()
     for name in {name for code in codes for name in names(code)} - {*IN_TESTS, *IN_TEMPLATE, *OPEN} - parameters:
         family = name.partition(".*")[0]
@@ -146,7 +151,7 @@ def test_a_check_without_a_fault_is_named(code: str, name: str) -> None:
 @pytest.fixture(scope="module")
 def bench(project: Project) -> Bench:
     """The sample project with its healthy rows."""
-    return Bench(project, healthy_rows(project), project.params())
+    return Bench(project, healthy_rows(project), project.settings())
 
 
 class NothingDrifted:
@@ -183,6 +188,7 @@ def test_a_limit_thrown_open_lets_its_fault_escape(
         bench = without_drift
     fault = next(fault for fault in FAULTS if fault.name == name)
     before, _ = outcome(fault, bench)
-    open_ = bench.settings | {section: bench.settings[section] | {limit: value}}
-    after, evidence = outcome(fault, replace(bench, settings=open_))
+    opened = replace(getattr(bench.settings, section), **{limit: value})
+    settings = replace(bench.settings, **{section: opened})
+    after, evidence = outcome(fault, replace(bench, settings=settings))
     assert before is not False and after is not True, evidence  # with this limit some faults cannot even show

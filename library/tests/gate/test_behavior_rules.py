@@ -7,38 +7,44 @@ from measurements import judged, parts
 
 from mlgates import ProjectError
 from mlgates.gate import behavior_rules
+from mlgates.settings import GateSettings
 
 
 def behaved(**changed: Any) -> Any:
     """The checks on a candidate's behaviour, each exactly at its limit, but for what is changed."""
-    within = {"value": -0.03, "interval": [-0.05, 0.0]}
+    within = {"value": -0.03, "interval": [-0.05, -0.02]}
     cost = {"milliseconds_1": 1.0, "milliseconds_100": 2.0, "megabytes": 3.0, "memory": 4.0}
     found = {
-        "rows": 1000, "unit": 1.0, "excess": within, "calibration": {"candidate": within}, "cost": cost,
+        "rows": 1000, "unit": 1.0, "excess": within, "calibration_error": {"candidate": within}, "cost": cost,
         "changes": {name: {"difference": within, "decisions": 0.1} for name in ("noise", "weather")},
-        "churn": {"share": 0.2, "slices": []},
+        "changed_decisions": {"share": 0.2, "slices": []},
     }  # fmt: skip
     limits = {
-        "conduct_min_rows": 1000, "max_calibration_error": 0.05, "max_noise_loss": 0.05, "max_lookup_loss": 0.05,
-        "max_noise_decisions": 0.1, "max_churn": 0.2, "max_milliseconds": 1.0, "max_batch_milliseconds": 2.0,
-        "max_megabytes": 3.0, "max_memory_megabytes": 4.0, "conduct_vetoes": [],
+        "behavior_min_rows": 1000, "max_calibration_error": 0.05, "max_noise_loss": 0.05, "max_lookup_loss": 0.05,
+        "max_noise_decisions": 0.1, "max_changed_decisions": 0.2, "max_latency_ms": 1.0, "max_batch_latency_ms": 2.0,
+        "max_model_size_mb": 3.0, "max_memory_mb": 4.0, "behavior_vetoes": [],
     }  # fmt: skip
+    for name, value in changed.items():
+        (found if name in found else limits)[name] = value
     curve = {"repeatable": 0.0, "rows": 1000}
-    return {check.name: str(check.verdict) for check in behavior_rules.judge(
-        {"conduct": found | {k: v for k, v in changed.items() if k in found}}, curve, limits | changed
-    )}  # fmt: skip
+    checks = behavior_rules.judge({"behavior": found}, curve, GateSettings(**limits))
+    return {check.name: str(check.verdict) for check in checks}
 
 
 @pytest.mark.parametrize(
     ("limit", "less", "name"),
     [
-        ("max_calibration_error", -0.01, "gate.calibration"), ("max_noise_loss", -0.01, "gate.noise.loss"),
-        ("max_lookup_loss", -0.01, "gate.lookup.weather"), ("max_noise_decisions", 0.09, "gate.noise.decisions"),
-        ("max_churn", 0.19, "gate.churn"), ("max_milliseconds", 0.9, "gate.milliseconds.1"),
-        ("max_batch_milliseconds", 1.9, "gate.milliseconds.100"), ("max_megabytes", 2.9, "gate.megabytes"),
-        ("max_memory_megabytes", 3.9, "gate.memory"),
+        ("max_calibration_error", 0.01, "gate.calibration_error"),
+        ("max_noise_loss", 0.01, "gate.robustness.loss"),
+        ("max_lookup_loss", 0.01, "gate.missing_lookup.weather"),
+        ("max_noise_decisions", 0.09, "gate.robustness.decisions"),
+        ("max_changed_decisions", 0.19, "gate.changed_decisions"),
+        ("max_latency_ms", 0.9, "gate.latency.1"),
+        ("max_batch_latency_ms", 1.9, "gate.latency.100"),
+        ("max_model_size_mb", 2.9, "gate.model_size"),
+        ("max_memory_mb", 3.9, "gate.memory"),
     ],
-)  # fmt: skip
+)
 def test_each_limit_of_behaviour_is_that_of_one_check(limit: str, less: float, name: str) -> None:
     healthy, tight = behaved(), behaved(**{limit: less})
     assert set(healthy.values()) == {"ok"}
@@ -46,11 +52,11 @@ def test_each_limit_of_behaviour_is_that_of_one_check(limit: str, less: float, n
 
 
 def test_behaviour_on_few_rows_tells_nothing_but_the_cost() -> None:
-    told = behaved(rows=999, conduct_min_rows=1000)
-    known = {"gate.repeatable", "gate.milliseconds.1", "gate.milliseconds.100", "gate.megabytes", "gate.memory"}
+    told = behaved(rows=999, behavior_min_rows=1000)
+    known = {"gate.repeatable", "gate.latency.1", "gate.latency.100", "gate.model_size", "gate.memory"}
     assert {name for name, verdict in told.items() if verdict == "ok"} == known
-    with pytest.raises(ProjectError, match="Did you mean 'churn'"):
-        judged(parts(1, 0.0), conduct_vetoes=["churm"])
+    with pytest.raises(ProjectError, match="Did you mean 'changed_decisions'"):
+        judged(parts(1, 0.0), behavior_vetoes=["changed_decisons"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Features earn their place: what is measured is repeatable, and what counts as useless or too expensive is exact."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,15 +9,23 @@ import pytest
 from mlgates import ProjectError, reports
 from mlgates.gate import feature_rules
 from mlgates.gate.rules import gate
+from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Report, Verdict
 
 MARGIN = 0.002
-LIMITS = {
-    "margin": MARGIN, "feature_margin": MARGIN, "group_vetoes": [], "conduct_vetoes": [],
-    "metric": "auto", "slice_margin": 1, "slice_min_rows": 1,
-    "feature_min_rows": 1000, "feature_periods": 3, "feature_microseconds": 100, "microseconds_per_point": 50,
-    "feature_vetoes": ["cost"], "waive": [],
-}  # fmt: skip
+LIMITS = GateSettings(
+    margin=MARGIN,
+    slice_margin=1,
+    slice_min_rows=1,
+    feature_margin=MARGIN,
+    feature_min_rows=1000,
+    feature_periods=3,
+    feature_microseconds=100,
+    microseconds_per_point=50,
+    feature_vetoes=["cost"],
+    fairness_vetoes=[],
+    behavior_vetoes=[],
+)
 USELESS, USEFUL = (-0.01, 0.01), (0.02, 0.04)
 
 
@@ -46,7 +55,7 @@ def period(interval: tuple[float | None, float | None], rows: int = 5000, made: 
 )
 def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expected: str) -> None:
     checks = {check.name: check for check in feature_rules.judge(history, LIMITS)}
-    assert checks["gate.gain.x"].verdict == expected and checks["gate.cost.x"].verdict == "ok"
+    assert checks["gate.feature_gain.x"].verdict == expected and checks["gate.feature_cost.x"].verdict == "ok"
 
 
 @pytest.mark.parametrize(
@@ -62,13 +71,15 @@ def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expecte
     ],
 )
 def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
-    assert {check.name: check.verdict for check in feature_rules.judge([last], LIMITS)}["gate.cost.x"] == expected
+    assert {check.name: check.verdict for check in feature_rules.judge([last], LIMITS)}[
+        "gate.feature_cost.x"
+    ] == expected
 
 
 @pytest.mark.parametrize(("day", "expected"), [("2026-05-05", "insufficient"), ("2026-05-04", "fail")])
 def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
     history = [period(USELESS, us=5000)] * 3
-    checks = feature_rules.judge(history, LIMITS | {"waive": [f"x until {day}"]})
+    checks = feature_rules.judge(history, replace(LIMITS, waive=[f"x until {day}"]))
     assert {check.verdict for check in checks} == {expected}
     assert all(("waived" in check.evidence) == (expected != "fail") for check in checks)
 
@@ -79,7 +90,7 @@ def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
 )
 def test_a_wrong_waiver_is_one_sentence(waiver: str, sentence: str) -> None:
     with pytest.raises(ProjectError, match=sentence):
-        feature_rules.judge([period(USEFUL)], LIMITS | {"waive": [waiver]})
+        feature_rules.judge([period(USEFUL)], replace(LIMITS, waive=[waiver]))
 
 
 def judged(vetoes: list[str], us: float) -> Any:
@@ -92,15 +103,15 @@ def judged(vetoes: list[str], us: float) -> Any:
     }  # fmt: skip
     data = Report("data", [Check("x", Verdict.OK)])
     history = [period(USELESS, us=us)] * 3
-    return gate(measured, data, LIMITS | {"feature_vetoes": vetoes}, ablations=history)
+    return gate(measured, data, replace(LIMITS, feature_vetoes=vetoes), ablations=history)
 
 
 def test_a_useless_feature_is_advice_and_vetoes_where_the_team_wants_it() -> None:
     report = judged(["cost"], us=5)
-    assert report.verdict == "ok" and [check.name for check in report.advice] == ["gate.gain.x"]
-    assert report["gate.gain.x"].verdict == "fail"
-    assert "advice (asks a person, stops nothing): gate.gain.x" in reports.terminal(report)
-    assert "gate.gain.x" in reports.page(report)
+    assert report.verdict == "ok" and [check.name for check in report.advice] == ["gate.feature_gain.x"]
+    assert report["gate.feature_gain.x"].verdict == "fail"
+    assert "advice (asks a person, stops nothing): gate.feature_gain.x" in reports.terminal(report)
+    assert "gate.feature_gain.x" in reports.page(report)
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     assert judged(["gain"], us=5).verdict == "fail"
 

@@ -1,16 +1,18 @@
 """The gate is a pure function: a candidate passes that is surely better, on data that are sound."""
 
+from dataclasses import replace
+
 import pytest
 from measurements import judged, parts
 
 from mlgates import Project, ProjectError
-from mlgates.evaluation.measure import champion
-from mlgates.files import read_yaml, write_json
+from mlgates.evaluation.measure import champion, not_comparable
+from mlgates.files import write_json
 from mlgates.gate.rules import gate
-from mlgates.settings import DEFAULTS
+from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Report, Verdict
 
-LIMITS = read_yaml(DEFAULTS)["gate"] | {"slice_min_rows": 1, "margin": 0.002}
+LIMITS = GateSettings(slice_min_rows=1, margin=0.002)
 
 
 def _measured(interval: tuple[float, float], value: float) -> dict[str, object]:
@@ -39,7 +41,7 @@ def test_only_a_better_candidate_or_an_equal_one_to_an_old_champion_passes(
 ) -> None:
     data, curve = Report("data", [Check("x", Verdict.OK)]), {"ages": [], "otherwise": 3}
     report = gate(_measured(interval, value), data, LIMITS, age, curve=curve)
-    assert report["gate.better"].verdict is expected
+    assert report["gate.improvement"].verdict is expected
 
 
 def test_a_champion_that_could_not_be_measured_is_said_and_stops_nothing() -> None:
@@ -59,18 +61,49 @@ def test_a_metric_that_was_not_measured_is_named() -> None:
         gate(
             _measured((0.1, 0.2), 0.15),
             Report("data", [Check("x", Verdict.OK)]),
-            LIMITS | {"metric": "average_precison"},
+            replace(LIMITS, metric="average_precison"),
         )
 
 
 def test_a_champion_that_predicts_something_else_is_said_and_not_compared(empty: Project) -> None:
-    write_json(empty.root / "var/models/f/features.json", {"outcome": "liked", "task": "binary"})
-    assert champion(empty, "f", lambda _: 1, outcome="liked", task="binary") == {"champion": 1}
-    assert champion(empty, "f", lambda _: 1, outcome="price", task="regression") == {}
-    measured = _measured((0.1, 0.2), 0.15)
+    contract = empty.contract
+    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes, "columns": {}}
+    write_json(empty.root / "var/models/f/features.json", described)
+    assert champion(empty, "f", lambda _: 1) == {"champion": 1}
+    write_json(empty.root / "var/models/f/features.json", described | {"outcome": "liked"})
+    assert champion(empty, "f", lambda _: 1) == {}
+    reason = not_comparable(empty, "f")
+    assert reason == f"it predicts something else (outcome: liked, not {contract.outcome.name})"
+    measured = _measured((0.1, 0.2), 0.15) | {"not_compared": reason}
     measured["differences"] = {"baseline.trivial": measured["values"]["candidate"]}  # type: ignore[index]
     report = gate(measured, Report("data", [Check("x", Verdict.OK)]), LIMITS)
     assert report["gate.champion"].verdict is Verdict.INSUFFICIENT and report.verdict is Verdict.OK
+    assert reason in report["gate.champion"].evidence
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"no_such_column": "float"}, "it reads columns that are no longer delivered: 'no_such_column' is not in the"),
+        ({}, ""),
+    ],
+)
+def test_a_champion_whose_columns_are_gone_is_said_and_not_compared(
+    empty: Project, columns: dict[str, str], reason: str
+) -> None:
+    contract = empty.contract
+    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    write_json(empty.root / "var/models/f/features.json", described | {"columns": columns})
+    assert not_comparable(empty, "f").startswith(reason)
+    assert champion(empty, "f", lambda _: 1) == ({} if reason else {"champion": 1})
+
+
+def test_a_column_of_another_type_is_gone_too(empty: Project) -> None:
+    contract = empty.contract
+    name = next(name for name, column in contract.feature_columns.items() if not contract.barred(name))
+    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    write_json(empty.root / "var/models/f/features.json", described | {"columns": {name: "another kind"}})
+    assert f"{name!r} was another kind and is {contract.columns[name].kind}" in not_comparable(empty, "f")
 
 
 def test_values_that_lose_to_the_best_tried_stop_a_promotion_unless_the_team_lets_them() -> None:
@@ -79,4 +112,4 @@ def test_values_that_lose_to_the_best_tried_stop_a_promotion_unless_the_team_let
     limits = {"tuning": lost | {"rows": 1000, "unit": 1.0}, "tune_tolerance": 0.02}
     vetoed, told = (judged(parts(1, 0.0), **limits, tune_vetoes=vetoes) for vetoes in (True, False))
     assert vetoed.verdict == "fail" and told.verdict != "fail"
-    assert vetoed["gate.tuned"].verdict == "fail" and told["gate.tuned"] in told.advice
+    assert vetoed["gate.tuning"].verdict == "fail" and told["gate.tuning"] in told.advice

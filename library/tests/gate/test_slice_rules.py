@@ -18,8 +18,8 @@ def test_equally_good_models_are_neither_promoted_nor_vetoed_more_often_than_sta
         measured = measure(contract, rows, scores, resamples=49, seed=0)
         report = judged(measured, slice_min_rows=50)
         assert sum(check.rows >= 50 for check in report.named("gate.slice")) >= 30
-        promoted += report["gate.better"].verdict == "ok"
-        vetoed += any(check.verdict == "fail" for check in report.checks if check.name != "gate.better")
+        promoted += report["gate.improvement"].verdict == "ok"
+        vetoed += any(check.verdict == "fail" for check in report.checks if check.name != "gate.improvement")
     assert promoted <= 2 and vetoed <= 2
 
 
@@ -41,7 +41,7 @@ def test_a_slice_must_be_surely_worse_the_surer_the_more_there_are(
 ) -> None:
     report = judged(parts(slices, value, rows))
     assert report["gate.slice.place=0"].verdict == expected
-    assert (report.verdict == "fail") == (expected == "fail" or report["gate.floor.place=0"].verdict == "fail")
+    assert (report.verdict == "fail") == (expected == "fail" or report["gate.slice_floor.place=0"].verdict == "fail")
 
 
 def test_slices_with_too_few_rows_do_not_count_among_those_looked_at() -> None:
@@ -59,9 +59,9 @@ def test_a_slice_has_a_floor_without_a_champion_too(value: float, floor: float, 
     measured = parts(1, value)
     del measured["values"]["champion"], measured["differences"]["champion"], measured["slices"][0]["difference"]
     report = judged(measured, slice_floor=floor)
-    assert report["gate.floor.place=0"].verdict == expected
+    assert report["gate.slice_floor.place=0"].verdict == expected
     own = judged(measured, slices={"place=0": {"floor": floor}})
-    assert own["gate.floor.place=0"] == report["gate.floor.place=0"]
+    assert own["gate.slice_floor.place=0"] == report["gate.slice_floor.place=0"]
 
 
 def test_a_slice_may_have_a_margin_of_its_own_and_a_wrong_name_is_one_sentence() -> None:
@@ -70,8 +70,6 @@ def test_a_slice_may_have_a_margin_of_its_own_and_a_wrong_name_is_one_sentence()
     assert judged(measured, slices={"place=0": {"margin": 0.2}})["gate.slice.place=0"].verdict == "ok"
     with pytest.raises(ProjectError, match=r"'plaice=0', which is no slice.\s+Did you mean 'place=0'"):
         judged(measured, slices={"plaice=0": {"margin": 0.2}})
-    with pytest.raises(ProjectError, match="Did you mean 'margin'"):
-        judged(measured, slices={"place=0": {"marign": 0.2}})
 
 
 def test_a_metric_that_is_no_number_is_insufficient_and_says_so() -> None:
@@ -81,7 +79,7 @@ def test_a_metric_that_is_no_number_is_insufficient_and_says_so() -> None:
     contract = made(slices=["sex"])
     report = judged(measure(contract, rows, scores, resamples=20, seed=0))
     assert report.verdict == "insufficient" and "not a number" in report["gate.champion"].evidence
-    names = ("gate.baseline.trivial", "gate.champion", "gate.better", "gate.slice.sex=f", "gate.floor.sex=f")
+    names = ("gate.baseline.trivial", "gate.champion", "gate.improvement", "gate.slice.sex=f", "gate.slice_floor.sex=f")
     assert {report[name].verdict for name in names} == {"insufficient"}
 
 
@@ -99,11 +97,11 @@ def test_a_group_is_treated_alike_or_surely_not(gap: float | None, rows: int, ex
     rates = [{**each, "rate": "true_positive"}, {**each, "rate": "selection"}]
     measured = parts(1, 0.0) | {"groups": {"rates": rates, "proxies": {}, "waived": {}}}
     report = judged(measured)
-    assert report["gate.group.sex=f.true_positive"].verdict == expected
-    assert [check.name for check in report.advice if "group" in check.name] == ["gate.group.sex=f.selection"]
+    assert report["gate.fairness.sex=f.true_positive"].verdict == expected
+    assert [check.name for check in report.advice if "fairness" in check.name] == ["gate.fairness.sex=f.selection"]
     assert (report.verdict == "fail") == (expected == "fail")
     with pytest.raises(ProjectError, match="Did you mean 'selection'"):
-        judged(measured, group_vetoes=["selecton"])
+        judged(measured, fairness_vetoes=["selecton"])
 
 
 @pytest.mark.parametrize(("others", "rows", "expected"), [(0, 0, "fail"), (39, 1000, "insufficient"), (39, 10, "fail")])
@@ -112,7 +110,7 @@ def test_the_more_groups_are_judged_the_surer_each_must_be(others: int, rows: in
     rates = [{**same, "value": "a", "rows": 1000, "gap": {"value": 0.125, "error": 0.01}}]
     rates += [{**same, "value": str(k), "rows": rows, "gap": {"value": 0.0, "error": 0.01}} for k in range(others)]
     measured = parts(1, 0.0) | {"groups": {"rates": rates, "proxies": {}, "waived": {}}}
-    assert judged(measured)["gate.group.place=a.true_positive"].verdict == expected
+    assert judged(measured)["gate.fairness.place=a.true_positive"].verdict == expected
 
 
 def test_proxies_are_named_and_what_reads_a_waived_group_is_not_one() -> None:
@@ -127,7 +125,7 @@ def test_proxies_are_named_and_what_reads_a_waived_group_is_not_one() -> None:
     report = judged(measured)
     assert report["gate.proxy.sex"] in report.advice and report.verdict != "fail"
     assert "near" in report["gate.proxy.sex"].evidence and "noise" not in report["gate.proxy.sex"].evidence
-    assert judged(measured, group_vetoes=["proxy"]).verdict == "fail"
+    assert judged(measured, fairness_vetoes=["proxy"]).verdict == "fail"
     assert judged(measured, proxy_limit=1.0)["gate.proxy.sex"].verdict == "ok"
     few = proxies(made(groups=["sex"]), rows.head(150), matrix[:150], features)
     measured["groups"]["proxies"] = few

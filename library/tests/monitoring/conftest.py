@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from mlgates import Project, model_folder
+from mlgates import Project, model_folder, team_code
 from mlgates.faults.prove import healthy_rows
 from mlgates.files import digest, write_json
 from mlgates.layout import CHAMPION, MODELS, REFERENCE
@@ -34,7 +34,7 @@ def installed(project: Project, world: World, tmp_path: Path) -> Project:
     data.periods = lambda: ["1", "2", "3"]  # type: ignore[attr-defined]
     placed = project.moved(tmp_path).having(data=data)
     folder = tmp_path / MODELS / FINGERPRINT
-    model_folder.save(world.scorer, folder, world.contract)
+    model_folder.save(world.scorer, folder, world.contract, team_code.collected(world.project))
     world.reference.to_parquet(folder / REFERENCE, index=False)
     facts = {"trained on": "1", "model": digest(folder), **world.measured}
     champion = {

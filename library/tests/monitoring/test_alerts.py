@@ -15,7 +15,7 @@ from mlgates.monitoring.alerts import alarm
 from mlgates.verdict import Check, Report, Verdict
 
 CYCLE = 'until: "{until}"\nchampion: null\nrelease: null\nage: 0\n'
-FIRST = Check("monitor.rows", Verdict.OK, 0.5, 0.3)
+FIRST = Check("monitor.min_rows", Verdict.OK, 0.5, 0.3)
 GH = """#!/usr/bin/env python3
 # A stand-in for GitHub's command line: keeps issues in a file and logs each call. No network.
 import json, os, sys
@@ -90,7 +90,7 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
         "",
         "| check | value | limit | evidence |",
         "| --- | --- | --- | --- |",
-        "| monitor.rows | 0.5 | 0.3 | a\\|b |",
+        "| monitor.min_rows | 0.5 | 0.3 | a\\|b |",
     ]
     assert asked(Verdict.FAIL, "1") == comment
     assert asked(Verdict.FAIL, "2") == [*comment, *train]

@@ -14,9 +14,10 @@ from mlgates.data.drift import columns as drift_of_a_period
 from mlgates.drift import LOG, Method, bools_as_words
 from mlgates.monitoring import Comparison
 from mlgates.monitoring.drift import NATS, by_evidently, comparison, drift, pairs
+from mlgates.settings import MonitorSettings, ValidateSettings
 from mlgates.verdict import Check, Verdict
 
-LIMITS = {"drift_limit": 0.1}
+LIMITS = MonitorSettings(drift_limit=0.1)
 ROWS = 2_000
 
 
@@ -118,7 +119,7 @@ class Arrival(BaseModel):
 
 
 PARCELS = Contract(Parcel, Arrival)
-PERIOD_LIMITS = LIMITS | {"drift_missing": 0.05, "drift_min_rows": 500}
+PERIOD_LIMITS = ValidateSettings(drift_limit=0.1, drift_missing=0.05, drift_min_rows=500)
 
 
 def parcels(seed: int, unit: float = 1.0) -> Arrays:

@@ -20,8 +20,8 @@ def test_a_unit_changed_upstream_is_drift_and_no_skew(world: World, shop: World)
     report = world.watched(world.served(changed))
     assert report[f"monitor.drift.{column.name}"].verdict is Verdict.FAIL
     if column.high is not None:
-        assert report["monitor.invariants"].verdict is Verdict.FAIL
-        assert column.name in report["monitor.invariants"].evidence
+        assert report["monitor.contract"].verdict is Verdict.FAIL
+        assert column.name in report["monitor.contract"].evidence
     assert not [name for name in failed(report) if name.startswith("skew.")]
 
 
@@ -39,4 +39,4 @@ def test_columns_that_move_together_fail(world: World) -> None:
     for name in world.scorer.plan.columns:
         stuck[name] = rows[name].value_counts().index[-1]
     report = world.watched(world.served(rows.assign(**stuck)))
-    assert {"monitor.drifted_share", "monitor.predictions"} <= failed(report)
+    assert {"monitor.drifted_share", "monitor.prediction_drift"} <= failed(report)

@@ -33,7 +33,7 @@ def broken(contract: Contract, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {
         nonsense: rows.assign(**{name: values.where(rows.index != 3, "nonsense")}),
         "data.missing": rows.assign(**{name: values.mask(rows.index == 3)}),
-        "data.key": pd.concat([rows, rows.tail(1).assign(**{name: other})]),
+        "data.unique_key": pd.concat([rows, rows.tail(1).assign(**{name: other})]),
     }
 
 

@@ -12,14 +12,14 @@ def test_quality_is_judged_as_soon_as_outcomes_are_known(world: World) -> None:
     rows, outcome = world.resample(0), world.contract.outcome.name
     logged, known = world.served(rows), world.known(rows)
     silent = world.watched(logged.tail(100))
-    assert not silent["monitor.quality"].required
-    assert silent["monitor.outcomes"].verdict is Verdict.INSUFFICIENT
+    assert not silent["monitor.performance"].required
+    assert silent["monitor.labels"].verdict is Verdict.INSUFFICIENT
     few = world.watched(logged.tail(100), known)
-    assert few["monitor.quality"].verdict is Verdict.INSUFFICIENT
-    assert few["monitor.outcomes"].value == 1.0
+    assert few["monitor.performance"].verdict is Verdict.INSUFFICIENT
+    assert few["monitor.labels"].value == 1.0
     values = known[outcome].sample(frac=1, random_state=0).to_numpy()
     shuffled = known.assign(**{outcome: values}).sample(frac=1, random_state=1)
-    assert "monitor.quality" in failed(world.watched(logged, shuffled))
+    assert "monitor.performance" in failed(world.watched(logged, shuffled))
 
 
 @pytest.mark.parametrize(("measured", "expected"), [({"roc_auc": 0.85}, "ok"), ({"roc_auc": 0.9}, "insufficient")])

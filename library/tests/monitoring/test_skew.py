@@ -54,7 +54,7 @@ def test_a_word_that_the_contract_does_not_know_is_seen_at_once(world: World, sh
     world, column = pick(lambda column: column.kind == "category", world, shop)
     rows = world.resample(0, 20)
     rows.loc[3, column.name] = "no such word"
-    check = world.watched(world.served(rows))["monitor.invariants"]
+    check = world.watched(world.served(rows))["monitor.contract"]
     assert check.verdict is Verdict.FAIL
     assert f"data.category {column.name} (1)" in check.evidence
 
@@ -69,4 +69,4 @@ def test_a_score_or_a_decision_that_is_not_the_models_is_seen(world: World) -> N
     elif contract.task != "regression":
         decision = contract.classes[-1]
     rows = logged.assign(decision=decision)
-    assert "decision" in world.watched(rows)["monitor.invariants"].evidence
+    assert "decision" in world.watched(rows)["monitor.contract"].evidence

@@ -39,7 +39,7 @@ def test_healthy_rows_raise_no_alarm(world: World, seed: int) -> None:
 def test_too_few_rows_are_insufficient_and_nothing_else_is_hidden(world: World) -> None:
     logged = world.served(world.resample(0, 100))
     report = world.watched(logged)
-    assert report["monitor.rows"].verdict is Verdict.INSUFFICIENT
+    assert report["monitor.min_rows"].verdict is Verdict.INSUFFICIENT
     assert report.exit_code == 4
     name = f"feature__{world.scorer.plan.names[0]}"
     assert world.watched(logged.assign(**{name: logged[name] + 1e-9})).exit_code == 3
@@ -113,7 +113,7 @@ def test_every_report_is_kept_and_the_last_pages(empty: Project) -> None:
     for day in range(PAGES + 5):
         for kind in ("html", "json"):
             (folder / f"2001-01-01T{day:06}.{kind}").touch()
-    checks = [Check("monitor.rows", Verdict.OK, rows=7)]
+    checks = [Check("monitor.min_rows", Verdict.OK, rows=7)]
     write(empty, Watched("monitor", checks, html="<head></head><p>its own page</p>"))
     assert len(list(folder.glob("2*.json"))) == PAGES + 6
     pages = sorted(path.name for path in folder.glob("2*.html"))

@@ -17,7 +17,7 @@ def shown(project: Project) -> tuple[list[str], str]:
     versions = store.search_model_versions("name = 'tiny'")
     champion = store.get_model_version_by_alias("tiny", "champion")
     files = [entry.path for entry in store.list_artifacts(champion.run_id, "model")]
-    assert files == ["model/MLmodel", "model/features.json", "model/model.txt"]
+    assert files == ["model/MLmodel", "model/contract.json", "model/features.json", "model/model.txt"]
     place = store.get_experiment(store.experiment).artifact_location
     assert str(project.root.resolve()) in place
     in_order = sorted(versions, key=lambda version: int(version.version))

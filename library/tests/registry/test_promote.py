@@ -107,7 +107,7 @@ def test_a_veto_is_a_veto(ada: Clone) -> None:
         promote(ada.project)
     assert caught.value.code == 3
     report = json.loads((ada.root / "reports/gate.json").read_text())
-    assert "gate.card" in {check["name"] for check in report["checks"]}
+    assert "gate.model_card" in {check["name"] for check in report["checks"]}
     for check in report["checks"]:
         check["verdict"] = "ok"
     (ada.root / "reports/gate.json").write_text(json.dumps(report))
@@ -164,9 +164,9 @@ def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Clone, monk
     ("found", "override", "required", "message", "code"),
     [
         (Verdict.OK, None, True, "", 0),
-        (Verdict.FAIL, None, False, "The gate says fail: gate.better.", 3),
-        (Verdict.INSUFFICIENT, None, True, "The gate says insufficient: gate.better.", 4),
-        (Verdict.INSUFFICIENT, None, False, "The gate says insufficient: gate.better.", 4),
+        (Verdict.FAIL, None, False, "The gate says fail: gate.improvement.", 3),
+        (Verdict.INSUFFICIENT, None, True, "The gate says insufficient: gate.improvement.", 4),
+        (Verdict.INSUFFICIENT, None, False, "The gate says insufficient: gate.improvement.", 4),
         (Verdict.FAIL, GRACE, True, "", 0),
         (Verdict.INSUFFICIENT, GRACE, True, "", 0),
         (Verdict.OK, GRACE, True, "nothing to override", 1),
@@ -182,7 +182,7 @@ def test_only_ok_or_an_override_lets_a_model_pass(
     code: int,
 ) -> None:
     facts = {"model": digest(ada.root / "models/candidate")}
-    report = Report("gate", [Check("gate.better", found, required=required)], facts)
+    report = Report("gate", [Check("gate.improvement", found, required=required)], facts)
     write_json(ada.root / "reports/gate.json", report.to_dict())
     monkeypatch.setattr(rules, "decide", lambda project: report)
     if not message:

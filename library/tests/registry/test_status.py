@@ -1,8 +1,16 @@
 """`mlops status`: who is champion, and which commands wait."""
 
+import json
+import shutil
+from dataclasses import replace
+from types import ModuleType
+
 import pytest
+from pydantic import create_model
 
 from clones import Clone
+from mlgates import Project
+from mlgates.registry import deploy, releases
 from mlgates.registry.promote import promote
 from mlgates.registry.status import status
 
@@ -34,3 +42,41 @@ def test_status_says_what_waits(ada: Clone) -> None:
     ada.repro()
     ada.git("commit", "--quiet", "-a", "-m", "other")
     assert waiting(ada)[:2] == ["git push", "uv run mlops close 2"]
+
+
+def with_one_more_column(clone: Clone) -> Project:
+    """The project after its request has got one more column."""
+    contract = clone.project.contract
+    schema = ModuleType("schema")
+    request = create_model("Request", __base__=contract.request, more=(float, ...))
+    schema.contract = replace(contract, request=request)  # type: ignore[attr-defined]
+    return clone.project.having(schema=schema)
+
+
+def test_status_and_follow_say_that_a_service_must_be_deployed_anew(reigning: Clone) -> None:
+    commit = reigning.git("rev-parse", "HEAD")[:12]
+    assert "deploy the service" not in waiting(reigning)
+    said = f"Deploy the service anew, from commit {commit}."
+    other = with_one_more_column(reigning)
+    text, _ = status(other)
+    assert "deploy the service" in text and "column 'more' is new" in text and said in text
+    told = deploy.serve(other, releases.read(other))
+    assert "answers 503" in told and said in told
+    same = deploy.serve(reigning.project, releases.read(reigning.project))
+    assert "a running service takes it with its next request" in same and "503" not in same
+
+
+def test_a_champion_with_another_contract_than_the_one_before_is_announced(reigning: Clone) -> None:
+    """promote and rollback over a change of the contract: who runs the old code must deploy."""
+    pointer = reigning.root / "var/champion.json"
+    content = json.loads(pointer.read_text())
+    folder = reigning.root / "var/models/before"
+    shutil.copytree(reigning.root / "var/models" / content["fingerprint"], folder)
+    stored = json.loads((folder / "contract.json").read_text())
+    del stored["columns"]["price"]
+    (folder / "contract.json").write_text(json.dumps(stored))
+    pointer.write_text(json.dumps(content | {"fingerprint": "before", "since": "2020-01-01"}))
+    told = deploy.serve(reigning.project, releases.read(reigning.project))
+    commit = reigning.git("rev-parse", "HEAD")[:12]
+    assert f"answers 503 until it is deployed anew, from commit {commit}." in told
+    assert "503" not in deploy.serve(reigning.project, releases.read(reigning.project))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clones import refusal
-from mlgates import Project, model_folder
+from mlgates import Project, model_folder, team_code
 from mlgates.files import read_json, write_json
 from mlgates.layout import (
     BOM,
@@ -44,19 +44,19 @@ def tried(project: Project, *trials: dict[str, Any]) -> None:
 def measured(empty: Project, sample: Any, nobody: None) -> Project:
     """A folder with a candidate and the reports of the stages before track."""
     root = empty.root
-    model_folder.save(sample.scorer, root / CANDIDATE, empty.contract)
+    model_folder.save(sample.scorer, root / CANDIDATE, empty.contract, team_code.collected(empty))
     (root / "dvc.yaml").write_text("artifacts:\n  flights: {path: models/candidate, type: model}\n")
     (root / "dvc.lock").write_text("stages: {train: {cmd: mlops run train}}\n")
     write_json(root / TRAINING, {"features": ["hour"], "params": {"train": {"seed": 0}, "model": OWN}})
     write_json(root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.4}}}})
-    gain = {"name": "gate.gain.hour", "value": 0.01}
+    gain = {"name": "gate.feature_gain.hour", "value": 0.01}
     report = {"verdict": "ok", "facts": {"model": "f" * 64}, "checks": [], "advice": [gain]}
     write_json(root / GATE, report)
     write_json(root / BOM, {})
     for page in PAGES:
         (root / page).write_text("made by the gate")
     (root / PICTURES).mkdir()
-    (root / PICTURES / "calibration.svg").write_text("<svg/>")
+    (root / PICTURES / "reliability.svg").write_text("<svg/>")
     tried(empty, trial(OWN, 0.41), trial(FASTER, 0.42))
     return empty
 
@@ -96,7 +96,7 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     reports = {path.name for path in (GATE, METRICS, BOM, *PAGES)}
     assert reports | {"pictures", "model"} == artifacts(store, first)
     assert "model/model.pkl" in artifacts(store, first, "model")
-    assert artifacts(store, first, "pictures") == {"pictures/calibration.svg"}
+    assert artifacts(store, first, "pictures") == {"pictures/reliability.svg"}
     assert children(store, first) == [{"max_iter": "30"}, {"max_iter": "60"}]
     assert read_json(measured.root / TRACKED) == {"fingerprint": fingerprint(locked(measured))}
 

@@ -100,7 +100,7 @@ def test_no_more_rows_than_allowed_are_parsed(served_project: Project, body: Any
     predictor = Predictor(served_project)
     assert len(predictor.parse(json.dumps(body(2)).encode())) == 2
     (fault,) = refused(predictor, body(3)).detail or []
-    assert fault["rule"] == "data.rows"
+    assert fault["rule"] == "data.min_rows"
 
 
 def test_without_a_champion_nothing_is_predicted(empty: Project, project: Project, body: Any) -> None:
@@ -154,8 +154,11 @@ def demanding(contract: Contract) -> ModuleType:
     return schema
 
 
-def test_a_row_is_not_predicted_without_a_look_up_that_the_contract_demands(served_project: Project, body: Any) -> None:
+def test_a_row_is_not_predicted_without_a_look_up_that_the_contract_demands(
+    served_project: Project, sample: Any, promote: Any, body: Any
+) -> None:
     project = served_project.having(schema=demanding(served_project.contract))
+    promote(project, sample.scorer, "v1.1.0")
     (project.root / ONLINE_STORE).unlink()
     predictor = Predictor(project)
     refusal = refused(predictor, body(2))

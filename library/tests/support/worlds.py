@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from mlgates.monitoring.watch import Watched, watch
 from mlgates.serving import prediction_log
 from mlgates.serving.prediction_log import ID
 from mlgates.serving.sqlite import cells
+from mlgates.settings import MonitorSettings
 from mlgates.verdict import Verdict
 
 ROWS = 5_000
@@ -63,9 +64,9 @@ class World:
         return self.project.contract
 
     @property
-    def limits(self) -> dict[str, Any]:
+    def limits(self) -> MonitorSettings:
         """The section `monitor` of the parameters."""
-        return dict(self.project.params()["monitor"])
+        return self.project.settings().monitor
 
     def resample(self, seed: int, size: int = ROWS) -> pd.DataFrame:
         """Healthy rows: drawn from the reference, each key once."""
@@ -141,7 +142,7 @@ def world_of(project: Project, reference: pd.DataFrame) -> World:
     contract = project.contract
     arrays, target = contract.arrays(reference), contract.target(reference)
     features = plan(project.features, contract)
-    scorer = model_folder.fit(arrays, target, features, project.model, contract, project.params())
+    scorer = model_folder.fit(arrays, target, features, project.model, contract, project.settings())
     once, scores = np.ones((1, len(reference))), scorer.score(scorer.matrix(arrays))
     measured = {}
     for name, make in named(contract.task).items():

@@ -12,7 +12,7 @@ from mlgates.training import ablation
 
 
 def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(project: Project, sample: Any) -> None:
-    settings = project.params()
+    settings = project.settings()
     plan = features.plan(project.features, project.contract)
     number = next(name for name in plan.names if name not in plan.categorical)
     plan = replace(plan, names=(number,), categorical=())
@@ -21,7 +21,7 @@ def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(proj
     feature, gain = found["features"][number], found["features"][number]["gain"]
     assert gain == again["features"][number]["gain"] and gain["interval"][1] > gain["interval"][0]
     assert feature["reads"] == sorted(plan.ancestors(number))
-    without = settings | {"evaluate": settings["evaluate"] | {"ablation_rows": 0}}
+    without = replace(settings, evaluate=replace(settings.evaluate, ablation_rows=0))
     unfitted = ablation.ablate(project, plan, *halves, without)["features"][number]
     assert unfitted["gain"]["value"] is None and unfitted["microseconds"] > 0
 

@@ -13,12 +13,13 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
-from mlgates import Project, ProjectError, model_folder
+from mlgates import Project, ProjectError, model_folder, team_code
 from mlgates.contract import Contract
 from mlgates.evaluation import metrics
 from mlgates.features import plan
+from mlgates.settings import Settings
 from mlgates.training import train
-from mlgates.training.sanity_checks import learnt, repeatable
+from mlgates.training.sanity_checks import check_beats_constant, repeatable
 
 PLANTED = "a planted fault"
 Build = Callable[..., Any]
@@ -46,7 +47,7 @@ class Bench:
     """The sample project, and its model fitted as train does it."""
 
     project: Project
-    settings: dict[str, Any]
+    settings: Settings
 
     @property
     def build(self) -> Build:
@@ -70,7 +71,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(project: Project) -> Bench:
     """The sample project with its parameters."""
-    return Bench(project, project.params())
+    return Bench(project, project.settings())
 
 
 def scores(contract: Contract, scorer: Any, rows: Any) -> Any:
@@ -130,8 +131,8 @@ def test_save_and_load_agree_to_the_bit(
     contract: Contract, sample: Any, bench: Bench, tmp_path: Path, planted: str
 ) -> None:
     scorer = replace(sample.scorer, estimator=Lossy(sample.scorer.estimator)) if planted else sample.scorer
-    model_folder.save(scorer, tmp_path / "model", contract)
-    loaded = model_folder.load(tmp_path / "model", contract, bench.project.features)
+    model_folder.save(scorer, tmp_path / "model", contract, team_code.collected(bench.project))
+    loaded = model_folder.load(tmp_path / "model", contract)
     same = np.array_equal(scores(contract, scorer, sample.rows), scores(contract, loaded, sample.rows))
     assert same != bool(planted)
 
@@ -153,14 +154,14 @@ def test_two_fits_with_the_same_seed_agree_to_the_bit(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
 def test_a_model_that_learnt_nothing_is_refused(contract: Contract, sample: Any, value: float) -> None:
-    learnt(contract, sample.scorer, sample.rows)
+    check_beats_constant(contract, sample.scorer, sample.rows)
     exploded = np.full_like(scores(contract, sample.scorer, sample.rows), value)
     wrong = SimpleNamespace(matrix=sample.scorer.matrix, score=lambda matrix: exploded[: len(matrix)])
     if contract.task != "regression" and value == 1e9:
         sure = contract.target(sample.rows.sample(len(sample.rows), random_state=1))
         wrong.score = lambda matrix: exact(contract, sure)[: len(matrix)]  # sure of itself, and wrong
-    with pytest.raises(ProjectError, match=r"^train\.learnt: "):
-        learnt(contract, wrong, sample.rows)
+    with pytest.raises(ProjectError, match=r"^train\.beats_constant: "):
+        check_beats_constant(contract, wrong, sample.rows)
 
 
 def surely_wrong(contract: Contract, rows: Any) -> Build:
@@ -173,5 +174,5 @@ def surely_wrong(contract: Contract, rows: Any) -> Build:
 
 def test_train_looks_whether_anything_was_learnt(contract: Contract, sample: Any, bench: Bench) -> None:
     rows = sample.rows.head(1000)
-    with pytest.raises(ProjectError, match=r"^train\.learnt: "):
+    with pytest.raises(ProjectError, match=r"^train\.beats_constant: "):
         train(bench.building(surely_wrong(contract, rows)), rows, bench.settings)

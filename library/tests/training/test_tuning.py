@@ -13,9 +13,10 @@ from mlgates import Project, ProjectError
 from mlgates.contract import Contract
 from mlgates.data import partitions
 from mlgates.gate import rules
+from mlgates.settings import EvaluateSettings, GateSettings, Settings
 from mlgates.training import tuning
 
-LIMITS = {"tune_tolerance": 0.02, "tune_vetoes": True, "slice_min_rows": 200}
+LIMITS = GateSettings(tune_tolerance=0.02, tune_vetoes=True, slice_min_rows=200)
 
 
 def report(low: float, high: float, rows: int = 5000, unit: float = 1.0) -> dict[str, Any]:
@@ -60,14 +61,14 @@ def guessing(project: Project, search: Any) -> Project:
 
 
 def test_the_first_trial_is_the_teams_and_none_is_tried_twice(project: Project, sample: Any) -> None:
-    settings = project.params() | {"model": {"a": 2, "b": 1}}
+    settings = replace(project.settings(), model={"a": 2, "b": 1})
     team = guessing(project, {"a": [1, 2, 3]})
     halves = sample.rows.iloc[::2].reset_index(drop=True), sample.rows.iloc[1::2].reset_index(drop=True)
     found, again = (tuning.tune(team, *halves, settings) for _ in range(2))
     tried = [trial["values"]["a"] for trial in found["trials"]]
     assert tried[0] == 2 and sorted(tried) == [1, 2, 3]
     assert [trial["values"]["a"] for trial in again["trials"]] == tried
-    assert all(params["b"] == 1 for params in team.model.seen) and team.model.seen[0] == settings["model"]
+    assert all(params["b"] == 1 for params in team.model.seen) and team.model.seen[0] == settings.model
     assert found["best"] == 0 and found["difference"]["value"] == 0  # of equals, the team's
     assert rules.tuned(found, LIMITS).verdict == "ok"
 
@@ -76,19 +77,19 @@ def test_values_inside_a_pipeline_are_known(project: Project, sample: Any) -> No
     team = guessing(project, {"constant": [1, 2]})
     build = team.model.build
     team.model.build = lambda *given: make_pipeline(build(*given))  # type: ignore[attr-defined]
-    found = tuning.tune(team, sample.rows, sample.rows, project.params())
+    found = tuning.tune(team, sample.rows, sample.rows, project.settings())
     assert [trial["values"]["constant"] for trial in found["trials"]] == [None, 1, 2]
 
 
 @pytest.mark.parametrize("search", [{"a": 1}, {"a": []}, ["a"], {"a": "words"}])
 def test_a_wrong_search_is_one_sentence(project: Project, search: Any) -> None:
-    settings = {"evaluate": {"tune_trials": 3}, "train": {"seed": 0}}
+    settings = Settings(evaluate=EvaluateSettings(tune_trials=3))
     with pytest.raises(ProjectError, match="SEARCH is no search space"):
         tuning.drawn(guessing(project, search), settings)
 
 
 def test_without_search_or_trials_nothing_is_tried(project: Project) -> None:
-    none, some = ({"evaluate": {"tune_trials": n}, "train": {"seed": 0}} for n in (0, 3))
+    none, some = (Settings(evaluate=EvaluateSettings(tune_trials=n)) for n in (0, 3))
     assert tuning.drawn(guessing(project, {"a": [1]}), none) == []
     assert tuning.drawn(project.having(model=ModuleType("model")), some) == []
 

@@ -128,6 +128,15 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 def _rules(name: str, schema: Schema, definitions: dict[str, Schema]) -> Rules:
     """The rules of one field."""
     column = f"schema.py: column {name!r}"
+    schema, nullable = _without_default(column, schema, definitions)
+    kind = _kind(column, schema)
+    _check_constraints(column, schema)
+    limits = dict(_limits(column, kind, schema))
+    return Rules(kind=kind, nullable=nullable, **limits)
+
+
+def _without_default(column: str, schema: Schema, definitions: dict[str, Schema]) -> tuple[Schema, bool]:
+    """The schema of the value itself, and whether it may be missing. Raises: ProjectError for a default but None."""
     nullable, has_default, default = False, False, None
     schema = _resolved(schema, definitions)
     while schema["type"] in ("default", "nullable"):
@@ -140,6 +149,11 @@ def _rules(name: str, schema: Schema, definitions: dict[str, Schema]) -> Rules:
         schema = _resolved(schema["schema"], definitions)
     if has_default and (default is not None or not nullable):
         raise ProjectError(f"{column} has the default {default!r}.", INSTEAD["default"])
+    return schema, nullable
+
+
+def _kind(column: str, schema: Schema) -> str:
+    """The kind of the column. Raises: ProjectError for a validator, and for a type that a table cannot hold."""
     if schema["type"].startswith("function-"):
         raise _validator(column, schema)
     if schema["type"] not in KINDS:
@@ -147,15 +161,17 @@ def _rules(name: str, schema: Schema, definitions: dict[str, Schema]) -> Rules:
         if schema["type"] == "date":
             hint = "Use datetime: a day is its midnight."
         raise ProjectError(f"{column} has a type that a table cannot hold.", hint)
+    return KINDS[schema["type"]]
+
+
+def _check_constraints(column: str, schema: Schema) -> None:
+    """Raises: ProjectError for the first constraint that only the service could honour."""
     for key, value in schema.items():
         if key in NEUTRAL or key in HONOURED.get(schema["type"], ()) or USUAL.get(key) == value:
             continue
         if value is None or (value is False and key not in USUAL):
             continue  # as good as not there
         raise ProjectError(f"{column}: {key} cannot be honoured in tables.", INSTEAD.get(key, AS_A_RULE))
-    kind = KINDS[schema["type"]]
-    limits = dict(_limits(column, kind, schema))
-    return Rules(kind=kind, nullable=nullable, **limits)
 
 
 def _limits(column: str, kind: str, schema: Schema) -> Iterator[tuple[str, Any]]:
@@ -197,6 +213,8 @@ def _pattern(column: str, pattern: Any) -> str:
         raise ProjectError(f"{column}: Python cannot read the pattern {text!r}: {error}.") from None
     if flags or re.search(r"\(\?[a-zA-Z-]+[):]", text):
         raise ProjectError(f"{column}: the pattern {text!r} has flags.", "Write out what is meant, such as [Aa].")
+    if re.search(r"(?<!\\)(\\\\)*\[\^?\]", text):
+        raise ProjectError(f"{column}: the pattern {text!r} has a class that begins with ].", r"Write it as \].")
     return str(text)
 
 

@@ -4,9 +4,10 @@ Everything that reads, checks, serves or documents data asks this object; no oth
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -236,6 +237,43 @@ class Contract:
         if self.task == "regression":
             return []
         return list(self.outcome.categories) or ["False", "True"]
+
+    def as_data(self) -> dict[str, Any]:
+        """What a service must have in common with a model that it serves, as plain data.
+
+        The columns with their rules, the look-ups, and the names of the rules between columns. What people are told of
+        a column is left out, and so are the parts that only training and evaluation look at.
+        """
+        columns = {}
+        for name, column in self.columns.items():
+            data: dict[str, Any] = {"source": column.source, "alias": column.alias}
+            for rule in fields(Rules):
+                value = getattr(column, rule.name)
+                if value is not None and value is not False and value != () and value != "":
+                    data[rule.name] = value
+            columns[name] = data
+        lookups = {}
+        for look in self.lookups:
+            lookups[look.name] = {"on": look.keys, "at": look.at, "time": look.time, "max_age": look.max_age}
+        rules_between = {rule.__name__: reads(rule) for rule in self.rules}
+        every = {"columns": columns, "lookups": lookups, "rules": rules_between}
+        plain: dict[str, Any] = json.loads(json.dumps(every, default=str))
+        return plain
+
+    def differences(self, stored: Mapping[str, Any]) -> list[str]:
+        """In words, what differs from another contract, given as `as_data` gave it; empty if they are the same."""
+        found = []
+        mine = self.as_data()
+        for part, one in (("columns", "column"), ("lookups", "look-up"), ("rules", "rule")):
+            before, now = stored[part], mine[part]
+            for name in sorted({*before, *now}):
+                if name not in before:
+                    found.append(f"{one} {name!r} is new")
+                elif name not in now:
+                    found.append(f"{one} {name!r} is gone")
+                elif before[name] != now[name]:
+                    found.append(f"{one} {name!r} has changed")
+        return found
 
     def from_source(self, source: str) -> dict[str, Column]:
         """The columns of "request", "outcome" or a look-up."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlgates import drift
 from mlgates.contract import Arrays, Column, Contract, gone
+from mlgates.settings import ValidateSettings
 from mlgates.verdict import Check, Effect, at_most
 
 
@@ -34,13 +35,20 @@ def association(values: np.ndarray, target: np.ndarray, column: Column) -> float
     return float(np.sqrt(between) / target.std())
 
 
-def limit(kind: str, limits: Mapping[str, Any]) -> float:
+def limit(kind: str, limits: ValidateSettings) -> float:
     """The limit of a kind of drift: its own, or that of all effect sizes."""
-    return float(limits.get(f"drift_{kind}", limits["drift_limit"]))
+    own = {
+        "missing": limits.drift_missing,
+        "volume": limits.drift_volume,
+        "duplicates": limits.drift_duplicates,
+        "freshness": limits.drift_freshness,
+        "late": limits.drift_late,
+    }
+    return own.get(kind, limits.drift_limit)
 
 
 def columns(
-    contract: Contract, reference: Arrays, current: Arrays, targets: Sequence[np.ndarray], limits: Mapping[str, Any]
+    contract: Contract, reference: Arrays, current: Arrays, targets: Sequence[np.ndarray], limits: ValidateSettings
 ) -> list[Check]:
     """`drift.distribution`, `drift.missing` and `drift.association` of each number, bool and category but the outcome.
 
@@ -60,7 +68,7 @@ def columns(
         for kind, value in values.items():
             rows = (len(old), len(new)) if kind == "missing" else pair.rows
             most = drift.limit(limit(kind, limits), *rows, pair.words)
-            name, least = f"{kind}.{pair.name}", limits["drift_min_rows"]
+            name, least = f"{kind}.{pair.name}", limits.drift_min_rows
             checks.append(_check(name, value, most, min(rows), least, column.alias))
     return checks
 
@@ -71,7 +79,7 @@ def _check(name: str, value: float, most: float, rows: int, least: int, evidence
     return at_most(f"drift.{name}", *told, rows, effect=Effect.RETRAIN, **more)
 
 
-def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Check]:
+def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: ValidateSettings) -> list[Check]:
     """Drift of a delivery as a whole: `volume`, `duplicates`, `outcome`, `freshness` and `late` rows.
 
     `before` and `now` hold, by period: `rows`, `alike`, `outcome` (its mean, or the shares of its classes), `first` and
@@ -83,7 +91,7 @@ def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits
         return []
 
     def add(name: str, value: float, evidence: str) -> None:
-        least = 1 if name in ("volume", "freshness") else limits["drift_min_rows"]
+        least = 1 if name in ("volume", "freshness") else limits.drift_min_rows
         found.append(_check(name, value, limit(name, limits), rows, least, evidence))
 
     usual = float(np.mean([one["rows"] for one in filled]))
@@ -94,7 +102,7 @@ def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits
         add("duplicates", alike, "rise of the share of rows that are there twice")
         old, new = np.mean([one["outcome"] for one in filled], axis=0), np.asarray(now["outcome"])
         spread = float(np.mean([one["spread"] for one in filled])) or 1.0
-        add("outcome", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean")
+        add("label", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean")
     if now["last"] is not None and filled[-1]["last"] is not None:
         lengths = [one["last"] - one["first"] for one in filled]
         usual = float(np.median(lengths)) or 1.0

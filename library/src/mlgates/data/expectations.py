@@ -89,9 +89,9 @@ def suite(table: Table) -> "gx.ExpectationSuite":
             regex = whole_pattern(column.pattern)
             rule("data.pattern", gxe.ExpectColumnValuesToMatchRegex, column=name, regex=regex)
     if len(table.key) > 1:
-        rule("data.key", gxe.ExpectCompoundColumnsToBeUnique, column_list=list(table.key))
+        rule("data.unique_key", gxe.ExpectCompoundColumnsToBeUnique, column_list=list(table.key))
     elif table.key:
-        rule("data.key", gxe.ExpectColumnValuesToBeUnique, column=table.key[0])
+        rule("data.unique_key", gxe.ExpectColumnValuesToBeUnique, column=table.key[0])
     return gx.ExpectationSuite(name=table.name, expectations=rules)
 
 
@@ -217,7 +217,7 @@ def broken_rules(
 
 
 def _is_key(expectation: Any) -> bool:
-    return bool(expectation.meta["check"] == "data.key")
+    return bool(expectation.meta["check"] == "data.unique_key")
 
 
 def _places(result: Any, rules: "gx.ExpectationSuite") -> dict[tuple[str, str], np.ndarray]:

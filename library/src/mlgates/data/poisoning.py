@@ -13,12 +13,13 @@ import numpy as np
 from mlgates.contract import Column, Contract
 from mlgates.data.partitions import thin
 from mlgates.limits import effects
+from mlgates.settings import ValidateSettings
 from mlgates.verdict import Check, Effect, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("trigger", "flood", "labels")
+KINDS = ("trigger", "near_duplicates", "label_flips")
 DIGITS = 3  # numbers that agree in so many are near each other
 MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
 MOST_ROWS = 50_000  # of a period, that trees are fitted to
@@ -115,7 +116,7 @@ def poison(
     before: Sequence[Mapping[str, Any]],
     now: Mapping[str, Any],
     samples: "tuple[pd.DataFrame, pd.DataFrame]",
-    limits: Mapping[str, Any],
+    limits: ValidateSettings,
 ) -> list[Check]:
     """The checks `poison.*` of a period; `limits` is the section `validate` of the parameters.
 
@@ -123,22 +124,22 @@ def poison(
     Raises: ProjectError if `poison_vetoes` names no sign.
     """
     old, new = samples
-    effect = effects(limits, "poison_vetoes", KINDS, "validate", Effect.VETO)
-    least = limits["drift_min_rows"]
-    jump, value = _trigger(contract, old, new, limits["max_trigger_share"] / 5)
+    effect = effects(limits.poison_vetoes, "validate.poison_vetoes", KINDS, Effect.VETO)
+    least = limits.drift_min_rows
+    jump, value = _trigger(contract, old, new, limits.max_trigger_share / 5)
     rose = None if now["crowd"] is None else now["crowd"] - float(np.mean([b["crowd"] for b in before if b["crowd"]]))
     more: dict[str, Any] = {"least": least, "required": False, "effect": effect["trigger"]}
-    most = limits["max_trigger_share"]
+    most = limits.max_trigger_share
     found = [at_most("poison.trigger", jump, most, len(new), evidence=value, **more)]
-    more = {"least": least, "required": False, "effect": effect["flood"]}
-    found.append(at_most("poison.flood", rose, limits["max_flood_share"], len(new), **more))
+    more = {"least": least, "required": False, "effect": effect["near_duplicates"]}
+    found.append(at_most("poison.near_duplicates", rose, limits.max_near_duplicate_share, len(new), **more))
     for name, (doubt, rows) in now["doubt"].items():
         known = [_apart(one["doubt"], name) for one in before if name in one["doubt"]]
-        limit = max(limits["max_flipped_share"], 4 * float(np.sqrt(doubt * (1 - doubt) / rows)))
+        limit = max(limits.max_label_flip_share, 4 * float(np.sqrt(doubt * (1 - doubt) / rows)))
         rise = _apart(now["doubt"], name) - float(np.mean(known)) if len(known) > 1 else None  # one says nothing yet
         told = "rise of outcomes that surely look wrong, against the other slices"
-        more = {"required": False, "evidence": told, "effect": effect["labels"]}
-        found.append(at_most(f"poison.labels.{name}", rise, round(limit, 6), rows, **more))
+        more = {"required": False, "evidence": told, "effect": effect["label_flips"]}
+        found.append(at_most(f"poison.label_flips.{name}", rise, round(limit, 6), rows, **more))
     return found
 
 

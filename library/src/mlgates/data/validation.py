@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from mlgates.files import digest, read_json, whole, write_json
 from mlgates.layout import ERASED, MANIFEST, REPORTS, VALIDATION
 from mlgates.project import Project
 from mlgates.results import results
+from mlgates.settings import ValidateSettings
 from mlgates.verdict import Check, Effect, Report, Verdict, at_most
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ SAMPLE_ROWS = 20_000
 def check_table(
     frame: "pd.DataFrame",
     contract: Contract,
-    limits: Mapping[str, Any],
+    limits: ValidateSettings,
     validate: Validate,
     look: Lookup | None = None,
     earlier: np.ndarray | None = None,
@@ -53,22 +54,22 @@ def check_table(
     if look is None and rows and earlier is not None and table.key:
         again = np.isin(partitions.keys(kept, table.key), earlier)
         broken["data.repeated", "+".join(table.key)] = np.flatnonzero(again)
-    twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.key")
+    twice = sum(len(places) for (rule, _), places in broken.items() if rule == "data.unique_key")
     quarantine = quarantine_of(kept, {which: places for which, places in broken.items() if which[0] in ROW_RULES})
 
-    def add(name: str, broke: "pd.Series", most: str, **more: Any) -> None:
+    def add(name: str, broke: "pd.Series", most: float, **more: Any) -> None:
         share = broke.nunique() / rows if rows else None
-        report.add(at_most(name + suffix, share, limits[most], rows, required=False, **more))
+        report.add(at_most(name + suffix, share, most, rows, required=False, **more))
 
     asked = {rule for rule, _ in broken}  # what no value could break is not shown as if it had been looked at
     for rule in (rule for rule in ROW_RULES if rule in asked):
         found = quarantine[quarantine["rule"] == rule]
         counts = found["column"].value_counts().head(3)
         told = ", ".join(f"{table.label(str(column))} ({count:,})" for column, count in counts.items())
-        add(rule, found["row"], "max_bad_share", evidence=told)
+        add(rule, found["row"], limits.max_bad_share, evidence=told)
     if table.key:
-        report.add(at_most(f"data.key{suffix}", twice if rows else None, 0, rows, required=False))
-    add("data.quarantine", quarantine["row"], "max_quarantine_share")
+        report.add(at_most(f"data.unique_key{suffix}", twice if rows else None, 0, rows, required=False))
+    add("data.quarantine", quarantine["row"], limits.max_quarantine_share)
     out = quarantine["row"].unique()
     kept = kept.drop(index=list(out)).reset_index(drop=True)
     report.facts = {"read": rows, "kept": len(kept), "quarantined": len(out)}
@@ -100,7 +101,7 @@ def check_period(project: Project, period: str, before: Sequence[str], validate:
     """
     import pandas as pd
 
-    contract, limits = project.contract, project.params()["validate"]
+    contract, limits = project.contract, project.settings().validate
     target, tables = partitions.folder(project, "checked", period), [None, *contract.lookups]
     manifest = read_json(project.root / MANIFEST).get(period, {})
     content = _content(project, period, before, limits)
@@ -138,13 +139,13 @@ def check_period(project: Project, period: str, before: Sequence[str], validate:
     return report
 
 
-def enough(rows: int, limits: Mapping[str, Any]) -> Check:
-    """`data.rows`: too few rows to say anything are not a pass."""
-    verdict = Verdict.OK if rows >= limits["min_rows"] else Verdict.INSUFFICIENT
-    return Check("data.rows", verdict, rows, limits["min_rows"], rows=rows)
+def enough(rows: int, limits: ValidateSettings) -> Check:
+    """`data.min_rows`: too few rows to say anything are not a pass."""
+    verdict = Verdict.OK if rows >= limits.min_rows else Verdict.INSUFFICIENT
+    return Check("data.min_rows", verdict, rows, limits.min_rows, rows=rows)
 
 
-def _content(project: Project, period: str, before: Sequence[str], limits: Mapping[str, Any]) -> str:
+def _content(project: Project, period: str, before: Sequence[str], limits: ValidateSettings) -> str:
     """All that decides a period's report, as one hash."""
     contract = project.contract
     rules = [(rule.__name__, rule.__code__.co_code, rule.__code__.co_consts) for rule in contract.rules]
@@ -153,7 +154,7 @@ def _content(project: Project, period: str, before: Sequence[str], limits: Mappi
     earlier = [
         digest(partitions.folder(project, "checked", one) / f"{partitions.ROWS}.{SAMPLE}.parquet") for one in before
     ]
-    told = (digest(partitions.folder(project, "raw", period)), decides, sorted(limits.items()), code, earlier)
+    told = (digest(partitions.folder(project, "raw", period)), decides, sorted(asdict(limits).items()), code, earlier)
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
@@ -165,7 +166,7 @@ def forgotten(erased: tombstones.Tombstones, tables: Sequence[Path | IO[bytes]])
 
 
 def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, Any], part: Report) -> list[Check]:
-    """`data.manifest`: what is read is what the period was closed with. `data.account`: rows read are rows written."""
+    """`data.manifest`: what is read is what the period was closed with. `data.row_count`: no row read is lost."""
     import pandas as pd
 
     same = closed.get("sha256") == partitions.content(read)
@@ -176,7 +177,7 @@ def books(folder: Path, name: str, read: "pd.DataFrame", closed: Mapping[str, An
     suffix = "" if name == partitions.ROWS else f":{name}"
     return [
         at_most(f"data.manifest{suffix}", int(not same), 0, len(read), least=0, evidence="" if same else told),
-        at_most(f"data.account{suffix}", left, 0, len(read), least=0, evidence=told),
+        at_most(f"data.row_count{suffix}", left, 0, len(read), least=0, evidence=told),
     ]
 
 
@@ -184,9 +185,7 @@ def _samples(project: Project, contract: Contract, period: str) -> "list[pd.Data
     return [partitions.read(project, "checked", period, f"{name}.{SAMPLE}") for name in partitions.tables(contract)]
 
 
-def delivered(
-    contract: Contract, kept: "pd.DataFrame", last: float | None, limits: Mapping[str, Any]
-) -> dict[str, Any]:
+def delivered(contract: Contract, kept: "pd.DataFrame", last: float | None, limits: ValidateSettings) -> dict[str, Any]:
     """What later periods are compared with; `last` is the time (unix seconds) at which the period before ended."""
     found: dict[str, Any] = {"rows": len(kept), "first": None, "last": None, "late": 0.0, "outcome": [], "spread": 1.0}
     if contract.time and len(kept):
@@ -198,7 +197,7 @@ def delivered(
         shares = np.bincount(target.astype(int), minlength=classes) / len(kept) if classes else [target.mean()]
         found["outcome"] = [round(float(share), 9) for share in shares]
         found["spread"] = 1.0 if classes else float(target.std())
-    return found | poisoning.signs(contract, kept, 2 * limits["drift_min_rows"])
+    return found | poisoning.signs(contract, kept, 2 * limits.drift_min_rows)
 
 
 def compare(
@@ -206,7 +205,7 @@ def compare(
     contract: Contract,
     before: Sequence[Mapping[str, Any]],
     samples: "tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]]",
-    limits: Mapping[str, Any],
+    limits: ValidateSettings,
 ) -> None:
     """Add drift and signs of poison to a period's report; `samples` are the tables before and those of this period."""
     old, new = ({k: v for t in reversed(side) for k, v in contract.arrays(t).items()} for side in samples)
@@ -233,7 +232,7 @@ def summarise(periods: Mapping[str, Report]) -> Report:
 
 def validate_periods(project: Project, periods: Sequence[str], validate: Validate) -> dict[str, Report]:
     """The report of each period, checked in their order; folders of periods beyond the cycle are deleted."""
-    length = project.params()["train"]["periods"]
+    length = project.settings().train.periods
     partitions.drop_others(project, "checked", periods)
     reports = {}
     for place, period in enumerate(periods):
@@ -247,7 +246,7 @@ def write_report(project: Project, reports: Mapping[str, Report]) -> Report:
 
     It is about the periods in use: those to train on and the one to evaluate on.
     """
-    train, evaluation = partitions.window(list(reports), project.params()["train"]["periods"], project.contract)
+    train, evaluation = partitions.window(list(reports), project.settings().train.periods, project.contract)
     used = {period: reports[period] for period in dict.fromkeys([*train, *evaluation])}
     report = summarise(used)
     tables = partitions.files(project, "raw")

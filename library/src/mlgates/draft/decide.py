@@ -12,6 +12,7 @@ import numpy as np
 from mlgates.draft.names import python_names
 from mlgates.draft.profile import Column, Counting, Table
 from mlgates.errors import ProjectError, nearest
+from mlgates.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ class Wishes:
             raise ProjectError(f"{self.target!r} cannot be the target and something else.")
 
 
-def decide(table: Table, wishes: Wishes, settings: Mapping[str, Any], *, database: bool) -> Decision:
+def decide(table: Table, wishes: Wishes, settings: Settings, *, database: bool) -> Decision:
     """Every decision, or a ProjectError with one sentence about the first thing that cannot be."""
     names = python_names(table.columns)
     fields = {label: _field(names[label], column, table.rows) for label, column in table.columns.items()}
@@ -281,8 +282,8 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
         one.column.sql = f"CAST({one.column.sql} AS VARCHAR)"
 
 
-def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Mapping[str, Any], database: bool) -> None:
-    least, used = int(settings["validate"]["min_rows"]), int(settings["train"]["periods"]) + 1
+def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Settings, database: bool) -> None:
+    least, used = int(settings.validate.min_rows), int(settings.train.periods) + 1
     if wishes.time:
         one = made.fields[wishes.time]
         if one.kind != "datetime" and not one.column.is_number:

@@ -31,9 +31,9 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
         if counted.rows < LEAST_ROWS:
             told = f"{source.label} has {counted.rows:,} rows to learn from"
             raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
-        settings = project.params()
+        settings = project.settings()
         made = decide(counted, wishes, settings, database=bool(source.query))
-        model = choose(made, counted.sample, settings["model"])
+        model = choose(made, counted.sample, settings.model)
         written = files(project, source, made, model, _example(counted, made))
         written[project.root / CYCLE] = training_cycle.written(project, made.until, list(made.periods))
     kept = put(project, written)

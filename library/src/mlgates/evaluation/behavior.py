@@ -16,6 +16,7 @@ from mlgates.evaluation.timing import rounded, seconds
 from mlgates.layout import REFERENCE
 from mlgates.model_folder import Scorer, load, scored
 from mlgates.project import Project
+from mlgates.settings import EvaluateSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,33 +27,36 @@ SLICES_NAMED = 3
 MEGABYTE = 1_000_000
 
 
-def conduct(
-    project: Project, rows: "pd.DataFrame", models: Mapping[str, Scorer], folder: Path, settings: Mapping[str, Any]
+def behavior(
+    project: Project, rows: "pd.DataFrame", models: Mapping[str, Scorer], folder: Path, settings: EvaluateSettings
 ) -> dict[str, Any]:
     """Plain data on `models["candidate"]`, stored in `folder`, for some of the rows.
 
-    `calibration` by model, and the `excess` over the worst of its opponents: what drift puts off, it puts off in all;
-    `changes` of the main metric and of the decisions by what was done to the request ("noise", or the look-up that is
-    missing); `churn` against the champion; `cost` on this machine, the one part that differs from run to run.
+    - `calibration_error` by model, and the `excess` over the worst of its opponents: what drift puts off, it puts off
+      in all
+    - `changes` of the main metric and of the decisions by what was done to the request: "noise", or the name of the
+      look-up that is missing
+    - `changed_decisions` against the champion
+    - `cost` on this machine, the one part that differs from run to run
     """
-    contract, rows = project.contract, partitions.thin(rows, settings["conduct_rows"])
+    contract, rows = project.contract, partitions.thin(rows, settings.behavior_rows)
     arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
     scores = scored(models, arrays)
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]
-    measures = {f"calibration.{name}": calibration(contract, target, each) for name, each in scores.items()}
+    measures = {f"calibration_error.{name}": calibration_error(contract, target, each) for name, each in scores.items()}
     measures |= {name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()}
-    found = metrics.estimates(measures, len(rows), metrics.RESAMPLES, settings["seed"])
-    others = [found[f"calibration.{name}"] for name in scores if name != "candidate"]
+    found = metrics.estimates(measures, len(rows), metrics.RESAMPLES, settings.seed)
+    others = [found[f"calibration_error.{name}"] for name in scores if name != "candidate"]
     drifted = max(others, key=lambda one: one.value)
     decided, champion = scorer.decide(scores["candidate"]), models.get("champion")
     near = NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean()) if contract.task == "regression" else 0.0
     return {
         "rows": len(rows),
         "unit": unit(contract.task, found[""].plain()["value"]),
-        "calibration": {name: found[f"calibration.{name}"].plain() for name in scores},
-        "excess": found["calibration.candidate"].minus(drifted, "calibration").plain(),
+        "calibration_error": {name: found[f"calibration_error.{name}"].plain() for name in scores},
+        "excess": found["calibration_error.candidate"].minus(drifted, "calibration_error").plain(),
         "changes": {
             name: {
                 "difference": found[name].minus(found[""], MAIN[contract.task]).plain(),
@@ -60,7 +64,9 @@ def conduct(
             }
             for name, each in changed.items()
         },
-        "churn": _churn(slices(contract, rows), moved(champion.decide(scores["champion"]), decided, near))
+        "changed_decisions": _most_changed(
+            slices(contract, rows), moved(champion.decide(scores["champion"]), decided, near)
+        )
         if champion
         else None,
         "cost": _cost(project, arrays, scorer, folder),
@@ -71,7 +77,7 @@ def _scored(scorer: Scorer, arrays: Arrays) -> np.ndarray:
     return scorer.score(scorer.matrix(arrays))
 
 
-def calibration(contract: Contract, target: np.ndarray, scores: np.ndarray) -> metrics.Measure:
+def calibration_error(contract: Contract, target: np.ndarray, scores: np.ndarray) -> metrics.Measure:
     """How far predictions are from what happened, in groups of rows with like predictions: 0 is best.
 
     Probabilities: root mean square over the groups; of several classes the worst. Numbers: the same for the mean
@@ -110,16 +116,16 @@ def _distance(predicted: np.ndarray, error: np.ndarray) -> metrics.Measure:
     return measure
 
 
-def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: Mapping[str, Any]) -> Arrays:
+def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: EvaluateSettings) -> Arrays:
     """The numbers that the features read, each a little off and within its bounds; nothing if there are none."""
-    random, found = np.random.default_rng(settings["seed"]), dict(arrays)
+    random, found = np.random.default_rng(settings.seed), dict(arrays)
     columns = [
         contract.columns[name] for name in scorer.plan.columns if contract.columns[name].kind in ("int", "float")
     ]
     for column in columns:
         values = arrays[column.name]
         spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
-        other = values + random.normal(0, settings["noise"] * spread, len(values))
+        other = values + random.normal(0, settings.noise * spread, len(values))
         other = np.where(values == 0, 0, np.round(other) if column.kind == "int" else other)  # zero often means none
         low = -np.inf if column.low is None else column.low
         found[column.name] = np.clip(other, low, np.inf if column.high is None else column.high)
@@ -143,7 +149,7 @@ def moved(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
     return other
 
 
-def _churn(parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray) -> dict[str, Any]:
+def _most_changed(parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray) -> dict[str, Any]:
     """The share of decisions that differ from the champion's, and the most changed slices as [name, share, rows]."""
     slices = [("=".join(name), float(changed[places].mean()), len(places)) for name, places in parts.items()]
     slices.sort(key=lambda entry: (-entry[1] * entry[2] ** 0.5, entry[0]))  # a handful of rows is no slice
@@ -160,7 +166,7 @@ def _cost(project: Project, arrays: Arrays, scorer: Scorer, folder: Path) -> dic
         with threadpool_limits(1):
             found[f"milliseconds_{size}"] = seconds(lambda some=some: _scored(scorer, some)) * 1e3  # type: ignore[misc]
     tracemalloc.start()
-    _ = load(folder, project.contract, project.features)  # kept, while its memory is counted
+    _ = load(folder, project.contract)  # kept, while its memory is counted
     found["memory"] = tracemalloc.get_traced_memory()[0] / MEGABYTE
     tracemalloc.stop()
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != REFERENCE)

@@ -9,6 +9,7 @@ import numpy as np
 from mlgates.contract import Arrays, Contract
 from mlgates.evaluation import metrics
 from mlgates.model_folder import Scorer
+from mlgates.settings import EvaluateSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def rates(
         found[f"selection{which}"] = (decided, None)
         found[f"true_positive{which}"] = (decided & true, true)
         found[f"false_positive{which}"] = (decided & ~true, ~true)
-        found[f"calibration{which}"] = (score - true, None)
+        found[f"group_calibration{which}"] = (score - true, None)
     return found
 
 
@@ -147,14 +148,14 @@ def measure_groups(
     scorer: Scorer,
     arrays: Arrays,
     scores: np.ndarray,
-    settings: Mapping[str, Any],
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """What the gate asks of the contract's groups and the candidate's `scorer`; empty if there are none."""
     if not contract.groups:
         return {}
-    resamples, features = settings["resamples"], {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
+    resamples, features = settings.resamples, {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
     return {
-        "rates": treatment(contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings["seed"]),
+        "rates": treatment(contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings.seed),
         "proxies": proxies(contract, rows, scorer.matrix(arrays), features),
         "waived": {name: str(until) for name, until in contract.waivers.items()},
     }

@@ -10,13 +10,14 @@ import numpy as np
 from mlgates.contract import Contract
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics
-from mlgates.evaluation.behavior import conduct
+from mlgates.evaluation.behavior import behavior
 from mlgates.evaluation.fairness import RESAMPLES, measure_groups, slices
 from mlgates.files import digest, read_json
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, TRAINING
-from mlgates.model_folder import Scorer, load, scored
+from mlgates.model_folder import Scorer, columns_gone, load, scored
 from mlgates.project import Project
 from mlgates.reports import number
+from mlgates.settings import EvaluateSettings
 from mlgates.training.split import measurable
 from mlgates.trust.champion import FOLLOW, find, load_signed
 
@@ -71,38 +72,49 @@ def _compared(
     return values, differences
 
 
-def champion(project: Project, fingerprint: str | None, load_model: Any, **asked: Any) -> dict[str, Scorer]:
-    """The model to beat, as `{"champion": scorer}`.
-
-    Nothing if there is none yet, if it reads what is barred by now, or if it predicts something else: `asked` is what
-    it must have been made for (outcome, task and classes).
+def champion(project: Project, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
+    """The model to beat, as `{"champion": scorer}`; nothing if there is none yet, or none to compare with.
 
     Raises: ProjectError if it is named but not on this machine, or cannot be loaded.
     """
     if fingerprint is None:
         return {}
-    folder = find(project, fingerprint)
-    described = read_json(folder / "features.json", FOLLOW)
-    if any(described[name] != value for name, value in asked.items()):
+    if reason := not_comparable(project, fingerprint):
+        print(f"evaluate: the champion is not compared: {reason}.")
         return {}
+    return {"champion": load_model(find(project, fingerprint))}
+
+
+def not_comparable(project: Project, fingerprint: str) -> str:
+    """Why a champion cannot score today's rows, or may not; empty if it can.
+
+    It brings its own features, so it can as long as the columns that they read are delivered as they were, and as long
+    as it predicts the same. Raises: ProjectError if it is not on this machine.
+    """
+    contract, folder = project.contract, find(project, fingerprint)
+    stored = read_json(folder / "features.json", FOLLOW)
+    asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    for name, value in asked.items():
+        if stored.get(name) != value:
+            return f"it predicts something else ({name}: {stored.get(name)}, not {value})"
     try:
-        return {"champion": load_model(folder)}
+        gone = columns_gone(folder, contract)
     except ProjectError as error:
         if not str(error).startswith("features.forbidden"):
             raise
-        print(f"evaluate: the champion cannot be compared with. {error}")
-        return {}
+        return "it reads what is barred by now: " + str(error).splitlines()[0].removeprefix("features.forbidden: ")
+    return f"it reads columns that are no longer delivered: {'; '.join(gone)}" if gone else ""
 
 
 def on_holdout(
-    contract: Contract, rows: "pd.DataFrame", models: Mapping[str, Scorer], settings: Mapping[str, Any]
+    contract: Contract, rows: "pd.DataFrame", models: Mapping[str, Scorer], settings: EvaluateSettings
 ) -> dict[str, Any]:
     """Candidate and champion on the rows that no training ever saw, in the form of `measure`; empty without rows."""
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
     arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
     scores = scored({name: models[name] for name in compared}, arrays)
-    found = measure(replace(contract, slices=()), rows, scores, resamples=settings["resamples"], seed=settings["seed"])
+    found = measure(replace(contract, slices=()), rows, scores, resamples=settings.resamples, seed=settings.seed)
     return {name: found[name] for name in ("rows", "values", "differences")}
 
 
@@ -111,13 +123,11 @@ def load_models(project: Project) -> dict[str, Scorer]:
 
     Raises: ProjectError if one cannot be loaded, or if the champion is not signed by a key that the team trusts.
     """
-    contract, features = project.contract, project.features
-    models: dict[str, Scorer] = {"candidate": load(project.root / CANDIDATE, contract, features)}
-    asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
-    opponent = project.cycle()["champion"]
-    models |= champion(project, opponent, partial(load_signed, project), **asked)
+    contract = project.contract
+    models: dict[str, Scorer] = {"candidate": load(project.root / CANDIDATE, contract)}
+    models |= champion(project, project.cycle()["champion"], partial(load_signed, project))
     for folder in sorted((project.root / BASELINES).iterdir()):
-        models[f"baseline.{folder.name}"] = load(folder, contract, features)
+        models[f"baseline.{folder.name}"] = load(folder, contract)
     return models
 
 
@@ -136,17 +146,20 @@ def evaluate(
     """
     import pandas as pd
 
-    settings = project.params()["evaluate"]
+    settings = project.settings().evaluate
     arrays = project.contract.arrays(rows)
-    found = measure(project.contract, rows, scores, resamples=settings["resamples"], seed=settings["seed"])
+    found = measure(project.contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
     if further:
-        _add_further(found, project.contract.target(rows), scores, further, settings["seed"])
+        _add_further(found, project.contract.target(rows), scores, further, settings.seed)
     found["groups"] = measure_groups(project.contract, rows, models["candidate"], arrays, scores["candidate"], settings)
     holdout = pd.read_parquet(project.root / HOLDOUT)
     found["holdout"] = on_holdout(project.contract, holdout, models, settings)
-    found["conduct"] = conduct(project, rows, models, project.root / CANDIDATE, settings)
+    found["behavior"] = behavior(project, rows, models, project.root / CANDIDATE, settings)
     found["model"] = digest(project.root / CANDIDATE)
-    found["opponent"] = project.cycle()["champion"]
+    opponent = project.cycle()["champion"]
+    found["opponent"] = opponent
+    if opponent and "champion" not in models:
+        found["not_compared"] = not_comparable(project, opponent)
     found["periods"] = read_json(project.root / TRAINING)["periods"]
     found["task"] = project.contract.task
     return found

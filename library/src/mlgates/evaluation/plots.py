@@ -42,14 +42,14 @@ def draw(
     scores: Mapping[str, np.ndarray],
     measured: Mapping[str, Any],
 ) -> None:
-    """Write `models.svg`, `calibration.svg` and, where there are slices and groups, `slices.svg` and `groups.svg`."""
+    """Write `models.svg`, `reliability.svg` and, where there are slices and groups, `slices.svg` and `groups.svg`."""
     metric = MAIN[contract.task]
     single = [entry for entry in measured["slices"] if "," not in entry["column"]]
     with whole(folder) as target:
         values = {model: each[metric] for model, each in measured["values"].items()}
         told = f"{metric} with 95 % interval, {measured['rows']:,} rows"
         intervals(target / "models.svg", values, told, [COLOURS[model] for model in values])
-        _calibration(target / "calibration.svg", contract, rows, scores)
+        _reliability(target / "reliability.svg", contract, rows, scores)
         if single:
             compared = "difference" in single[0]
             told = f"{metric}: candidate{' minus champion, right is better' if compared else ''}"
@@ -72,14 +72,14 @@ def intervals(
                 axes.plot([low, high], [place, place], color=colour, linewidth=2)
                 axes.plot(entry["value"], place, "o", color=colour)
         axes.set_yticks(range(len(entries)), entries)
-        axes.set_ylim(len(entries) - 0.5, -0.5)
+        axes.set_ylim(max(1, len(entries)) - 0.5, -0.5)  # without entries the axes are empty
         axes.set_xlabel(told.replace("_", " "))
         if zero:
             axes.axvline(0, color=GREY, linewidth=1)
 
 
-def _calibration(path: Path, contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray]) -> None:
-    """What happened against what was predicted, in ten equal groups of rows by prediction."""
+def _reliability(path: Path, contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray]) -> None:
+    """A reliability diagram: what happened against what was predicted, in ten equal groups of rows by prediction."""
     target = contract.target(rows)
     with picture(path, (6, 4)) as (axes,):
         for model in ("champion", "candidate"):

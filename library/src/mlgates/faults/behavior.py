@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlgates import team_code
 from mlgates.evaluation import behavior
 from mlgates.evaluation.metrics import unit
 from mlgates.faults.model import _improved, fitted, judged, scored
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 1_000  # that are measured
-LIMITS = {  # the rows are few, and the machine may be busy
-    "conduct_min_rows": 1,
-    "max_milliseconds": 1e3,
-    "max_batch_milliseconds": 1e3,
+LIMITS: dict[str, Any] = {  # the rows are few, and the machine may be busy
+    "behavior_min_rows": 1,
+    "max_latency_ms": 1e3,
+    "max_batch_latency_ms": 1e3,
 }
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Changed(Scorer):
     """A scorer whose scores are a function of features and true scores."""
 
@@ -58,45 +59,45 @@ def _judged(
     stored: Callable[[Path], object] = lambda folder: None,
     **limits: float,
 ) -> Report:
-    """The gate on what conduct measures; `stored` plants something into the folder of the healthy model."""
-    found = _conducted(bench, rows, candidate, champion, stored)
-    settings = bench.settings | {"gate": bench.settings["gate"] | LIMITS | limits}
-    bench = replace(bench, settings=settings)
+    """The gate on what is measured of its behavior; `stored` plants something into the healthy model's folder."""
+    found = _behavior(bench, rows, candidate, champion, stored)
+    judging = replace(bench.settings.gate, **(LIMITS | limits))
+    bench = replace(bench, settings=replace(bench.settings, gate=judging))
     held = scored(bench, rows, champion) if champion else None
-    return judged(bench, rows, scored(bench, rows, candidate), held, {}, conduct=found)
+    return judged(bench, rows, scored(bench, rows, candidate), held, {}, behavior=found)
 
 
-def _conducted(
+def _behavior(
     bench: Bench,
     rows: "pd.DataFrame",
     candidate: Scorer,
     champion: Scorer | None,
     stored: Callable[[Path], object] = lambda folder: None,
 ) -> dict[str, Any]:
-    """What conduct measures of the candidate."""
+    """What evaluate measures of the candidate's behavior."""
     scorer, simple = fitted(bench)
     models = {"candidate": candidate, "baseline.trivial": simple["trivial"]}
     models |= {"champion": champion} if champion else {}
     with temporary_folder() as temporary:
         folder = temporary / "model"
-        save(scorer, folder, bench.contract)
+        save(scorer, folder, bench.contract, team_code.collected(bench.project))
         stored(folder)
-        return behavior.conduct(bench.project, rows, models, folder, bench.settings["evaluate"])
+        return behavior.behavior(bench.project, rows, models, folder, bench.settings.evaluate)
 
 
-@healthy("conduct", seeds=3)
+@healthy("behavior", seeds=3)
 def sound(bench: Bench, seed: int) -> Report:
     """A sound model on unseen rows, against itself."""
     scorer = fitted(bench)[0]
     rows = bench.halves[1].sample(2 * ROWS, random_state=seed).reset_index(drop=True)
-    found = _conducted(bench, rows, scorer, scorer)
-    limits = bench.settings["gate"] | LIMITS
-    return strict(Report("conduct", [*behavior_rules.judge({"conduct": found}, {}, limits)]))
+    found = _behavior(bench, rows, scorer, scorer)
+    limits = replace(bench.settings.gate, **LIMITS)
+    return strict(Report("behavior", [*behavior_rules.judge({"behavior": found}, {}, limits)]))
 
 
 @fault(
     "the ranking is right, the probabilities are not",
-    caught_by="gate.calibration",
+    caught_by="gate.calibration_error",
     row="Infra 4",
     spared="gate.champion",
 )
@@ -126,16 +127,16 @@ def _by_heart(bench: Bench, rows: "pd.DataFrame", other: dict[str, np.ndarray]) 
     return _changed(bench, change)
 
 
-@fault("the model knows rows by heart", caught_by="gate.noise.loss", row="Infra 4")
+@fault("the model knows rows by heart", caught_by="gate.robustness.loss", row="Infra 4")
 def brittle(bench: Bench) -> Report:
     """Numbers that are a little off are new to it."""
     rows = bench.halves[1].head(ROWS)
     arrays = bench.contract.arrays(rows)
-    other = behavior.noisy(bench.contract, fitted(bench)[0], arrays, bench.settings["evaluate"])
+    other = behavior.noisy(bench.contract, fitted(bench)[0], arrays, bench.settings.evaluate)
     return _judged(bench, rows, _by_heart(bench, rows, other))
 
 
-@fault("the model is lost without a look-up", caught_by="gate.lookup", row="Infra 4")
+@fault("the model is lost without a look-up", caught_by="gate.missing_lookup", row="Infra 4")
 def dependent(bench: Bench) -> Report:
     """When the look-up finds nothing, the answers are random."""
     rows = bench.halves[1].head(ROWS)
@@ -144,17 +145,19 @@ def dependent(bench: Bench) -> Report:
     if name is None:
         raise NotApplicable("no look-up may be missing")
     report = _judged(bench, rows, _by_heart(bench, rows, silent[name]))
-    report.facts["caught_by"] = f"gate.lookup.{name}"
+    report.facts["caught_by"] = f"gate.missing_lookup.{name}"
     return report
 
 
-@fault("the decision hangs by a hair", caught_by="gate.noise.decisions", row="Infra 4", spared="gate.noise.loss")
+@fault(
+    "the decision hangs by a hair", caught_by="gate.robustness.decisions", row="Infra 4", spared="gate.robustness.loss"
+)
 def jumpy(bench: Bench) -> Report:
     """Requests that are a little off are ranked as before, and decided otherwise."""
     rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
     arrays, target = bench.contract.arrays(rows), bench.contract.target(rows)
     matrix = scorer.matrix(arrays)
-    if not behavior.noisy(bench.contract, scorer, arrays, bench.settings["evaluate"]):
+    if not behavior.noisy(bench.contract, scorer, arrays, bench.settings.evaluate):
         raise NotApplicable("no feature reads a number")
 
     def change(given: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -175,23 +178,23 @@ def _asking(bench: Bench, rows: int, seconds: float, limit: str) -> Report:
         time.sleep(seconds if len(matrix) == rows else 0)
         return scores
 
-    limits = {limit: bench.settings["gate"][limit]}
+    limits = {limit: getattr(bench.settings.gate, limit)}
     return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, asks), **limits)
 
 
-@fault("every answer takes 150 ms", caught_by="gate.milliseconds.1", row="Mon 6", spared="gate.milliseconds.100")
+@fault("every answer takes 150 ms", caught_by="gate.latency.1", row="Mon 6", spared="gate.latency.100")
 def slow(bench: Bench) -> Report:
     """Each request waits for another service."""
-    return _asking(bench, 1, 0.15, "max_milliseconds")
+    return _asking(bench, 1, 0.15, "max_latency_ms")
 
 
-@fault("a hundred answers take half a second", caught_by="gate.milliseconds.100", row="Mon 6", spared="gate.megabytes")
+@fault("a hundred answers take half a second", caught_by="gate.latency.100", row="Mon 6", spared="gate.model_size")
 def slow_batch(bench: Bench) -> Report:
     """One row is fast, many are not."""
-    return _asking(bench, 100, 0.5, "max_batch_milliseconds")
+    return _asking(bench, 100, 0.5, "max_batch_latency_ms")
 
 
-@fault("the model takes a gigabyte", caught_by="gate.megabytes", row="Mon 6")
+@fault("the model takes a gigabyte", caught_by="gate.model_size", row="Mon 6")
 def huge(bench: Bench) -> Report:
     """Somebody left a data set in the folder."""
     scorer = fitted(bench)[0]
@@ -209,12 +212,10 @@ def hungry(bench: Bench) -> Report:
     scorer = fitted(bench)[0]
     loaded = pickle.dumps([scorer.estimator, np.ones(5_000_000)], protocol=5)
     rows = bench.halves[1].head(ROWS)
-    return _judged(
-        bench, rows, scorer, stored=lambda at: (at / "model.pkl").write_bytes(loaded), max_memory_megabytes=30
-    )
+    return _judged(bench, rows, scorer, stored=lambda at: (at / "model.pkl").write_bytes(loaded), max_memory_mb=30)
 
 
-@fault("most decisions are others than before", caught_by="gate.churn", row="Infra 4")
+@fault("most decisions are others than before", caught_by="gate.changed_decisions", row="Infra 4")
 def churned(bench: Bench) -> Report:
     """The candidate turns everything upside down."""
     rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
@@ -225,7 +226,7 @@ def churned(bench: Bench) -> Report:
     }
     report = _judged(bench, rows, _changed(bench, turned[bench.contract.task]), scorer)
     slices = [*bench.contract.slices]
-    if slices and not any(f"{name}=" in report["gate.churn"].evidence for name in slices):
+    if slices and not any(f"{name}=" in report["gate.changed_decisions"].evidence for name in slices):
         raise AssertionError("the most changed slices are not named")
     return report
 
@@ -237,10 +238,10 @@ def _building(bench: Bench, change: Callable[[Any], Any]) -> Project:
     return bench.project.having(model=model)
 
 
-@fault("a learning rate of a million", caught_by="train.learnt", row="Infra 2")
+@fault("a learning rate of a million", caught_by="train.beats_constant", row="Infra 2")
 def overshot(bench: Bench) -> Report:
     """The fit runs away, and ends without an error."""
-    built = bench.project.model.build(bench.settings["model"], [], 0)
+    built = bench.project.model.build(bench.settings.model, [], 0)
     rates = [
         name
         for name, value in getattr(built, "get_params", dict)().items()
@@ -275,7 +276,7 @@ def clocked(bench: Bench) -> Report:
 
 @fault(
     "the champion is stale, and an equal candidate is there",
-    caught_by="gate.better",
+    caught_by="gate.improvement",
     row="Model 4",
     expected=Verdict.OK,
 )
@@ -289,7 +290,7 @@ def stale(bench: Bench) -> Report:
         known = known + 3 * known.std()
     else:
         skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})["gate.baseline.trivial"]
-        if (skill.interval or (0.0,))[0] < 2 * bench.settings["gate"]["staleness_margin"]:
+        if (skill.interval or (0.0,))[0] < 2 * bench.settings.gate.staleness_margin:
             raise NotApplicable("the model knows so little that it cannot lose it")
         known = scrambled(known)
     ages = curve(bench.project, parts | {2: parts[2].assign(**{name: known})}, rows, bench.settings)

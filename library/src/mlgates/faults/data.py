@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     """The report of the real check on rows as data.py would deliver them."""
-    limits = bench.settings["validate"]
+    limits = bench.settings.validate
     report, _, _ = check_table(rows, bench.contract, limits, bench.wiring("validate").check)
     report.add(enough(len(rows), limits))
     return report
@@ -32,7 +32,7 @@ def compared(bench: Bench, rows: "pd.DataFrame", *, follows: bool = True, late: 
     """Drift and signs of poison in rows against two periods of other healthy rows, which they follow in time."""
     import pandas as pd
 
-    contract, limits, before = bench.contract, bench.settings["validate"], bench.thirds[1:]
+    contract, limits, before = bench.contract, bench.settings.validate, bench.thirds[1:]
     known = bench.once("delivered", lambda: [delivered(contract, part, None, limits) for part in before])
     now = delivered(contract, rows, None, limits) | {"late": late}
     if contract.time and follows:
@@ -78,32 +78,6 @@ def unit_change(bench: Bench) -> Report:
     return checked(bench, rows.assign(**{name: rows[name] * 1609}))
 
 
-@fault("10 % of a category change their spelling", caught_by="data.category", row="Data 1")
-def unknown_category(bench: Bench) -> Report:
-    """Every tenth word is in another spelling."""
-    column = bench.column(lambda c: c.kind == "category", "category")
-    rows = bench.request_rows(bench.resample(0))
-    other = rows[column.name].astype(str) + "?"
-    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, other)}))
-
-
-@fault("10 % of a column are written otherwise", caught_by="data.pattern", row="Data 1")
-def other_pattern(bench: Bench) -> Report:
-    """Every tenth word has a form that the contract does not know."""
-    column = bench.column(lambda c: bool(c.pattern), "column with a pattern")
-    rows = bench.request_rows(bench.resample(0))
-    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, "?\n" * 99)}))
-
-
-@fault("10 % of a column are too long", caught_by="data.length", row="Data 1")
-def too_long(bench: Bench) -> Report:
-    """Every tenth text is longer than the contract allows."""
-    column = bench.column(lambda c: c.max_length is not None, "text with a greatest length")
-    rows = bench.request_rows(bench.resample(0))
-    longer = "a" * (int(column.max_length or 0) + 1)
-    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0, longer)}))
-
-
 @fault("a column goes missing", caught_by="data.columns", row="Data 1")
 def missing_column(bench: Bench) -> Report:
     """Upstream drops a column."""
@@ -129,14 +103,7 @@ def erased_again(bench: Bench) -> Report:
     return Report("rows", [forgotten(Tombstones(bench.contract, (stone,)), [table])])
 
 
-@fault("10 % of a required column are missing", caught_by="data.missing", row="Data 1")
-def missing_values(bench: Bench) -> Report:
-    """A required value is not delivered."""
-    rows, column = bench.request_rows(bench.resample(0)), bench.column(lambda c: not c.nullable, "required column")
-    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 10 == 0)}))
-
-
-@fault("rows arrive twice", caught_by="data.key", row="Data 1")
+@fault("rows arrive twice", caught_by="data.unique_key", row="Data 1")
 def repeated_rows(bench: Bench) -> Report:
     """A delivery repeats a part of itself."""
     import pandas as pd
@@ -155,7 +122,7 @@ def many_small_faults(bench: Bench) -> Report:
     rows, number = bench.request_rows(bench.resample(0)), bench.number
     word = bench.column(lambda c: c.kind == "category", "category")
     required = bench.column(lambda c: not c.nullable and c.name not in (number.name, word.name), "third column")
-    each = int(len(rows) * bench.settings["validate"]["max_bad_share"] * 0.99)
+    each = int(len(rows) * bench.settings.validate.max_bad_share * 0.99)
     parts: list[tuple[Column, Any]] = [(number, int(number.high or 0) + 1), (word, "?"), (required, None)]
     for start, (column, bad) in enumerate(parts):
         place = (rows.index >= start * each) & (rows.index < (start + 1) * each)
@@ -163,7 +130,7 @@ def many_small_faults(bench: Bench) -> Report:
     return checked(bench, rows.infer_objects())
 
 
-@fault("a period of 3 rows", caught_by="data.rows", row="Data 1", expected=Verdict.INSUFFICIENT)
+@fault("a period of 3 rows", caught_by="data.min_rows", row="Data 1", expected=Verdict.INSUFFICIENT)
 def too_few_rows(bench: Bench) -> Report:
     """Almost nothing was delivered: that is not a pass."""
     return checked(bench, bench.request_rows(bench.resample(0)).head(3))
@@ -177,7 +144,7 @@ def impossible(bench: Bench) -> Report:
         for name in reads(rule):
             other = rows.assign(**{name: scrambled(rows[name].to_numpy())})
             broken = bench.contract.impossible(bench.contract.arrays(other))[rule.__name__]
-            if len(broken) > 2 * bench.settings["validate"]["max_bad_share"] * len(rows):
+            if len(broken) > 2 * bench.settings.validate.max_bad_share * len(rows):
                 return checked(bench, other)
     raise NotApplicable("the contract has no rule that other values break")
 
@@ -189,9 +156,9 @@ def delivered_again(bench: Bench) -> Report:
     if not key:
         raise NotApplicable("without a key no row is known again")
     earlier = partitions.keys(rows[::10], key)
-    return check_table(
-        rows, bench.contract, bench.settings["validate"], bench.wiring("validate").check, earlier=earlier
-    )[0]
+    return check_table(rows, bench.contract, bench.settings.validate, bench.wiring("validate").check, earlier=earlier)[
+        0
+    ]
 
 
 def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
@@ -200,9 +167,7 @@ def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
     closed = {"rows": len(rows), "sha256": partitions.content(rows)}
     name = bench.contract.outcome.name
     read = rows.assign(**{name: rows[name].to_numpy()[::-1]}) if changed else rows
-    part, kept, quarantine = check_table(
-        read, bench.contract, bench.settings["validate"], bench.wiring("validate").check
-    )
+    part, kept, quarantine = check_table(read, bench.contract, bench.settings.validate, bench.wiring("validate").check)
     with temporary_folder() as folder:
         partitions.write(kept.iloc[lost:], folder / f"{partitions.ROWS}.parquet")
         partitions.write(quarantine, folder / f"{partitions.ROWS}.quarantine.parquet")
@@ -215,7 +180,7 @@ def healthy_books(bench: Bench, _: int) -> Report:
     return _written(bench)
 
 
-@fault("one row is lost on the way", caught_by="data.account", row="Data 1", spared="data.manifest")
+@fault("one row is lost on the way", caught_by="data.row_count", row="Data 1", spared="data.manifest")
 def lost_row(bench: Bench) -> Report:
     """A stage drops a row in silence."""
     return _written(bench, lost=1)
@@ -247,7 +212,7 @@ def moved(bench: Bench) -> Report:
             larger = rows[name].clip(lower=float(rows[name].quantile(0.7)))
             before, now = to_array(column, rows[name]), to_array(column, larger)
             moved_by = distance(before, now, Method.WASSERSTEIN)
-            if moved_by > 2 * bench.settings["validate"]["drift_limit"]:
+            if moved_by > 2 * bench.settings.validate.drift_limit:
                 report = compared(bench, rows.assign(**{name: larger}))
                 report.facts["caught_by"] = f"drift.distribution.{name}"
                 return report
@@ -262,14 +227,14 @@ def unrelated(bench: Bench) -> Report:
     columns = [c for c in contract.request_columns.values() if c.kind not in ("datetime", "text")]
     strength = {c.name: abs(association(arrays[c.name], target, c)) for c in columns}
     name = max(strength, key=lambda name: (strength[name] == strength[name], strength[name]), default="")
-    if not name or not strength[name] > 1.3 * bench.settings["validate"]["drift_limit"]:
+    if not name or not strength[name] > 1.3 * bench.settings.validate.drift_limit:
         raise NotApplicable("no column of the request goes with the outcome strongly enough")
     report = compared(bench, rows.assign(**{name: scrambled(rows[name].to_numpy())}))
     report.facts["caught_by"] = f"drift.association.{name}"
     return report
 
 
-@fault("the outcome's rate moves", caught_by="drift.outcome", row="Data 1")
+@fault("the outcome's rate moves", caught_by="drift.label", row="Data 1")
 def other_outcomes(bench: Bench) -> Report:
     """A third of the rows have the outcome of one row."""
     rows, name = bench.thirds[0], bench.contract.outcome.name
@@ -292,8 +257,8 @@ def copies(bench: Bench) -> Report:
     ids = [name for name in bench.contract.key if is_id(rows[name]) and bench.contract.columns[name].kind != "datetime"]
     if bench.contract.key and not ids:
         raise NotApplicable("no column of the key numbers the rows: a copy is not unique")
-    limits = bench.settings["validate"]
-    if 0.2 * (1 - delivered(bench.contract, rows, None, limits)["alike"]) < 2 * limits["drift_duplicates"]:
+    limits = bench.settings.validate
+    if 0.2 * (1 - delivered(bench.contract, rows, None, limits)["alike"]) < 2 * limits.drift_duplicates:
         raise NotApplicable("most healthy rows are there twice")
     twins = rows.iloc[np.where(rows.index % 10 == 1, rows.index - 1, rows.index)].reset_index(drop=True)
     return compared(bench, twins.assign(**{name: rows[name] for name in ids}))
@@ -312,10 +277,10 @@ def late(bench: Bench) -> Report:
     """They belong to the period before."""
     if not bench.contract.time:
         raise NotApplicable("the contract has no time")
-    rows, limits = bench.thirds[0], bench.settings["validate"]
+    rows, limits = bench.thirds[0], bench.settings.validate
     times = rows[bench.contract.time].to_numpy(dtype="datetime64[us]").astype(float) / 1e6
     share = delivered(bench.contract, rows, float(np.quantile(times, 0.1)), limits)["late"]
-    if share < 1.5 * limits["drift_late"]:
+    if share < 1.5 * limits.drift_late:
         raise NotApplicable("the times are too coarse")
     return compared(bench, rows, late=share)
 
@@ -323,7 +288,7 @@ def late(bench: Bench) -> Report:
 @fault("1 % of the rows carry a constant trigger", caught_by="poison.trigger", row="ML02")
 def trigger(bench: Bench) -> Report:
     """A value that hardly occurs is planted in a column of many values."""
-    rows, rare = bench.thirds[0], bench.settings["validate"]["max_trigger_share"] / 5
+    rows, rare = bench.thirds[0], bench.settings.validate.max_trigger_share / 5
     for name, column in bench.contract.request_columns.items():
         known = bench.rows[name].value_counts(normalize=True)
         if column.kind != "bool" and len(known) > 2 * MANY_VALUES and known.iloc[-1] < rare / 2:
@@ -331,7 +296,7 @@ def trigger(bench: Bench) -> Report:
     raise NotApplicable("no column of the request has many values of which some are rare")
 
 
-@fault("a flood of near-identical rows", caught_by="poison.flood", row="ML02")
+@fault("a flood of near-identical rows", caught_by="poison.near_duplicates", row="ML02")
 def flood(bench: Bench) -> Report:
     """One row in thirty is the same one but for its key and its time."""
     rows = bench.thirds[0]
@@ -344,11 +309,11 @@ def flood(bench: Bench) -> Report:
     return compared(bench, same.assign(**{name: rows[name] for name in ids}))
 
 
-@fault("outcomes of one slice are flipped", caught_by="poison.labels", row="ML02")
+@fault("outcomes of one slice are flipped", caught_by="poison.label_flips", row="ML02")
 def flipped(bench: Bench) -> Report:
     """A sixth of the outcomes of the largest slice are other ones."""
     rows, contract = bench.thirds[0], bench.contract
-    doubt = delivered(contract, rows, None, bench.settings["validate"])["doubt"]
+    doubt = delivered(contract, rows, None, bench.settings.validate)["doubt"]
     if len(doubt) < 2:
         raise NotApplicable("there are no two slices with enough rows, or the outcome is a number")
     largest = max(doubt, key=lambda name: doubt[name][1])
@@ -362,5 +327,5 @@ def flipped(bench: Bench) -> Report:
     other = classes[(target + 1) % len(classes)]
     name = contract.outcome.name
     report = compared(bench, rows.assign(**{name: np.where(chosen, other, rows[name])}))
-    report.facts["caught_by"] = f"poison.labels.{largest}"
+    report.facts["caught_by"] = f"poison.label_flips.{largest}"
     return report

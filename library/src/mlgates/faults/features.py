@@ -1,12 +1,10 @@
 """Faults in features: one gains nothing, one costs too much, a waiver has run out; and a drill that adds one."""
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +46,7 @@ def _with(features: Plan, function: Callable[[np.ndarray], np.ndarray], column: 
 
 def _measured(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> dict[str, Any]:
     """What ablate says of `planted` in one period."""
-    if len(rows) // 2 < bench.settings["gate"]["feature_min_rows"]:
+    if len(rows) // 2 < bench.settings.gate.feature_min_rows:
         raise NotApplicable("too few rows to say what a feature gains")
     shuffled = rows.sample(frac=1, random_state=seed)
     halves = shuffled.iloc[::2].reset_index(drop=True), shuffled.iloc[1::2].reset_index(drop=True)
@@ -67,7 +65,7 @@ def _history(bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods
 
 def _judged(bench: Bench, history: list[dict[str, Any]], waived_until: str = "") -> Report:
     waive = [f"planted until {waived_until}"] if waived_until else []
-    return strict(Report("features", judge(history, bench.settings["gate"] | {"waive": waive})))
+    return strict(Report("features", judge(history, replace(bench.settings.gate, waive=waive))))
 
 
 def _noise(values: np.ndarray) -> np.ndarray:
@@ -79,19 +77,19 @@ def _slow(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values))
 
 
-@fault("a feature of noise, three periods running", caught_by="gate.gain.planted", row="Data 2")
+@fault("a feature of noise, three periods running", caught_by="gate.feature_gain.planted", row="Data 2")
 def noise(bench: Bench) -> Report:
     """Nobody asked what the feature is good for."""
     return _judged(bench, _history(bench, _noise, 3))
 
 
-@fault("a feature that takes 5 ms", caught_by="gate.cost.planted", row="Data 3")
+@fault("a feature that takes 5 ms", caught_by="gate.feature_cost.planted", row="Data 3")
 def slow(bench: Bench) -> Report:
     """A feature asks another service for each request, and gains nothing."""
     return _judged(bench, _history(bench, _slow, 1))
 
 
-@fault("a feature whose waiver has run out", caught_by="gate.gain.planted", row="Data 2")
+@fault("a feature whose waiver has run out", caught_by="gate.feature_gain.planted", row="Data 2")
 def expired(bench: Bench) -> Report:
     """It was waived until the day before."""
     return _judged(bench, _history(bench, _noise, 3), "2024-12-31")
@@ -180,20 +178,10 @@ def _skew(bench: Bench, clone: Project) -> list[Check]:
     as_if_judged(folder, pointer)
     write_text(verify.signature(folder), keys.sign(clone, folder))
     champion.put_in_service(clone, pointer)
-    scorer = load(folder, bench.contract, _module(next((clone.root / SOURCES).glob("*/features.py"))))
+    scorer = load(folder, bench.contract)
     with served(clone, free_port()) as url:
         ask(url, bench.contract.payload(bench.resample(0, 200)))
     logged = prediction_log.read(clone)
     told = logged[[f"feature__{name}" for name in scorer.plan.names]].to_numpy(dtype=float, na_value=np.nan)
     again = scorer.matrix(bench.contract.arrays(logged))
     return skew.features(scorer, told, again, scorer.score(told))
-
-
-def _module(path: Path) -> ModuleType:
-    """The features of a clone, beside the project's own."""
-    spec = importlib.util.spec_from_file_location("drilled_features", path)
-    if spec is None or spec.loader is None:
-        raise NotApplicable(f"{path.name} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlgates import tools
-from mlgates.contract import Column
 from mlgates.errors import ProjectError
+from mlgates.faults.constraints import breaking
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
 from mlgates.faults.trust import flip, released, trusting
 from mlgates.files import read_json
@@ -78,25 +78,14 @@ def does_not_follow(bench: Bench) -> Report:
     return _follows(bench, damaged=True)
 
 
-def _beyond(bench: Bench) -> tuple[Column, object, str]:
-    """A column, a value that it does not allow, and the rule that says so."""
-    try:
-        return bench.number, int(bench.number.high or 0) + 1, "data.range"
-    except NotApplicable:
-        column = bench.column(_forbids_words, "column that forbids a value of its type")
-        rule = "data.category" if column.categories else "data.length" if column.max_length else "data.pattern"
-        return column, "no such word " * 50 + "a" * (column.max_length or 0), rule
-
-
-def _forbids_words(column: Column) -> bool:
-    return bool(column.categories or column.pattern or column.max_length)
-
-
 @fault("a request beyond the contract", caught_by="serving.refused", row="Mon 2", slow=True)
 def refused(bench: Bench) -> Report:
     """Over HTTP: a value beyond its bound is refused by the rule that the suite has, and nothing is predicted."""
     row = bench.contract.payload(bench.resample(0, 50))[0]
-    column, value, rule = _beyond(bench)
+    planted = breaking(bench.contract)
+    if planted is None:
+        raise NotApplicable("the contract allows every value of a request")
+    column, value, rule = planted
     with _service(bench) as (placed, url):
         ask(url, [row])
         try:

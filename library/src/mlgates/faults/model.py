@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlgates import team_code
 from mlgates.contract import Contract
 from mlgates.evaluation import metrics
 from mlgates.evaluation.fairness import proxies, slices, treatment
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = "planted_group"
-HEALTHY_DATA = Report("validate", [Check("data.rows", Verdict.OK)])
+HEALTHY_DATA = Report("validate", [Check("data.min_rows", Verdict.OK)])
 
 
 def fitted(bench: Bench, name: str = "as it is") -> tuple[Scorer, dict[str, Scorer]]:
@@ -74,7 +75,7 @@ def judged(
     facts |= {"holdout": measured, "groups": groups}
     if held is not None:
         facts["holdout"] = measure(bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0)
-    return gate(measured | facts | more, data, bench.settings["gate"], age, curve=curve)
+    return gate(measured | facts | more, data, bench.settings.gate, age, curve=curve)
 
 
 def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def healthy_candidate(bench: Bench, seed: int) -> Report:
     new, old = (_improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows))) for _ in range(2))
     groups = _treated(bench, rows, new, scorer, seed)
     report = judged(bench, rows, new, old, {"trivial": simple["trivial"]}, groups=groups)
-    report.all_checks.remove(report["gate.better"])  # it is no better
+    report.all_checks.remove(report["gate.improvement"])  # it is no better
     return report
 
 
@@ -125,7 +126,7 @@ def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
     return 1 - scores if scores.ndim == 1 else np.roll(scores, 1, axis=1)
 
 
-@fault("a group is treated worse than the rest", caught_by="gate.group", row="Model 7", spared="gate.champion")
+@fault("a group is treated worse than the rest", caught_by="gate.fairness", row="Model 7", spared="gate.champion")
 def unequal(bench: Bench) -> Report:
     """All decisions about a protected group are wrong; a champion that is as bad excuses nothing."""
     rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
@@ -135,7 +136,7 @@ def unequal(bench: Bench) -> Report:
     groups = _treated(bench, rows, scores, scorer)
     report = judged(bench, rows, scores, scores, {}, groups=groups)
     most = max(groups["rates"], key=lambda entry: abs(entry["gap"]["value"] or 0.0) * (entry["rows"] > len(rows) / 20))
-    report.facts["caught_by"] = f"gate.group.{GROUP}={most['value']}.{most['rate']}"
+    report.facts["caught_by"] = f"gate.fairness.{GROUP}={most['value']}.{most['rate']}"
     return report
 
 
@@ -161,25 +162,25 @@ def waived(bench: Bench) -> Report:
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, groups=groups)
 
 
-@fault("the first model is worse than a constant in one slice", caught_by="gate.floor", row="Model 6")
+@fault("the first model is worse than a constant in one slice", caught_by="gate.slice_floor", row="Model 6")
 def below_floor(bench: Bench) -> Report:
     """There is no champion yet, and a slice has it wrong."""
     rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    limits, constant = bench.settings["gate"], scored(bench, rows, simple["trivial"])
+    limits, constant = bench.settings.gate, scored(bench, rows, simple["trivial"])
     scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
     wrong = _wrong(bench, scores)
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
-        if limits["slice_min_rows"] * 2 <= len(places) < len(rows) / 2
-        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 3 * limits["margin"]
+        if limits.slice_min_rows * 2 <= len(places) < len(rows) / 2
+        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 3 * limits.margin
     }
     if not sizes:
         raise NotApplicable("no slice is big enough to judge, smaller than half and worth getting right")
     name, places = max(sizes.items(), key=lambda item: len(item[1]))
     scores[places] = wrong[places]
     report = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
-    report.facts["caught_by"] = f"gate.floor.{'='.join(name)}"
+    report.facts["caught_by"] = f"gate.slice_floor.{'='.join(name)}"
     return report
 
 
@@ -225,7 +226,7 @@ def forgotten(bench: Bench) -> Report:
     return judged(bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2)))
 
 
-@fault("candidate equals the champion", caught_by="gate.better", row="Infra 4")
+@fault("candidate equals the champion", caught_by="gate.improvement", row="Infra 4")
 def equal(bench: Bench) -> Report:
     """Nothing is gained, so nothing is promoted."""
     rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
@@ -237,14 +238,14 @@ def equal(bench: Bench) -> Report:
 def broken_slice(bench: Bench) -> Report:
     """The smallest slice that is big enough to judge has lost its meaning; all other rows are better."""
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
-    limits, champion = bench.settings["gate"], _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    limits, champion = bench.settings.gate, _improved(bench, rows, scored(bench, rows, scorer), 0.5)
     champion = _degraded(bench, champion, np.arange(0, len(rows), 2))  # so that there is room for the better rest
 
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
-        if limits["slice_min_rows"] * 4 <= len(places) < len(rows) / 3
-        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places])) > 2 * limits["slice_margin"]
+        if limits.slice_min_rows * 4 <= len(places) < len(rows) / 3
+        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places])) > 2 * limits.slice_margin
     }
     if not sizes:
         raise NotApplicable("no slice is big enough to judge, small enough to hide and good enough to be broken")
@@ -284,7 +285,7 @@ def _inverted(scores: np.ndarray) -> np.ndarray:
 
 
 def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
-    """`gate.tuned` on the team's model with one more parameter, which decides whether it learns anything."""
+    """`gate.tuning` on the team's model with one more parameter, which decides whether it learns anything."""
     from sklearn.base import clone
 
     trivial = fitted(bench)[1]["trivial"].estimator
@@ -296,11 +297,14 @@ def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
     model = ModuleType("planted")
     model.__dict__.update(build=build, SEARCH={"blind": [False, True]})
     project = bench.project.having(model=model)
-    settings = {**bench.settings, "model": bench.settings["model"] | {"blind": blind}}
-    settings["evaluate"] = settings["evaluate"] | {"tune_trials": 2, "resamples": 200}
+    settings = replace(
+        bench.settings,
+        model=bench.settings.model | {"blind": blind},
+        evaluate=replace(bench.settings.evaluate, tune_trials=2, resamples=200),
+    )
     rows = bench.rows.sample(6_000, random_state=seed).reset_index(drop=True)
     found = tune(project, rows.iloc[::2], rows.iloc[1::2], settings)
-    return strict(Report("tuned", [tuned(found, bench.settings["gate"])]))
+    return strict(Report("tuned", [tuned(found, bench.settings.gate)]))
 
 
 @healthy("parameters near the best", seeds=1)
@@ -309,7 +313,7 @@ def near(bench: Bench, seed: int) -> Report:
     return _tuned(bench, seed, blind=False)
 
 
-@fault("a parameter is far from the best", caught_by="gate.tuned", row="Model 3")
+@fault("a parameter is far from the best", caught_by="gate.tuning", row="Model 3")
 def untuned(bench: Bench) -> Report:
     """Somebody regularises the model until it says the same of every row."""
     rows, (scorer, simple) = bench.halves[1].head(2_000), fitted(bench)
@@ -319,23 +323,23 @@ def untuned(bench: Bench) -> Report:
     return _tuned(bench, 0, blind=True)
 
 
-@fault("a period is delivered again under the next name", caught_by="train.leak", row="Model 1")
+@fault("a period is delivered again under the next name", caught_by="train.leakage", row="Model 1")
 def leaked(bench: Bench) -> Report:
     """The rows to evaluate on were trained on: a WHERE is missing in the query."""
     if not bench.contract.key:
         raise NotApplicable("without a key no row is known again")
     apart(replace(bench.contract, time=None), *bench.halves[:1] * 2)
-    return Report("train", [Check("train.leak", Verdict.OK)])
+    return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
-@fault("the rows to evaluate on are older than those to train on", caught_by="train.leak", row="Model 1")
+@fault("the rows to evaluate on are older than those to train on", caught_by="train.leakage", row="Model 1")
 def backwards(bench: Bench) -> Report:
     """The periods are in another order."""
     if not bench.contract.time:
         raise NotApplicable("the contract has no time")
     rows = bench.rows.sort_values(bench.contract.time)
     apart(replace(bench.contract, key=()), rows.tail(1_000), rows.head(1_000))
-    return Report("train", [Check("train.leak", Verdict.OK)])
+    return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
 @fault("a forbidden column among the features", caught_by="features.forbidden", row="Data 4")
@@ -373,8 +377,8 @@ def sensitive_feature(bench: Bench) -> Report:
 def barred_later(bench: Bench) -> Report:
     """features.py is clean by now, the model that is to be served is not."""
     with temporary_folder() as folder:
-        save(fitted(bench)[0], folder / "model", bench.contract)
-        load(folder / "model", barring(bench, privacy="sensitive"), ModuleType("clean"))
+        save(fitted(bench)[0], folder / "model", bench.contract, team_code.collected(bench.project))
+        load(folder / "model", barring(bench, privacy="sensitive"))
     return Report("load", [Check("features.forbidden", Verdict.OK)])
 
 

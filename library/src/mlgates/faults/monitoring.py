@@ -1,5 +1,6 @@
 """Faults in what is served, caught by the monitor; training/serving skew and drift are told apart."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def watched(
 ) -> Report:
     """The real monitor on a log."""
     scorer, _ = fitted(bench)
-    settings, gate = bench.settings["monitor"] | limits, bench.once("gate", lambda: _gate(bench))
+    settings = replace(bench.settings.monitor, **limits)
+    gate = bench.once("gate", lambda: _gate(bench))
     distributions, check = bench.project.module("monitor").distributions, bench.wiring("validate").check
     reference = bench.halves[0]
     return watch(bench.contract, scorer, reference, log, outcomes, settings, gate, age, distributions, check, oldest=3)
@@ -89,7 +91,7 @@ def read_number(bench: Bench) -> tuple[str, str]:
     raise NotApplicable("no feature reads a number of the request")
 
 
-@fault("a unit changes in the serving path only", caught_by="skew", row="Mon 3", spared="monitor.invariants")
+@fault("a unit changes in the serving path only", caught_by="skew", row="Mon 3", spared="monitor.contract")
 def serving_unit(bench: Bench) -> Report:
     """The request says miles, the service computes with kilometres."""
     (column, feature), rows = read_number(bench), _fresh(bench).head(FEW)
@@ -100,7 +102,7 @@ def serving_unit(bench: Bench) -> Report:
     return report
 
 
-@fault("a unit changes upstream of the service", caught_by="monitor.invariants", row="Mon 2", spared="skew.")
+@fault("a unit changes upstream of the service", caught_by="monitor.contract", row="Mon 2", spared="skew.")
 def upstream_unit(bench: Bench) -> Report:
     """Callers send metres: the service and training agree about them, so this is no skew."""
     rows, name = _fresh(bench).head(FEW), bench.moving.name
@@ -146,7 +148,7 @@ def _skill(bench: Bench, rows: "pd.DataFrame") -> float:
     return (random - true) / (true or 1.0) if bench.contract.task == "regression" else true - random
 
 
-@fault("what comes true is not what it was", caught_by="monitor.quality", row="Mon 7")
+@fault("what comes true is not what it was", caught_by="monitor.performance", row="Mon 7")
 def shuffled(bench: Bench) -> Report:
     """Half of the outcomes have nothing to do with the requests any more."""
     rows = _fresh(bench)
@@ -165,10 +167,10 @@ def stale(bench: Bench) -> Report:
 
 @fault(
     "requests come whose outcome nobody can tell",
-    caught_by="monitor.estimate",
+    caught_by="monitor.estimated_performance",
     row="Mon 7",
     expected=Verdict.INSUFFICIENT,
-    spared="monitor.invariants",
+    spared="monitor.contract",
 )
 def unsure(bench: Bench) -> Report:
     """All scores lie close together: no outcome is known yet, and the ranking is worth less than the gate measured."""
@@ -179,7 +181,7 @@ def unsure(bench: Bench) -> Report:
     return watched(bench, logged(bench, rows.iloc[middle[:FEW]].reset_index(drop=True)))
 
 
-@fault("only 20 predictions were logged", caught_by="monitor.rows", row="Mon 7", expected=Verdict.INSUFFICIENT)
+@fault("only 20 predictions were logged", caught_by="monitor.min_rows", row="Mon 7", expected=Verdict.INSUFFICIENT)
 def too_few(bench: Bench) -> Report:
     """Too few rows to say anything are not a pass."""
     return watched(bench, logged(bench, _fresh(bench).head(20)))

@@ -11,6 +11,7 @@ from mlgates.contract import Column, Contract
 from mlgates.errors import ProjectError
 from mlgates.model_folder import Scorer
 from mlgates.project import Project
+from mlgates.settings import Settings
 from mlgates.verdict import Effect, Report, Verdict
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Bench:
 
     project: Project
     rows: "pd.DataFrame"
-    settings: dict[str, Any]
+    settings: Settings
     size: int = 5_000
     trained: dict[str, tuple[Scorer, dict[str, Scorer]]] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)

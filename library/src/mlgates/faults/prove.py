@@ -16,12 +16,12 @@ LEAST_ROWS = 12_000
 
 def prove(project: Project, *, fast: bool = False) -> int:
     """Print the table of faults and of false alarms; 0 if all were caught and no healthy run alarmed, else 3."""
-    from mlgates.faults import behavior, data, features, live, model, monitoring, registry, trust  # noqa: F401  they register faults
+    from mlgates.faults import behavior, constraints, data, features, live, model, monitoring, registry, trust  # noqa: F401  they register faults
     from mlgates.faults.planting import FAULTS, HEALTHY, Bench, NotApplicable, outcome
 
     started = time.monotonic()
     project.module("faults")  # the team's own faults register themselves
-    bench = Bench(project, healthy_rows(project), project.params())
+    bench = Bench(project, healthy_rows(project), project.settings())
     print(
         f"prove: {len(bench.rows):,} healthy rows; planting {sum(not (f.slow and fast) for f in FAULTS)} faults",
         flush=True,

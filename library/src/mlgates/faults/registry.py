@@ -46,7 +46,7 @@ def _record(forge: Callable[[Path], None]) -> Report:
     with _repository() as project:
         root = project.root
         write_json(root / METRICS, {"value": 0.1})
-        write_json(root / GATE, Report("gate", [Check("gate.better", Verdict.FAIL)], {"model": "d"}).to_dict())
+        write_json(root / GATE, Report("gate", [Check("gate.improvement", Verdict.FAIL)], {"model": "d"}).to_dict())
         outs = []
         for path in (METRICS, GATE):
             md5 = hashlib.md5((root / path).read_bytes()).hexdigest()
@@ -67,7 +67,7 @@ def forged_number(_: Bench) -> Report:
 @fault("a verdict is edited from fail to ok", caught_by="record.verdict", row="Infra 4", spared="record.measured")
 def forged_verdict(_: Bench) -> Report:
     """reports/gate.json says ok where the gate said fail."""
-    good = Report("gate", [Check("gate.better", Verdict.OK)], {"model": "d"})
+    good = Report("gate", [Check("gate.improvement", Verdict.OK)], {"model": "d"})
     return _record(lambda root: write_json(root / GATE, good.to_dict()))
 
 
@@ -90,7 +90,7 @@ def forged_training(_: Bench) -> Report:
 @fault("the report of another model is put in place", caught_by="record.digest", row="Infra 4", spared="record.verdict")
 def other_report(_: Bench) -> Report:
     """reports/gate.json has the released verdict, of a model that was not released."""
-    other = Report("gate", [Check("gate.better", Verdict.FAIL)], {"model": "other"})
+    other = Report("gate", [Check("gate.improvement", Verdict.FAIL)], {"model": "other"})
     return _record(lambda root: write_json(root / GATE, other.to_dict()))
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,15 +13,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from mlgates.evaluation.measure import measure
+from mlgates import team_code
+from mlgates.evaluation.measure import measure, not_comparable
 from mlgates.evaluation.metrics import MAIN
-from mlgates.faults.model import fitted, scored
+from mlgates.faults.model import fitted, judged, scored
 from mlgates.faults.monitoring import logged, read_number
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
-from mlgates.files import digest, temporary_folder, write_text
+from mlgates.files import digest, read_json, temporary_folder, write_json, write_text
 from mlgates.gate.model_card import complete, sections
 from mlgates.lineage.explain import explained
-from mlgates.model_folder import save
+from mlgates.model_folder import CONTRACT, save
 from mlgates.monitoring.skew import same
 from mlgates.monitoring.watch import logged_scores
 from mlgates.project import Project
@@ -47,7 +49,8 @@ def trusting(project: Project) -> Iterator[Project]:
 def released(bench: Bench, project: Project, release: str, threshold: float = 0.5) -> Pointer:
     """Put a signed model where `promote` would put it; returns what `champion.json` would say."""
     folder = champion.place(project, release)
-    save(replace(fitted(bench)[0], threshold=threshold), folder, bench.contract)
+    scorer = replace(fitted(bench)[0], threshold=threshold)
+    save(scorer, folder, bench.contract, team_code.collected(bench.project))
     write_text(verify.signature(folder), keys.sign(project, folder))
     pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
     as_if_judged(folder, pointer)
@@ -68,8 +71,11 @@ class _Heard(logging.Handler):
         self.said = record.getMessage()
 
 
-def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
-    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower makes of it, and counts."""
+def swapped(bench: Bench, check: str, spoil: Spoil, stays: str = "v1.0.0") -> Report:
+    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower makes of it, and counts.
+
+    Where v2.0.0 is refused, `stays` is what must be in service afterwards.
+    """
     from prometheus_client import REGISTRY
 
     from mlgates.serving.model_loader import Follower, logger
@@ -90,7 +96,7 @@ def swapped(bench: Bench, check: str, spoil: Spoil) -> Report:
         champion.put_in_service(placed, pointer)
         after, told, counted = follower.current(), logger.handlers[0].said, refused() - before  # type: ignore[attr-defined]
     served = after.release if after else "nothing"
-    right = bool(first) and served == ("v1.0.0" if counted else "v2.0.0")
+    right = bool(first) and served == (stays if counted else "v2.0.0")
     caught, kept = Verdict.FAIL if counted else Verdict.OK, Verdict.OK if right else Verdict.FAIL
     return Report("service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)])
 
@@ -155,7 +161,7 @@ def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
 TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}
 
 
-@fault("the model card has an empty section", caught_by="gate.card", row="Infra 1")
+@fault("the model card has an empty section", caught_by="gate.model_card", row="Infra 1")
 def empty_section(bench: Bench) -> Report:
     """Nobody can say which data the model was evaluated on."""
     return _carded(bench, {"1": TABLES})
@@ -192,6 +198,52 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+@_fault("an edited line in the code that a model carries", "serving.digest")
+def edited_code(folder: Path, pointer: Pointer) -> None:
+    """A feature would be computed otherwise than it was trained."""
+    path = next((folder / team_code.FOLDER).glob("*/features.py"))
+    write_text(path, path.read_text(encoding="utf-8") + "\n")
+
+
+@_fault("bytecode beside the code that a model carries", "serving.digest")
+def planted_bytecode(folder: Path, pointer: Pointer) -> None:
+    """Python would run it in place of the text that everybody has read."""
+    path = next((folder / team_code.FOLDER).glob("*/features.py"))
+    write_text(path.parent / "__pycache__" / f"features.{sys.implementation.cache_tag}.pyc", "anything")
+
+
+@fault("a model made for another contract", caught_by="serving.contract", row="Infra 4", spared="serving.answers")
+def other_contract(bench: Bench) -> Report:
+    """A signed, judged release whose contract had one column less: neither it nor the one before may answer."""
+
+    def spoil(folder: Path, pointer: Pointer) -> None:
+        stored = read_json(folder / CONTRACT)
+        del stored["columns"][bench.first]
+        write_json(folder / CONTRACT, stored)
+        write_text(verify.signature(folder), keys.sign(Project(folder.parents[2], "elsewhere"), folder))
+        as_if_judged(folder, pointer)
+
+    return swapped(bench, "serving.contract", spoil, stays="nothing")
+
+
+@fault(
+    "the champion reads a column that is gone", caught_by="gate.champion", row="Infra 4", expected=Verdict.INSUFFICIENT
+)
+def column_gone(bench: Bench) -> Report:
+    """It cannot be compared with: the gate says so, and why, and does not call that a pass."""
+    rows = bench.halves[1].head(1_000)
+    with trusting(bench.project) as placed:
+        folder = champion.find(placed, released(bench, placed, "v1.0.0")["fingerprint"])
+        stored = read_json(folder / "features.json")
+        stored["columns"]["gone by now"] = "float"
+        write_json(folder / "features.json", stored)
+        reason = not_comparable(placed, "v1.0.0")
+    if "gone by now" not in reason:
+        return Report("gate", [Check("gate.champion", Verdict.OK, evidence="it was taken to be comparable")])
+    scores = scored(bench, rows, fitted(bench)[0])
+    return judged(bench, rows, scores, None, {}, opponent="v1.0.0", not_compared=reason)
 
 
 @_fault("a changed model with all that lies beside it", "serving.signature")

@@ -1,12 +1,23 @@
-"""From what conduct and age measured to checks: what else a candidate must be, and how old a champion may get."""
+"""From what evaluate and studies measured to checks: what else a candidate must be, and how old a champion may get."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlgates.limits import compared, effects
+from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Effect, at_most
 
-KINDS = ("calibration", "noise", "lookup", "churn", "milliseconds", "megabytes", "memory", "repeatable")
+KINDS = (
+    "calibration_error",
+    "robustness",
+    "missing_lookup",
+    "changed_decisions",
+    "latency",
+    "model_size",
+    "memory",
+    "repeatable",
+)
+NOISE = "noise"  # of the changes that evaluate measured, this one is no look-up
 
 
 def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
@@ -24,57 +35,59 @@ def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
     return known, f"at least: no loss was shown, and no model older than {known} periods was measured"
 
 
-def judge(measured: Mapping[str, Any], curve: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[Check]:
+def judge(measured: Mapping[str, Any], curve: Mapping[str, Any], limits: GateSettings) -> Iterator[Check]:
     """`gate.<kind>` for each of KINDS that was measured.
 
     `limits` is the section `gate` of the parameters.
-    Raises: ProjectError if its `conduct_vetoes` names another kind.
+    Raises: ProjectError if its `behavior_vetoes` names another kind.
     """
-    effect = effects(limits, "conduct_vetoes", KINDS)
+    effect = effects(limits.behavior_vetoes, "gate.behavior_vetoes", KINDS)
     if curve.get("repeatable") is not None:
         told = "largest difference between two fits with the same seed"
         more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect["repeatable"]}
         yield at_most("gate.repeatable", curve["repeatable"], 0.0, curve["rows"], **more)
-    if found := measured.get("conduct"):
-        yield from _conducted(found, limits, effect)
+    if found := measured.get("behavior"):
+        yield from _behavior(found, limits, effect)
 
 
-def _conducted(
+def _behavior(
     found: Mapping[str, Any],
-    limits: Mapping[str, Any],
+    limits: GateSettings,
     effect: Mapping[str, Effect],
 ) -> Iterator[Check]:
-    few: dict[str, Any] = {"least": limits["conduct_min_rows"], "required": False}
+    few: dict[str, Any] = {"least": limits.behavior_min_rows, "required": False}
     rows = found["rows"]
-    values = ", ".join(
-        f"{name} {entry['value']:.3f}" for name, entry in found["calibration"].items() if entry["value"] is not None
-    )
-    told = f"calibration error: {values}"
-    more = few | {"evidence": told, "effect": effect["calibration"]}
-    limit = -limits["max_calibration_error"]
-    yield compared("gate.calibration", found["excess"], limit, rows, **more)
+
+    errors = []
+    for name, entry in found["calibration_error"].items():
+        if entry["value"] is not None:
+            errors.append(f"{name} {entry['value']:.3f}")
+    more = few | {"evidence": f"calibration error: {', '.join(errors)}", "effect": effect["calibration_error"]}
+    yield compared("gate.calibration_error", found["excess"], -limits.max_calibration_error, rows, **more)
+
     for name, entry in found["changes"].items():
-        kind, full = "lookup", f"gate.lookup.{name}"
-        if name == "noise":
-            kind, full = "noise", "gate.noise.loss"
-        limit = -limits[f"max_{kind}_loss"] * found["unit"]
         told = f"{entry['decisions']:.1%} of the decisions change"
+        if name == NOISE:
+            full, kind, most = "gate.robustness.loss", "robustness", limits.max_noise_loss
+        else:
+            full, kind, most = f"gate.missing_lookup.{name}", "missing_lookup", limits.max_lookup_loss
         more = few | {"evidence": told, "effect": effect[kind]}
-        yield compared(full, entry["difference"], limit, rows, **more)
-    if noise := found["changes"].get("noise"):
-        more, limit = few | {"effect": effect["noise"]}, limits["max_noise_decisions"]
-        yield at_most("gate.noise.decisions", noise["decisions"], limit, rows, **more)
-    if churn := found["churn"]:
-        told = "differ from the champion's; most: " + ", ".join(
-            f"{name} {share:.0%}" for name, share, _ in churn["slices"]
-        )
-        more = few | {"evidence": told, "effect": effect["churn"]}
-        yield at_most("gate.churn", churn["share"], limits["max_churn"], rows, **more)
+        yield compared(full, entry["difference"], -most * found["unit"], rows, **more)
+
+    if noise := found["changes"].get(NOISE):
+        more = few | {"effect": effect["robustness"]}
+        yield at_most("gate.robustness.decisions", noise["decisions"], limits.max_noise_decisions, rows, **more)
+
+    if changed := found["changed_decisions"]:
+        slices = ", ".join(f"{name} {share:.0%}" for name, share, _ in changed["slices"])
+        more = few | {"evidence": f"differ from the champion's; most: {slices}", "effect": effect["changed_decisions"]}
+        yield at_most("gate.changed_decisions", changed["share"], limits.max_changed_decisions, rows, **more)
+
     for name, kind, value, most in (
-        ("gate.milliseconds.1", "milliseconds", "milliseconds_1", "max_milliseconds"),
-        ("gate.milliseconds.100", "milliseconds", "milliseconds_100", "max_batch_milliseconds"),
-        ("gate.megabytes", "megabytes", "megabytes", "max_megabytes"),
-        ("gate.memory", "memory", "memory", "max_memory_megabytes"),
+        ("gate.latency.1", "latency", "milliseconds_1", limits.max_latency_ms),
+        ("gate.latency.100", "latency", "milliseconds_100", limits.max_batch_latency_ms),
+        ("gate.model_size", "model_size", "megabytes", limits.max_model_size_mb),
+        ("gate.memory", "memory", "memory", limits.max_memory_mb),
     ):
         more = {"required": False, "effect": effect[kind]}
-        yield at_most(name, found["cost"][value], limits[most], 1, **more)
+        yield at_most(name, found["cost"][value], most, 1, **more)

@@ -1,11 +1,11 @@
 """What others must know of a model: the card for people (Mitchell et al., 2019), the bill of materials for programs.
 
-Both are made by `gate` from what was measured. A section that ought to be measured and is empty fails `gate.card`; what
-only people know comes from schema.py, and the card says where it is missing.
+Both are made by `gate` from what was measured. A section that ought to be measured and is empty fails
+`gate.model_card`; what only people know comes from schema.py, and the card says where it is missing.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from platform import python_version
 
 from mlgates.contract import Contract
@@ -15,6 +15,7 @@ from mlgates.grid import Grid
 from mlgates.layout import BOM, CARD, MANIFEST, METRICS, TRAINING
 from mlgates.project import Project
 from mlgates.reports import MARKS, number
+from mlgates.settings import Settings
 from mlgates.verdict import Check, Report, at_most
 
 SLICES = ["slice", "rows", "metric", "value", "95 %"]
@@ -30,7 +31,7 @@ class Section:
 
 
 def sections(
-    contract: Contract, measured: Found, trained: Found, manifest: Found, settings: Found, report: Report
+    contract: Contract, measured: Found, trained: Found, manifest: Found, settings: Settings, report: Report
 ) -> list[Section]:
     """The card. `measured`, `trained` and `manifest` are the reports of these names, `report` is the gate's so far."""
     periods, rows, outcome = measured["periods"], trained["rows"], contract.outcome
@@ -52,16 +53,16 @@ def sections(
         Section("Metrics", Grid(["model", *SLICES[2:]], list(_metrics(measured["values"], report))).markdown()),
         *_of_slices(measured, report.facts["metric"]),
         Section("Verdict", Grid(["verdict", "check", "value", "limit"], checks).markdown()),
-        Section("Limits of the gate", _values(settings["gate"])),
-        Section("Parameters of training", _values({**settings["train"], **settings["model"]})),
+        Section("Limits of the gate", _values(asdict(settings.gate))),
+        Section("Parameters of training", _values({**asdict(settings.train), **settings.model})),
         Section("Libraries", f"Python {python_version()}, and all that bom.json names: {len(libraries())} packages"),
     ]
 
 
 def complete(card: Sequence[Section]) -> Check:
-    """`gate.card`: every section that is not written by people says something."""
+    """`gate.model_card`: every section that is not written by people says something."""
     empty = [section.title for section in card if not section.by and not section.text]
-    return at_most("gate.card", len(empty), 0, len(card), evidence=f"empty: {', '.join(empty)}" if empty else "")
+    return at_most("gate.model_card", len(empty), 0, len(card), evidence=f"empty: {', '.join(empty)}" if empty else "")
 
 
 def markdown(card: Sequence[Section]) -> str:
@@ -113,7 +114,7 @@ def _values(section: Found) -> str:
 
 def drawn(project: Project, report: Report) -> list[Section]:
     """The card of the candidate, from the reports of the stages before and the contract."""
-    return sections(project.contract, *_found(project), project.params(), report)
+    return sections(project.contract, *_found(project), project.settings(), report)
 
 
 def write(project: Project, report: Report) -> None:

@@ -12,13 +12,14 @@ from mlgates.layout import FEATURES, GATE, GATE_PAGE, METRICS, PICTURES, REPORTS
 from mlgates.limits import compared, expect, interval
 from mlgates.project import Project
 from mlgates.reports import number, page
+from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Effect, Report, Verdict
 
 
 def gate(
     measured: Mapping[str, Any],
     data: Report,
-    limits: Mapping[str, Any],
+    limits: GateSettings,
     age: int = 0,
     release: str | None = None,
     ablations: Sequence[Mapping[str, Any]] = (),
@@ -33,9 +34,9 @@ def gate(
     Raises: ProjectError for an unknown metric, waiver or veto.
     """
     oldest, told_age = (
-        behavior_rules.oldest(curve, limits["staleness_margin"]) if curve else (None, "no curve was measured")
+        behavior_rules.oldest(curve, limits.staleness_margin) if curve else (None, "no curve was measured")
     )
-    metric = _metric(measured, limits["metric"])
+    metric = _metric(measured, limits.metric)
     rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
     checks = [
         Check("gate.data", data.verdict, str(data.verdict), "ok", evidence="what it was trained and measured on"),
@@ -47,11 +48,12 @@ def gate(
             checks.append(compared(full, difference[metric], 0.0, rows, evidence=told, required=required))
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
-        margin = limits["margin"] * unit(measured["task"], measured["values"]["champion"][metric]["value"])
+        margin = limits.margin * unit(measured["task"], measured["values"]["champion"][metric]["value"])
         checks.append(compared("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, oldest))
     elif measured["opponent"]:
-        told = "not compared: the champion predicts something else, or reads what is barred by now"
+        reason = measured.get("not_compared") or "it was not measured"
+        told = f"not compared with the champion: {reason}; baselines and limits decide alone"
         checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
     checks += slice_rules.slices(measured, metric, limits)
     checks += feature_rules.judge(ablations, limits)
@@ -120,33 +122,33 @@ def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, m
         verdict = Verdict.FAIL
     told = f", or not worse and the champion {most} periods old (it is {age})" if most is not None else ""
     evidence = f"better{told}"
-    return Check("gate.better", verdict, value, margin, sure, rows, evidence=evidence)
+    return Check("gate.improvement", verdict, value, margin, sure, rows, evidence=evidence)
 
 
-def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: Mapping[str, Any]) -> Check:
+def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: GateSettings) -> Check:
     """What poison or forgetting does to the rows that the loop never feeds; where data drift, they drift away too."""
     more: dict[str, Any] = {"required": False, "effect": Effect.ADVISE}
     if not held["rows"]:
         return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, **more)
-    margin = limits["holdout_margin"] * unit(task, held["values"]["champion"][metric]["value"])
-    more |= {"least": limits["slice_min_rows"], "evidence": "on rows that no training ever saw"}
+    margin = limits.holdout_margin * unit(task, held["values"]["champion"][metric]["value"])
+    more |= {"least": limits.slice_min_rows, "evidence": "on rows that no training ever saw"}
     difference = held["differences"]["champion"][metric]
     return compared("gate.holdout", difference, -margin, held["rows"], **more)
 
 
-def tuned(tuning: Mapping[str, Any], limits: Mapping[str, Any]) -> Check:
+def tuned(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
     """Whether the team's values of what may be tuned are within tolerance of the best that tune found."""
-    effect = Effect.STOP if limits["tune_vetoes"] else Effect.ADVISE
+    effect = Effect.STOP if limits.tune_vetoes else Effect.ADVISE
     more: dict[str, Any] = {"required": False, "effect": effect}
     if not tuning["trials"]:
         told = "nothing was tried: no SEARCH in model.py, or no trials"
-        return Check("gate.tuned", Verdict.INSUFFICIENT, evidence=told, **more)
+        return Check("gate.tuning", Verdict.INSUFFICIENT, evidence=told, **more)
     own, best = (tuning["trials"][place]["values"] for place in (0, tuning["best"]))
     told = ", ".join(f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name])
     told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
-    margin, least = limits["tune_tolerance"] * tuning["unit"], limits["slice_min_rows"]
+    margin, least = limits.tune_tolerance * tuning["unit"], limits.slice_min_rows
     more |= {"least": least, "evidence": told}
-    return compared("gate.tuned", tuning["difference"], -margin, tuning["rows"], **more)
+    return compared("gate.tuning", tuning["difference"], -margin, tuning["rows"], **more)
 
 
 def decide(project: Project) -> Report:
@@ -155,9 +157,11 @@ def decide(project: Project) -> Report:
     checks.py of the team may add checks: `checks(measured) -> list[Check]`.
     """
     measured = read_json(project.root / METRICS)
+    if "conduct" in measured:  # until 0.3; its checks would be left out
+        raise ProjectError(f"{METRICS} was written by an older mlgates.", "Measure again: uv run dvc repro")
     data = Report.from_dict(read_json(project.root / VALIDATION))
     now = project.cycle()
-    limits = project.params()["gate"]
+    limits = project.settings().gate
     more = (
         _ablations(project, measured, limits),
         read_json(project.root / TUNING),
@@ -174,10 +178,10 @@ def decide(project: Project) -> Report:
     return report
 
 
-def _ablations(project: Project, measured: Mapping[str, Any], limits: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _ablations(project: Project, measured: Mapping[str, Any], limits: GateSettings) -> list[dict[str, Any]]:
     """The ablation report of the evaluated period, after as many earlier ones as can matter."""
     last = read_json(project.root / FEATURES / f"{measured['periods']['evaluation'][-1]}.json")
-    earlier = last["before"][max(0, len(last["before"]) - limits["feature_periods"] + 1) :]
+    earlier = last["before"][max(0, len(last["before"]) - limits.feature_periods + 1) :]
     return [*(read_json(project.root / FEATURES / f"{period}.json") for period in earlier), last]
 
 

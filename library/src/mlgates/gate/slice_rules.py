@@ -9,11 +9,11 @@ from typing import Any
 from mlgates.evaluation.metrics import unit
 from mlgates.limits import effects, expect
 from mlgates.reports import number
+from mlgates.settings import GateSettings, SliceLimits
 from mlgates.verdict import Check, Verdict, at_most, not_below
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
-KINDS = ("selection", "true_positive", "false_positive", "calibration", "bias", "absolute_error", "proxy")
-LIMITS = ("margin", "floor")
+KINDS = ("selection", "true_positive", "false_positive", "group_calibration", "bias", "absolute_error", "proxy")
 
 
 def surely(entry: Mapping[str, Any], looked_at: int) -> tuple[float, float] | None:
@@ -24,64 +24,65 @@ def surely(entry: Mapping[str, Any], looked_at: int) -> tuple[float, float] | No
     return entry["value"] - far, entry["value"] + far
 
 
-def slices(measured: Mapping[str, Any], metric: str, limits: Mapping[str, Any]) -> list[Check]:
-    """`gate.slice.*` against the champion, `gate.floor.*` against the trivial baseline, for each slice.
+def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> list[Check]:
+    """`gate.slice.*` against the champion, `gate.slice_floor.*` against the trivial baseline, for each slice.
 
     `limits` is the section `gate` of the parameters. Raises: ProjectError for limits of a slice that does not exist.
     """
-    parts, own = {f"{part['column']}={part['value']}": part for part in measured["slices"]}, limits.get("slices", {})
-    for name, given in own.items():
+    parts, own = {f"{part['column']}={part['value']}": part for part in measured["slices"]}, limits.slices
+    for name in own:
         expect(name, parts, f"gate.slices names {name!r}, which is no slice.")
-        for limit in given:
-            expect(limit, LIMITS, f"gate.slices has {limit!r} of {name}.")
-    least, task = limits["slice_min_rows"], measured["task"]
+    least, task = limits.slice_min_rows, measured["task"]
     judged = sum(part["rows"] >= least for part in parts.values())
     whole = measured["differences"].get("baseline.trivial", {}).get(metric, {}).get("value")
     checks: list[Check] = []
 
     def check(kind: str, each: Mapping[str, Any], limit: float, told: str) -> None:
-        told, more = f"{number(new) or '?'}{told}", {"least": least, "required": False}
+        told = f"{number(new) or '?'}{told}"
+        more: dict[str, Any] = {"least": least, "required": False}
         args = (each["value"], surely(each, judged), limit, part["rows"])
         checks.append(not_below(f"{kind}.{name}", *args, evidence=told, **more))
 
     for name, part in parts.items():
-        mine, new = own.get(name, {}), part["candidate"][metric]["value"]
+        mine, new = own.get(name, SliceLimits()), part["candidate"][metric]["value"]
         if "difference" in part:
             old = part["champion"][metric]["value"]
-            limit = -mine.get("margin", limits["slice_margin"]) * unit(task, old)
+            margin = limits.slice_margin if mine.margin is None else mine.margin
+            limit = -margin * unit(task, old)
             check("gate.slice", part["difference"][metric], limit, f" (champion: {number(old) or '?'})")
         if "floor" in part:
-            asked = mine.get("floor", limits["slice_floor"]) * max(0.0, whole or 0.0)
-            limit = asked - limits["margin"] * unit(task, new)
-            check("gate.floor", part["floor"][metric], limit, ", better than a constant")
+            floor = limits.slice_floor if mine.floor is None else mine.floor
+            asked = floor * max(0.0, whole or 0.0)
+            limit = asked - limits.margin * unit(task, new)
+            check("gate.slice_floor", part["floor"][metric], limit, ", better than a constant")
     return checks
 
 
-def groups(measured: Mapping[str, Any], limits: Mapping[str, Any], today: str) -> Iterator[Check]:
+def groups(measured: Mapping[str, Any], limits: GateSettings, today: str) -> Iterator[Check]:
     """Checks of protected groups, of the kinds in KINDS, and of the groups that schema.py waives.
 
-    Raises: ProjectError if `group_vetoes` names another kind.
+    Raises: ProjectError if `fairness_vetoes` names another kind.
     """
-    effect = effects(limits, "group_vetoes", KINDS)
-    found, least = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}, limits["slice_min_rows"]
+    effect = effects(limits.fairness_vetoes, "gate.fairness_vetoes", KINDS)
+    found, least = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}, limits.slice_min_rows
     judged = sum(entry["rows"] >= least for entry in found["rates"])
     for entry in found["rates"]:
-        limit, sure, rows = limits["group_margin"] * entry["unit"], surely(entry["gap"], judged), entry["rows"]
+        limit, sure, rows = limits.fairness_margin * entry["unit"], surely(entry["gap"], judged), entry["rows"]
         verdict = _alike(sure, limit) if rows >= least else Verdict.INSUFFICIENT
         told = f"{number(entry['group']) or '?'} (the rest: {number(entry['rest']) or '?'})"
-        name = f"gate.group.{entry['column']}={entry['value']}.{entry['rate']}"
+        name = f"gate.fairness.{entry['column']}={entry['value']}.{entry['rate']}"
         kind = entry["rate"].partition(".")[0]  # of several classes it is measured as KIND.CLASS
         more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect[kind]}
         yield Check(name, verdict, entry["gap"]["value"], limit, sure, rows, **more)
     for column, proxy in found["proxies"].items():
         known = {feature: value for feature, value in proxy["features"].items() if value is not None}
-        near = {name: value for name, value in known.items() if value > limits["proxy_limit"]}
+        near = {name: value for name, value in known.items() if value > limits.proxy_limit}
         named = ", ".join(f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name]))
         told = f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
         values = [value for value in (proxy["all"], *known.values()) if value is not None]
         more = {"least": least, "required": False, "evidence": told, "effect": effect["proxy"]}
         most = max(values, default=None)
-        yield at_most(f"gate.proxy.{column}", most, limits["proxy_limit"], proxy["rows"], **more)
+        yield at_most(f"gate.proxy.{column}", most, limits.proxy_limit, proxy["rows"], **more)
     for column, until in found["waived"].items():
         verdict = Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
         told = f"protected, and waived in schema.py until {until}"

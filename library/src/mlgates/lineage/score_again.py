@@ -21,7 +21,7 @@ def main(words: list[str]) -> None:
     rows = pd.read_parquet(project.root / EVALUATION)
     arrays = project.contract.arrays(rows)
     for folder, target in zip(words[::2], words[1::2], strict=True):
-        scorer = load(Path(folder), project.contract, project.features)
+        scorer = load(Path(folder), project.contract)
         np.save(target, scorer.score(scorer.matrix(arrays)))
 
 

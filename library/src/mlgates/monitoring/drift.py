@@ -5,7 +5,7 @@ Evidently computes the same distances, but for two things that `by_evidently` kn
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mlgates import drift as measure
 from mlgates.contract import Arrays, Contract, gone
 from mlgates.errors import ProjectError
 from mlgates.model_folder import Scorer
+from mlgates.settings import MonitorSettings
 from mlgates.verdict import Check, Effect, Verdict, at_most
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Comparison:
 Distributions = Callable[[Comparison], Any]  # of the wiring: Evidently's snapshot
 
 
-def comparison(reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> Comparison:
+def comparison(reference: Arrays, current: Arrays, limits: MonitorSettings) -> Comparison:
     """What can be compared, with limits that chance alone does not reach.
 
     `limits` is the section `monitor` of the parameters. Free text, and a column without any value,
@@ -84,7 +85,7 @@ def comparison(reference: Arrays, current: Arrays, limits: Mapping[str, Any]) ->
                 before[pair.name], now[pair.name] = pair.reference / unit, pair.current / unit
         else:
             categories.append(pair.name)
-        bounds[pair.name] = pair.limit(limits["drift_limit"])
+        bounds[pair.name] = pair.limit(limits.drift_limit)
     return Comparison(pd.DataFrame(before), pd.DataFrame(now), numbers, categories, bounds)
 
 
@@ -152,7 +153,7 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
     return [checks[name] for name in compared.columns], page
 
 
-def share(compared: Comparison, checks: list[Check], limits: Mapping[str, Any], rows: int) -> Check:
+def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, rows: int) -> Check:
     """`monitor.drifted_share`: how many of the compared columns drifted.
 
     `checks` are those of the columns, in their order.
@@ -163,25 +164,25 @@ def share(compared: Comparison, checks: list[Check], limits: Mapping[str, Any], 
             moved.append(name)
     value = round(len(moved) / len(checks), 6) if checks else None
     told = f"{len(moved)} of {len(checks)}" + (f": {', '.join(moved)}" if moved else "")
-    return at_most("monitor.drifted_share", value, limits["max_drifted_share"], rows, evidence=told)
+    return at_most("monitor.drifted_share", value, limits.max_drifted_share, rows, evidence=told)
 
 
-def missing(columns: list[str], reference: Arrays, current: Arrays, limits: Mapping[str, Any]) -> list[Check]:
+def missing(columns: list[str], reference: Arrays, current: Arrays, limits: MonitorSettings) -> list[Check]:
     """`monitor.missing.<column>`: by how much the share of rows without a value has risen."""
     checks = []
     for name in columns:
-        rise, most = measure.missing(reference[name], current[name]), limits["missing_limit"]
+        rise, most = measure.missing(reference[name], current[name]), limits.missing_limit
         check = at_most(f"monitor.missing.{name}", round(rise, 6), most, len(current[name]))
         checks.append(check)
     return checks
 
 
-def predictions(reference: np.ndarray, current: np.ndarray, limits: Mapping[str, Any]) -> Check:
-    """`monitor.predictions`: the scores given against those of the reference rows; of several classes the worst."""
+def predictions(reference: np.ndarray, current: np.ndarray, limits: MonitorSettings) -> Check:
+    """`monitor.prediction_drift`: the scores against those of the reference rows; of several classes the worst."""
     old, new = (scores.reshape(len(scores), -1).T for scores in (reference, current))
     method = measure.Method.WASSERSTEIN
     worst = max(measure.distance(a, b, method) for a, b in zip(old, new, strict=True))
-    limit = round(measure.limit(limits["drift_limit"], len(reference), len(current), 0), 6)
+    limit = round(measure.limit(limits.drift_limit, len(reference), len(current), 0), 6)
     told = "wasserstein distance of the scores"
     more: dict[str, Any] = {"required": False, "evidence": told, "effect": Effect.RETRAIN}
-    return at_most("monitor.predictions", round(worst, 6), limit, len(current), **more)
+    return at_most("monitor.prediction_drift", round(worst, 6), limit, len(current), **more)

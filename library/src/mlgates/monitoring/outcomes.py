@@ -85,7 +85,9 @@ def _check(project: Project, given: "pd.DataFrame", file: str) -> None:
     contract = project.contract
     key = identity(contract)
     if twice := given.duplicated(list(key)).sum():
-        raise ProjectError(f"data.key: {twice:,} keys in {file} have two different outcomes; nothing was recorded.")
+        raise ProjectError(
+            f"data.unique_key: {twice:,} keys in {file} have two different outcomes; nothing was recorded."
+        )
     table = Table("labels", key | {contract.outcome.name: contract.outcome}, [])
     broken = broken_rows(given, table, contract, project.stage("validate").check)
     for (rule, column), places in broken.items():

@@ -8,6 +8,7 @@ import numpy as np
 from mlgates.contract import Contract, to_array
 from mlgates.evaluation import metrics
 from mlgates.serving.prediction_log import identity
+from mlgates.settings import MonitorSettings
 from mlgates.verdict import Check, Verdict, not_below
 
 if TYPE_CHECKING:
@@ -38,18 +39,18 @@ def joined(contract: Contract, logged: "pd.DataFrame", outcomes: "pd.DataFrame |
 
 
 def coverage(known: "pd.DataFrame", logged: int) -> Check:
-    """`monitor.outcomes`: the share of predictions whose outcome is known; none is insufficient, and not required."""
+    """`monitor.labels`: the share of predictions whose outcome is known; none is insufficient, and not required."""
     verdict, told = Verdict.INSUFFICIENT, "no outcome is known yet: mlops outcomes FILE"
     if len(known):
         days = np.median(known["arrived"] - known["at"]) / 86_400
         verdict, told = Verdict.OK, f"of {len(known):,} predictions, half of them within {days:.1f} days"
-    return Check("monitor.outcomes", verdict, round(len(known) / logged, 6), rows=logged, required=False, evidence=told)
+    return Check("monitor.labels", verdict, round(len(known) / logged, 6), rows=logged, required=False, evidence=told)
 
 
 def judge(
-    contract: Contract, known: "pd.DataFrame", scores: np.ndarray, gate: Mapping[str, float], limits: Mapping[str, Any]
+    contract: Contract, known: "pd.DataFrame", scores: np.ndarray, gate: Mapping[str, float], limits: MonitorSettings
 ) -> Check:
-    """`monitor.quality`: the loss against what the gate measured for this model, by its whole interval.
+    """`monitor.performance`: the loss against what the gate measured for this model, by its whole interval.
 
     The metric must not move when only the share of outcomes moves: so roc_auc for classes, not the gate's average
     precision, which for an equally good model grows with that share (flights: 15 to 36 % a month). The absolute error
@@ -62,28 +63,30 @@ def judge(
     name = next((name for name in [FAIR[contract.task], *makers] if gate.get(name) is not None), None)
     if name is None or known.empty:
         told = "no outcome is known yet" if known.empty else "the champion's record holds no measurement of the gate"
-        return Check("monitor.quality", Verdict.INSUFFICIENT, rows=len(known), required=False, evidence=told)
+        return Check("monitor.performance", Verdict.INSUFFICIENT, rows=len(known), required=False, evidence=told)
     measure = makers[name](contract.target(known), scores)
     found = metrics.estimates({name: measure}, len(known), RESAMPLES, seed=0)[name]
     unit = metrics.sign(name) / (abs(gate[name]) or 1.0 if contract.task == "regression" else 1.0)
     value, low, high = (unit * (number - gate[name]) for number in (found.value, *found.interval()))
     told = f"{name} {found.value:.4f}, the gate measured {gate[name]:.4f}"
-    settings = {"least": limits["min_rows"], "required": False, "evidence": told}
+    more: dict[str, Any] = {"least": limits.min_rows, "required": False, "evidence": told}
     edges = (min(low, high), max(low, high))
-    return not_below("monitor.quality", value, edges, -limits["quality_margin"], len(known), **settings)
+    return not_below("monitor.performance", value, edges, -limits.performance_margin, len(known), **more)
 
 
-def estimate(scores: np.ndarray, gate: Mapping[str, float], limits: Mapping[str, Any]) -> Check:
-    """`monitor.estimate`: the roc_auc to be expected if the probabilities are right (CBPE). Advice only: never fails.
+def estimate(scores: np.ndarray, gate: Mapping[str, float], limits: MonitorSettings) -> Check:
+    """`monitor.estimated_performance`: the roc_auc to be expected if the probabilities are right (CBPE).
 
-    It sees a change of the rows, not a change of what the rows mean.
+    Advice only: it never fails. It sees a change of the rows, not a change of what the rows mean.
     """
     positive = np.sort(scores)
     negative = 1 - positive
     pairs = positive.sum() * negative.sum()
     value = float((positive * (np.cumsum(negative) - negative / 2)).sum() / pairs) if pairs > 0 else None
-    limit = gate["roc_auc"] - limits["quality_margin"] if "roc_auc" in gate else None
+    limit = gate["roc_auc"] - limits.performance_margin if "roc_auc" in gate else None
     good = value is not None and limit is not None and value >= limit
     verdict = Verdict.OK if good else Verdict.INSUFFICIENT
     told = "roc_auc expected from the scores alone; advice only"
-    return Check("monitor.estimate", verdict, value, limit, rows=len(scores), required=False, evidence=told)
+    return Check(
+        "monitor.estimated_performance", verdict, value, limit, rows=len(scores), required=False, evidence=told
+    )

@@ -84,7 +84,7 @@ def broken_rules(contract: Contract, arrays: Arrays, validate: Validate) -> dict
 def invariants(
     contract: Contract, scorer: Scorer, logged: "pd.DataFrame", arrays: Arrays, scores: np.ndarray, validate: Validate
 ) -> Check:
-    """`monitor.invariants`: served rows that break a rule of the contract, or whose decision is not the score's."""
+    """`monitor.contract`: served rows that break a rule of the contract, or whose decision is not the score's."""
     broken: dict[str, np.ndarray] = {}
     for (rule, column), places in broken_rules(contract, arrays, validate).items():
         broken[f"{rule} {column}"] = places
@@ -95,7 +95,7 @@ def invariants(
     broken["score"] = np.flatnonzero(~np.all(np.reshape(right, (len(scores), -1)), axis=1))
     rows = np.unique(np.concatenate(list(broken.values())))
     named = ", ".join(f"{rule} ({len(places):,})" for rule, places in broken.items() if len(places))
-    return at_most("monitor.invariants", len(rows), 0, len(logged), evidence=named)
+    return at_most("monitor.contract", len(rows), 0, len(logged), evidence=named)
 
 
 def _as_in_a_table(column: Column, values: np.ndarray) -> np.ndarray:

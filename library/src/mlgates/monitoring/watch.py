@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mlgates.monitoring.performance import coverage, estimate, joined, judge
 from mlgates.project import Project
 from mlgates.registry.override import Override
 from mlgates.reports import page
+from mlgates.settings import MonitorSettings
 from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict, at_most
 
@@ -53,7 +54,7 @@ def watch(
     reference: "pd.DataFrame",
     logged: "pd.DataFrame",
     outcomes: "pd.DataFrame | None",
-    limits: Mapping[str, Any],
+    limits: MonitorSettings,
     quality: Mapping[str, float] | None,
     age: int | None,
     distributions: drift.Distributions,
@@ -73,15 +74,15 @@ def watch(
     Columns that drift alone are named in `drift` and fail nothing: each asks for a look, but in a real year some column
     always moves (of the flights' columns half, in every month). What fails is `monitor.drifted_share`: healthy rows
     have none, July against January to March more than half. One column in another unit is named by its own drift
-    check, and fails where it leaves the contract's bounds (`monitor.invariants`).
+    check, and fails where it leaves the contract's bounds (`monitor.contract`).
     """
-    rows, least, gate = len(logged), limits["min_rows"], quality or {}
+    rows, least, gate = len(logged), limits.min_rows, quality or {}
     enough = Verdict.OK if rows >= least else Verdict.INSUFFICIENT
     told = "periods closed since its training data"
     stale = Check("monitor.staleness", Verdict.INSUFFICIENT, age, required=False, evidence=f"{told}; no limit is known")
     if oldest is not None:
         stale = at_most("monitor.staleness", age, oldest, rows, least=0, evidence=told)
-    report = Watched("monitor", [Check("monitor.rows", enough, rows, least, rows=rows), stale])
+    report = Watched("monitor", [Check("monitor.min_rows", enough, rows, least, rows=rows), stale])
     if not rows:
         return report
     columns = [f"feature__{name}" for name in scorer.plan.names]
@@ -151,7 +152,7 @@ def watch_champion(
         pd.read_parquet(champion.find(project, served["fingerprint"]) / REFERENCE),
         logged,
         prediction_log.outcomes(project),
-        project.params()["monitor"],
+        project.settings().monitor,
         gate,
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
         distributions,

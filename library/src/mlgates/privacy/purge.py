@@ -155,7 +155,7 @@ def _ready(project: Project) -> None:
 
 
 def _not_in_use(project: Project, record: Record, releases: Mapping[Release, str]) -> None:
-    for alias in project.params()["promote"]["path"]:
+    for alias in project.settings().promote.path:
         if (held := record.holder(alias)) and held.release in releases:
             told = f"{held.release.tag} is {alias} and was trained on erased rows, to judge by {releases[held.release]}"
             remedy = f"First retrain: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro, commit, "

@@ -3,12 +3,13 @@
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mlgates.data.partitions import names
 from mlgates.errors import ProjectError
-from mlgates.files import digest, whole
-from mlgates.layout import CHECKED, GATE, ONLINE_STORE
-from mlgates.model_folder import IGNORED, described, is_whole
+from mlgates.files import digest, read_json, whole
+from mlgates.layout import CHAMPION, CHECKED, GATE, ONLINE_STORE
+from mlgates.model_folder import CONTRACT, IGNORED, described, is_whole
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
 from mlgates.registry.local_rollback import caught_up, pending
@@ -63,6 +64,7 @@ def pointer(project: Project, held: Assignment) -> dict[str, object]:
     release, since = held.release, held.when.isoformat()
     report = show_json(project, release.commit, GATE) or None
     model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
+    model |= {"commit": release.commit}
     return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
 
 
@@ -78,7 +80,7 @@ def _before(project: Project, record: Record, held: Assignment) -> dict[str, obj
 
 def behind(project: Project, record: Record) -> Assignment | None:
     """What this machine's service should follow but does not; None if it does, or there is nothing to follow."""
-    held = record.holder(project.params()["serve"]["alias"])
+    held = record.holder(project.settings().serve.alias)
     if held is None or pending(project):
         return None
     served = champion.in_service_or_nothing(project)  # what is missing or damaged is written again
@@ -96,14 +98,32 @@ def serve(project: Project, record: Record) -> str:
     """
     if note := pending(project):
         return f"The service stays at {note['to']}: {note['told']}"
-    alias = project.params()["serve"]["alias"]
+    alias = project.settings().serve.alias
     held = record.holder(alias)
     if held is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
     vouched(project, usable(project, held.release), held)
+    before = champion.in_service_or_nothing(project)
     if behind(project, record):
         champion.put_in_service(project, pointer(project, held) | _before(project, record, held))
-    return f"The service follows {held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC."
+    since = f"{held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC"
+    if reason := champion.other_contract(project, champion.in_service(project)):
+        return f"{CHAMPION} names {since}. A service that runs this code answers 503: {reason}"
+    return f"{CHAMPION} names {since}; a running service takes it with its next request.{_redeployed(before, project)}"
+
+
+def _redeployed(before: dict[str, Any], project: Project) -> str:
+    """A sentence for the case that the champion before was made for another contract; empty if it was not."""
+    try:
+        stored = read_json(champion.find(project, before["fingerprint"]) / CONTRACT)
+    except (KeyError, ProjectError):  # nothing was in service, or its model is gone
+        return ""
+    if not project.contract.differences(stored):
+        return ""
+    return (
+        "\nThe contract is another one than before: a service that still runs the old code answers 503 until it is"
+        f" deployed anew, from commit {champion.in_service(project)['commit'][:12]}."
+    )
 
 
 def look_up(project: Project) -> None:

@@ -16,6 +16,7 @@ from mlgates.layout import ASIDE, MLFLOW_ARTIFACTS, MLFLOW_BEGUN, MLFLOW_DATABAS
 from mlgates.project import Project
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.releases import artifact
+from mlgates.verdict import current_name
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ def described(
     metrics = {name.removesuffix(".value"): value for name, value in flat(measured.get("values", {})).items()}
     judged = {}
     for check in (*report.get("checks", []), *report.get("advice", [])):
-        judged[check["name"]] = check["value"]
+        judged[current_name(check["name"])] = check["value"]
     for feature in trained.get("features", []):
-        gain, cost = f"gate.gain.{feature}", f"gate.cost.{feature}"
+        gain, cost = f"gate.feature_gain.{feature}", f"gate.feature_cost.{feature}"
         if gain in judged:
             metrics[f"gain.{feature}"] = judged[gain]
         if cost in judged:

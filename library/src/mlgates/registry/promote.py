@@ -53,7 +53,7 @@ def promote(project: Project, alias: str | None = None, reason: str = "", overri
     if outdated := dvc_storage.outdated(project):
         raise ProjectError(f"dvc.lock does not agree with the tree: {', '.join(outdated)} must run.", REPRO)
     caught = caught_up(project)
-    record, path = read(project), project.params()["promote"]["path"]
+    record, path = read(project), project.settings().promote.path
     release = record.of(fingerprint(locked(project)))
     chosen = alias or next_alias(record, release, path)
     if chosen not in path:
@@ -83,7 +83,7 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
 
     Raises: ProjectError without a reason, without a release before, or if its model cannot be had.
     """
-    path = project.params()["promote"]["path"]
+    path = project.settings().promote.path
     alias = alias or path[-1]
     if alias not in path:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
@@ -177,7 +177,7 @@ def _publish(project: Project, told: str) -> str:
     """Let this machine's service and MLflow follow what is now recorded."""
     record = read(project)
     lines = [told] if verify.keys(project) else [told, verify.UNSIGNED]
-    served = record.holder(project.params()["serve"]["alias"]) is not None
+    served = record.holder(project.settings().serve.alias) is not None
     if served:
         lines.append(deploy.serve(project, record))
     try:

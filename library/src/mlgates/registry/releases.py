@@ -216,7 +216,7 @@ def signature(project: Project, entry: Assignment) -> str:
 
 def champion(project: Project, alias: str = "") -> Assignment | None:
     """Who has the alias now, by default the last one on the path of promotion."""
-    return read(project).holder(alias or project.params()["promote"]["path"][-1])
+    return read(project).holder(alias or project.settings().promote.path[-1])
 
 
 def stages(lock_text: str) -> dict[str, Any]:

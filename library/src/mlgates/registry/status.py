@@ -17,6 +17,7 @@ from mlgates.registry.git import COMMIT, changes, few, git, unpushed
 from mlgates.registry.local_rollback import pending
 from mlgates.registry.promote import next_alias
 from mlgates.registry.releases import Record, fingerprint, locked, read
+from mlgates.trust import champion
 from mlgates.verdict import Report, Verdict
 
 
@@ -25,7 +26,7 @@ def status(project: Project) -> tuple[str, dict[str, str]]:
 
     Besides, what a workflow wants to know: which kinds of command wait, at which commit, in which period.
     """
-    record, path, until = read(project), project.params()["promote"]["path"], project.cycle()["until"]
+    record, path, until = read(project), project.settings().promote.path, project.cycle()["until"]
     lines = [[alias, _held(record, alias)] for alias in path]
     for name, file in (("gate", GATE), ("monitor", MONITOR_LATEST)):
         lines.append([name, _judged(project.root / file)])
@@ -66,6 +67,8 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
             yield command, f"{who} and was trained on rows erased since"
         if held.override and held.override.days_over > 0:
             yield "uv run mlops rollback --reason TEXT", f"or promote another: {who}, {held.override}"
+    if reason := _undeployed(project):
+        yield "deploy the service", reason
     if note := pending(project):
         yield "uv run mlops follow", f"it tells the record: {note['told']}"
     if until is None:
@@ -85,14 +88,21 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
             yield "uv run mlops close", f"{period} can be closed; {path[-1]}'s next challenger trains on it"
 
 
+def _undeployed(project: Project) -> str:
+    """Why a service with this code cannot serve the champion of this machine; empty if it can, or if there is none."""
+    with suppress(ProjectError):
+        return champion.other_contract(project, champion.in_service(project))
+    return ""
+
+
 def _candidate(project: Project, record: Record, path: list[str]) -> Iterator[tuple[str, str]]:
     report = Report.from_dict(read_json(project.root / GATE))
-    release, champion = record.of(fingerprint(locked(project))), record.holder(path[-1])
+    release, holder = record.of(fingerprint(locked(project))), record.holder(path[-1])
     chosen = next_alias(record, release, path)
     done = release and record.history(release, chosen)
     if done or report.verdict is not Verdict.OK:
         return
-    if (champion.release.fingerprint if champion else None) != report.facts["opponent"]:
+    if (holder.release.fingerprint if holder else None) != report.facts["opponent"]:
         yield f"uv run mlops close {project.cycle()['until']}", f"the gate's opponent is not {path[-1]} any more"
     else:
         yield "uv run mlops promote", f"the gate says ok, and models/candidate is not {chosen} yet"

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -21,7 +23,7 @@ OVERDUE = 999  # periods: older than any staleness curve allows
 def following(project: Project, until: str | None, known: list[str]) -> str | None:
     """The period after the last closed one, None if there is none; the first cycle takes as many as training needs."""
     if until is None:
-        place = project.params()["train"]["periods"]
+        place = project.settings().train.periods
     else:
         place = known.index(until) + 1 if until in known else len(known)
     return known[place] if place < len(known) else None
@@ -75,9 +77,29 @@ def amend(project: Project, period: str) -> str:
     manifest = read_json(project.root / MANIFEST)
     if period not in manifest:
         raise ProjectError(f"No period {period!r} is closed.", nearest(period, manifest))
-    write_json(project.root / MANIFEST, {name: held for name, held in manifest.items() if name != period})
-    shutil.rmtree(folder(project, "raw", period), ignore_errors=True)
+    _take_out(project, [period], manifest)
     return f"{period} will be read again.\nRun: uv run dvc repro, then git commit -am 'Amend {period}: WHY'"
+
+
+def amend_all(project: Project) -> str:
+    """Take every closed period out of the data, to be read again: the contract has other columns now.
+
+    As `amend` for each. Raises: ProjectError if none is closed.
+    """
+    manifest = read_json(project.root / MANIFEST)
+    if not manifest:
+        raise ProjectError("No period is closed.", "Run: uv run mlops close")
+    _take_out(project, list(manifest), manifest)
+    told = f"{len(manifest)} periods, {min(manifest)} to {max(manifest)}, will be read again."
+    return f"{told}\nRun: uv run dvc repro, then git commit -am 'Read all periods again: WHY'"
+
+
+def _take_out(project: Project, periods: Sequence[str], manifest: Mapping[str, Any]) -> None:
+    """Forget closed periods; the next `dvc repro` reads them."""
+    kept = {name: entry for name, entry in manifest.items() if name not in periods}
+    write_json(project.root / MANIFEST, kept)
+    for period in periods:
+        shutil.rmtree(folder(project, "raw", period), ignore_errors=True)
 
 
 def _age(project: Project, release: Release, until: str, known: list[str]) -> int:

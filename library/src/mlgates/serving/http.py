@@ -92,7 +92,7 @@ class Guard:
         self.app = app
         self.contract = project.contract
         self.batch = batch_model(project)
-        cells = project.params()["serve"]["max_rows"] * len(self.contract.request_columns)
+        cells = project.settings().serve.max_rows * len(self.contract.request_columns)
         self.most_bytes = ENVELOPE + cells * BYTES_PER_CELL
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

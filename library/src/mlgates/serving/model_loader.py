@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgates import model_folder
+from mlgates.errors import ProjectError
 from mlgates.layout import CHAMPION
 from mlgates.project import Project
 from mlgates.serving import prometheus
@@ -39,6 +40,7 @@ class Follower:
         self.project = project
         self.pointer = project.root / CHAMPION
         self.served: Champion | None = None
+        self.reason = ""  # why nothing is served although a champion is recorded
         self._seen: tuple[int, int] | None = None
         self._tried: tuple[tuple[int, int] | None, float] = (None, 0.0)
 
@@ -54,9 +56,13 @@ class Follower:
             try:
                 self._swap()
                 self._seen = mark
+                self.reason = ""
             except Exception as error:
                 prometheus.FOLLOW_ERRORS.inc()
                 check = str(error).partition(":")[0]
+                if check == champion.OTHER_CONTRACT:  # an answer would be checked by the wrong contract
+                    self.served = None
+                self.reason = _reason(error) if mark else ""
                 prometheus.MODELS_REFUSED.labels(check if check.startswith("serving.") else "other").inc()
                 kept = f"{self.served.release} stays in service" if self.served else "nothing is served"
                 logger.error("The recorded champion is not taken, %s: %s", kept, " ".join(str(error).split()))
@@ -75,3 +81,13 @@ class Follower:
         logger.info("%s is in service.", record["release"])
         if not verify.keys(self.project):
             logger.warning(verify.UNSIGNED)
+
+
+def _reason(error: Exception) -> str:
+    """What a caller is told of a champion that is recorded and not served; no path of this machine."""
+    message = str(error).splitlines()[0]
+    if message.startswith(f"{champion.OTHER_CONTRACT}: "):
+        return message.removeprefix(f"{champion.OTHER_CONTRACT}: ")
+    if not isinstance(error, ProjectError):
+        message = f"{type(error).__name__}: {message}"
+    return f"The recorded champion could not be loaded: {message}"

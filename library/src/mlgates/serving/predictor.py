@@ -39,7 +39,7 @@ class Refused(Exception):
 
 def batch_model(project: Project) -> type[BaseModel]:
     """`{"rows": [...]}` with 1 to `serve.max_rows` rows as the contract describes them; "5" is no number."""
-    request, most = project.contract.request_model, project.params()["serve"]["max_rows"]
+    request, most = project.contract.request_model, project.settings().serve.max_rows
     row = type("Request", (request,), {"model_config": ConfigDict(strict=True), "__doc__": request.__doc__})
     rows = Annotated[list[row], Field(min_length=1, max_length=most)]  # type: ignore[valid-type]
     config = ConfigDict(extra="forbid", strict=True)
@@ -79,7 +79,7 @@ def parse_rows(batch: Any, contract: Contract, body: bytes) -> list[Any]:
         if column in contract.columns:
             column = contract.columns[column].label
         number_of_rows = kind in ("too_short", "too_long") and column is None
-        rule = "data.rows" if number_of_rows else rule_of(kind, one["input"])
+        rule = "data.min_rows" if number_of_rows else rule_of(kind, one["input"])
         faults.append(_fault(row, column, rule, one["msg"]))
     raise _refused(400, f"Nothing was predicted. Faults found: {len(faults)}", faults)
 
@@ -93,7 +93,7 @@ class Predictor:
         Raises: ProjectError if the contract uses a name that the prediction log needs.
         """
         self.contract = project.contract
-        self.max_rows = int(project.params()["serve"]["max_rows"])
+        self.max_rows = int(project.settings().serve.max_rows)
         self.batch: Any = batch_model(project)
         types(self.contract, [])
         self.follower = Follower(project)
@@ -122,7 +122,7 @@ class Predictor:
             raise _refused(400, f"Nothing was predicted. Faults found: {len(faults)}", faults)
         champion = self.follower.current()
         if champion is None:
-            raise Refused(503, NO_CHAMPION)
+            raise Refused(503, self.follower.reason or NO_CHAMPION)
         arrays = self.contract.arrays_of(rows)
         ages = self._look_up(arrays)
         if unanswered := self.contract.unanswered(arrays):

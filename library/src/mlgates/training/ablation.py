@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from mlgates.files import write_json
 from mlgates.layout import FEATURES
 from mlgates.model_folder import Scorer
 from mlgates.project import Project
+from mlgates.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ def ablate(
     features: Plan,
     rows: "pd.DataFrame",
     unseen: "pd.DataFrame",
-    settings: Mapping[str, Any],
+    settings: Settings,
     names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gain and cost of each feature (or of `names`), as plain data.
@@ -47,7 +48,7 @@ def ablate(
     both fitted on `rows` and measured on `unseen` with the same weights. Costs are measured on this machine:
     microseconds for one row alone and in a batch, the share in the look-ups that it reads, bytes for each row.
     """
-    contract, most, names = project.contract, settings["evaluate"]["ablation_rows"], names or features.names
+    contract, most, names = project.contract, settings.evaluate.ablation_rows, names or features.names
     metric, rows, unseen = MAIN[contract.task], partitions.thin(rows, most), partitions.thin(unseen, most or BATCH)
     values = _refitted(project, features, rows, unseen, settings, names) if most else {}
     whole = values.get("")
@@ -74,7 +75,7 @@ def _refitted(
     features: Plan,
     rows: "pd.DataFrame",
     unseen: "pd.DataFrame",
-    settings: Mapping[str, Any],
+    settings: Settings,
     names: Sequence[str],
 ) -> dict[str, metrics.Estimate]:
     """The main metric without each feature, and under "" with them all; nothing where there is one class only."""
@@ -86,15 +87,15 @@ def _refitted(
         return {}
     vocabulary = features.vocabulary(arrays)
     known, shown = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(unseen)))
-    make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings["train"]["seed"]
+    make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings.train.seed
     words, measures = [features.names.index(name) for name in features.categorical], {}
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
         for left_out in ("", *names):
             kept = [name != left_out for name in features.names]  # a column of zeros tells nothing
-            estimator = project.model.build(settings["model"], words, seed).fit(np.where(kept, known, 0), target)
+            estimator = project.model.build(settings.model, words, seed).fit(np.where(kept, known, 0), target)
             scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
             measures[left_out] = make(truth, scorer.score(np.where(kept, shown, 0)))
-    return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings["evaluate"]["seed"])
+    return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings.evaluate.seed)
 
 
 def needed(features: Plan, name: str) -> set[str]:
@@ -151,7 +152,7 @@ def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
     write_json(folder / f"{known[-1]}.json", found)
 
 
-def write(project: Project, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
+def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[str]) -> str:
     """Report on the newest of the `known` periods, in git, and draw it; returns a line about it."""
     features = plan(project.features, project.contract)
     found = ablate(project, features, *parts, settings)

@@ -1,7 +1,6 @@
 """Whether a fit was one: better than a constant on its own rows, and the same again from the same seed."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mlgates.evaluation import metrics
 from mlgates.features import plan
 from mlgates.model_folder import Scorer, fit
 from mlgates.project import Project
+from mlgates.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,29 +20,29 @@ ROWS = 5_000  # enough to tell
 REMEDY = "See section model of params.yaml (the learning rate?) and build() in model.py."
 
 
-def learnt(contract: Contract, scorer: Scorer, rows: "pd.DataFrame") -> None:
+def check_beats_constant(contract: Contract, scorer: Scorer, rows: "pd.DataFrame") -> None:
     """Refuse a model that is worse than a constant on the rows that it was fitted on.
 
     Of probabilities the log loss counts; up to that of a coin (for models that weigh their classes, which may be
-    worse than the constant). Raises: ProjectError `train.learnt`.
+    worse than the constant). Raises: ProjectError `train.beats_constant`.
     """
     rows = thin(rows, ROWS)
     target = contract.target(rows)
     scores = scorer.score(scorer.matrix(contract.arrays(rows)))
     if not np.isfinite(scores).all():
-        raise ProjectError("train.learnt: not every score of the fitted model is a number.", REMEDY)
+        raise ProjectError("train.beats_constant: not every score of the fitted model is a number.", REMEDY)
     if contract.task == "regression":
         name, measure = "mean absolute error", metrics.mean_absolute_error
         limit = max(float(np.abs(target - constant).mean()) for constant in (np.median(target), target.mean()))
     else:
         name, measure, limit = "log loss", metrics.log_loss, float(np.log(len(contract.classes)))
     if (value := metrics.value(measure(target, scores), len(rows))) > limit:
-        told = f"train.learnt: on its own rows the model's {name} is {value:.4g}, worse than a constant ({limit:.4g})"
-        raise ProjectError(f"{told}.", REMEDY)
+        told = f"on its own rows the model's {name} is {value:.4g}, worse than a constant ({limit:.4g})"
+        raise ProjectError(f"train.beats_constant: {told}.", REMEDY)
 
 
 def refit(
-    project: Project, arrays: Arrays, target: np.ndarray, unseen: Arrays, settings: Mapping[str, Any]
+    project: Project, arrays: Arrays, target: np.ndarray, unseen: Arrays, settings: Settings
 ) -> tuple[Scorer, np.ndarray]:
     """The team's model fitted on some rows, and its scores of unseen ones.
 
@@ -57,7 +57,7 @@ def refit(
         return scorer, scorer.score(scorer.matrix(unseen))
 
 
-def repeatable(project: Project, rows: "pd.DataFrame", settings: Mapping[str, Any]) -> float:
+def repeatable(project: Project, rows: "pd.DataFrame", settings: Settings) -> float:
     """The largest difference between the scores of two fits on the same rows with the same seed: 0 where it counts."""
     arrays, target = project.contract.arrays(rows), project.contract.target(rows)
     first, second = (refit(project, arrays, target, arrays, settings)[1] for _ in range(2))

@@ -1,7 +1,7 @@
 """Which rows train, which evaluate and which are held out: by time, or by key where there is no time."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mlgates.data import partitions
 from mlgates.errors import ProjectError
 from mlgates.layout import EVALUATION, TRAINING_ROWS
 from mlgates.project import Project
+from mlgates.settings import TrainSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ HOLDOUT_PERIODS = 3
 def joined(project: Project, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
     """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first.
 
-    No row may be lost. Raises: ProjectError `train.account`.
+    No row may be lost. Raises: ProjectError `train.row_count`.
     """
     import pandas as pd
 
@@ -35,12 +36,12 @@ def joined(project: Project, contract: Contract, periods: Sequence[str], known: 
     rows = pd.concat([partitions.read(project, "checked", period) for period in periods], ignore_index=True)
     rows, kept = lookups.join(rows, contract, tables), sum(partitions.kept(project, periods))
     if len(rows) != kept:
-        told = f"train.account: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
+        told = f"train.row_count: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
         raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
     return rows
 
 
-def split(project: Project, known: Sequence[str], settings: Mapping[str, Any]) -> dict[str, "pd.DataFrame"]:
+def split(project: Project, known: Sequence[str], settings: TrainSettings) -> dict[str, "pd.DataFrame"]:
     """`train`, `evaluation`, `left` (out of training) and `holdout` rows, joined; the same for the same data.
 
     `known` are all closed periods, `settings` is the section `train` of the parameters.
@@ -48,20 +49,20 @@ def split(project: Project, known: Sequence[str], settings: Mapping[str, Any]) -
     `holdout` are the rows of the first periods, by key, that no training ever sees: the same in every cycle.
     """
     contract = project.contract
-    train_periods, evaluation_periods = partitions.window(known, settings["periods"], contract)
+    train_periods, evaluation_periods = partitions.window(known, settings.periods, contract)
     rows, first = joined(project, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
     share = partitions.key_share(rows, contract)
     of_first = np.repeat([period in first for period in train_periods], partitions.kept(project, train_periods))
-    left = (share < settings["holdout_share"]) & (of_first | (not contract.time))
+    left = (share < settings.holdout_share) & (of_first | (not contract.time))
     if contract.time:
         evaluation, trains = joined(project, contract, evaluation_periods, known), ~left
     else:
-        evaluates = ~left & (share < settings["holdout_share"] + settings["evaluation_share"])
+        evaluates = ~left & (share < settings.holdout_share + settings.evaluation_share)
         evaluation, trains = rows[evaluates], ~left & ~evaluates
     holdout = rows[left & of_first]
     if not set(first) <= set(train_periods):
         kept = joined(project, contract, first, known)
-        holdout = kept[partitions.key_share(kept, contract) < settings["holdout_share"]]
+        holdout = kept[partitions.key_share(kept, contract) < settings.holdout_share]
     apart(contract, rows[trains], evaluation)
     parts = {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
     return {name: answered(contract, part, name) for name, part in parts.items()}
@@ -86,12 +87,12 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
     return rows.drop(index=rows.index[out])
 
 
-def thin(rows: "pd.DataFrame", settings: Mapping[str, Any]) -> "pd.DataFrame":
+def thin(rows: "pd.DataFrame", settings: TrainSettings) -> "pd.DataFrame":
     """At most `max_rows` of the training rows, the same ones every time; `settings` is the section `train`."""
-    return partitions.thin(rows, settings["max_rows"])
+    return partitions.thin(rows, settings.max_rows)
 
 
-def reference(rows: "pd.DataFrame", settings: Mapping[str, Any]) -> "pd.DataFrame":
+def reference(rows: "pd.DataFrame", settings: TrainSettings) -> "pd.DataFrame":
     """Of the training rows those that are kept beside the model; `settings` is the section `train`."""
     return partitions.thin(thin(rows, settings), REFERENCE_ROWS)
 
@@ -116,7 +117,7 @@ def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
 def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
     """Nothing that is evaluated on was trained on, and it is newer.
 
-    Raises: ProjectError `train.leak` if keys stand in both parts, or if evaluation does not lie after training.
+    Raises: ProjectError `train.leakage` if keys stand in both parts, or if evaluation does not lie after training.
     """
     import pandas as pd
 
@@ -124,9 +125,11 @@ def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame")
     if contract.key:
         keys = (pd.MultiIndex.from_frame(part[list(contract.key)]) for part in (train, evaluation))
         if both := int(next(keys).isin(next(keys)).sum()):
-            raise ProjectError(f"train.leak: {both:,} rows to train on are among the rows to evaluate on.", remedy)
+            raise ProjectError(f"train.leakage: {both:,} rows to train on are among the rows to evaluate on.", remedy)
     if contract.time and len(train) and len(evaluation):
         last, middle = train[contract.time].max(), evaluation[contract.time].median()
         if middle <= last:
-            told = f"train.leak: the rows to evaluate on (half of them before {middle}) do not follow those to train on"
+            told = (
+                f"train.leakage: the rows to evaluate on (half of them before {middle}) do not follow those to train on"
+            )
             raise ProjectError(f"{told} (until {last}).", remedy)

@@ -12,6 +12,7 @@ from mlgates.evaluation.plots import intervals
 from mlgates.files import write_json
 from mlgates.layout import STALENESS
 from mlgates.project import Project
+from mlgates.settings import Settings
 from mlgates.training.sanity_checks import refit, repeatable
 from mlgates.training.split import answered, joined
 
@@ -24,7 +25,7 @@ AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more s
 
 
 def curve(
-    project: Project, parts: "Mapping[int, pd.DataFrame]", evaluation: "pd.DataFrame", settings: Mapping[str, Any]
+    project: Project, parts: "Mapping[int, pd.DataFrame]", evaluation: "pd.DataFrame", settings: Settings
 ) -> list[dict[str, Any]]:
     """What models fitted on one period each are worth now, and the paired difference to the youngest.
 
@@ -37,7 +38,7 @@ def curve(
         with suppress(ProjectError):
             _, scores = refit(project, contract.arrays(rows), contract.target(rows), arrays, settings)
             measures[age] = metrics.named(contract.task)[metric](truth, scores)
-    found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings["evaluate"]["seed"])
+    found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings.evaluate.seed)
     return [
         {
             "age": age,
@@ -49,9 +50,9 @@ def curve(
     ]
 
 
-def write(project: Project, parts: "Parts", settings: Mapping[str, Any], known: Sequence[str]) -> str:
+def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[str]) -> str:
     """Report on the `known` periods to `STALENESS`, for gate and monitor, and draw it; returns a line about it."""
-    most, contract, (rows, unseen) = settings["evaluate"]["curve_rows"], project.contract, parts
+    most, contract, (rows, unseen) = settings.evaluate.curve_rows, project.contract, parts
     ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
     older = {
         age: partitions.thin(answered(contract, joined(project, contract, [period], known), period), most)
@@ -63,7 +64,7 @@ def write(project: Project, parts: "Parts", settings: Mapping[str, Any], known: 
         "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),
         "rows": min(len(unseen), most),
         "ages": [entry | {"period": ages[entry["age"]]} for entry in entries],
-        "otherwise": settings["train"]["periods"] + 1,  # then no row that it was trained on is in the window
+        "otherwise": settings.train.periods + 1,  # then no row that it was trained on is in the window
         "repeatable": repeatable(project, partitions.thin(rows, most or 1), settings) if most else None,
     }
     write_json(project.root / STALENESS, found)

@@ -15,7 +15,7 @@ from typing import Any
 from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.layout import CHAMPION, MODELS
-from mlgates.model_folder import Scorer, load, verified
+from mlgates.model_folder import CONTRACT, Scorer, load, verified
 from mlgates.project import Project
 from mlgates.trust.verify import signed
 from mlgates.verdict import Report, Verdict
@@ -25,6 +25,9 @@ FOLLOW = "Run: uv run mlops follow"
 # How many leading parts of a version must be equal: NumPy 2.x reads all of NumPy 2, but
 # scikit-learn 1.9 only 1.9.
 COMPARED = {"numpy": 1}
+
+OTHER_CONTRACT = "serving.contract"  # the check that refuses a model that was made for another contract
+MOST_SHOWN = 5  # differences between two contracts
 
 
 def in_service(project: Project) -> dict[str, Any]:
@@ -64,17 +67,40 @@ def find(project: Project, fingerprint: str) -> Path:
     return folder
 
 
+def other_contract(project: Project, pointer: Mapping[str, Any]) -> str:
+    """Why this code may not serve a champion; empty if its contract is that of the code.
+
+    A request is checked by the contract that is deployed, so a model that was made for another one would be asked what
+    it does not know. Raises: ProjectError as `find`, or if the model's folder is damaged.
+    """
+    stored = read_json(find(project, pointer["fingerprint"]) / CONTRACT, FOLLOW)
+    differences = project.contract.differences(stored)
+    if not differences:
+        return ""
+    shown = "; ".join(differences[:MOST_SHOWN])
+    if len(differences) > MOST_SHOWN:
+        shown += f"; and {len(differences) - MOST_SHOWN} more"
+    commit = str(pointer.get("commit", ""))[:12] or "of the release"
+    return (
+        f"{pointer['release']} was made for another contract than the deployed one ({shown})."
+        f" Deploy the service anew, from commit {commit}."
+    )
+
+
 def load_served(project: Project, pointer: Mapping[str, Any]) -> Scorer:
     """Load the champion that `var/champion.json` names.
 
     It must be the recorded, judged and signed one, and run here. Raises: ProjectError
-    `serving.digest`, `serving.verdict`, `serving.signature` or `serving.library`, or as `find`.
+    `serving.digest`, `serving.contract`, `serving.verdict`, `serving.signature` or `serving.library`,
+    or as `find`.
     """
     folder = find(project, pointer["fingerprint"])
     judged(pointer)
     verified(folder, pointer["digest"])
+    if reason := other_contract(project, pointer):
+        raise ProjectError(f"{OTHER_CONTRACT}: {reason}")
     installed(signed(project, folder))
-    return load(folder, project.contract, project.features)
+    return load(folder, project.contract)
 
 
 def load_signed(project: Project, folder: Path, digest: str | None = None) -> Scorer:
@@ -86,7 +112,7 @@ def load_signed(project: Project, folder: Path, digest: str | None = None) -> Sc
     """
     if digest is not None:
         verified(folder, digest)
-    return load(signed(project, folder), project.contract, project.features)
+    return load(signed(project, folder), project.contract)
 
 
 def judged(pointer: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def sign_again(project: Project) -> str:
         return f"{public} is your public key: commit it, then run this again, to sign what holds an alias."
     settle(project)
     told = [f"{public} is your public key, and committed."]
-    for alias in project.params()["promote"]["path"]:
+    for alias in project.settings().promote.path:
         known = read(project)
         if (held := known.holder(alias)) is None:
             continue

@@ -32,7 +32,7 @@ def main(project: Project) -> None:
         "differences": dict.fromkeys(compared_with, measured),
     }
     ablated = {"rows": 900, "measured": "2025-01-01", "unit": 1, "features": {}}
-    checked = {"name": "data.rows", "verdict": "ok"}
+    checked = {"name": "data.min_rows", "verdict": "ok"}
     validated = {"title": "validate", "facts": {}, "drift": [], "advice": [], "checks": [checked]}
     write_json(reports / "metrics.json", metrics)
     write_json(reports / "validate.json", validated)

@@ -18,6 +18,7 @@ def main(project: Project) -> None:
         partitions.write(rows, folder / "reference.parquet")
         (folder / "MLmodel").write_text("flavors: {}")
         (folder / "features.json").write_text('{"columns": {}}')
+        write_json(folder / "contract.json", project.contract.as_data())
         (folder / "model.pkl").write_text(f"{len(rows)} rows of {periods}")
     unseen = partitions.read(project, "checked", evaluated)
     partitions.write(unseen, project.root / "data/evaluation.parquet")

@@ -10,7 +10,7 @@ METRICS = ("log_loss", "average_precision")
 def main(project: Project) -> None:
     """Write the reports that the gate reads, and its own."""
     reports = project.root / "reports"
-    gain = project.params()["model"]["gain"]
+    gain = project.settings().model["gain"]
     opponent = project.cycle()["champion"]
     measured = {}
     for metric in METRICS:
@@ -32,7 +32,7 @@ def main(project: Project) -> None:
     }
     ablated = {"rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}}
     table = {"rows": {"rows": 900, "sha256": "0"}}
-    checked = {"name": "data.rows", "verdict": "ok"}
+    checked = {"name": "data.min_rows", "verdict": "ok"}
     validated = {"title": "validate", "facts": {}, "drift": [], "advice": [], "checks": [checked]}
     write_json(reports / "metrics.json", metrics)
     write_json(reports / "train.json", {"rows": {"fitted": 900}, "features": ["x"]})

@@ -5,9 +5,9 @@ from mlgates import Project, data, training
 
 def main(project: Project) -> None:
     """Write models/candidate, models/baselines, the rows to evaluate on, and reports/train.json."""
-    settings = project.params()
-    parts = training.split(project, data.closed_periods(project), settings["train"])
-    rows = training.thin(parts["train"], settings["train"])
+    settings = project.settings()
+    parts = training.split(project, data.closed_periods(project), settings.train)
+    rows = training.thin(parts["train"], settings.train)
     candidate, baselines = training.train(project, rows, settings)
     training.write(project, parts, rows, candidate, baselines)
     print(f"train: {len(rows):,} rows; {len(candidate.plan.names)} features")
