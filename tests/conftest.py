@@ -24,6 +24,7 @@ LONGEST_FIRST = (
     "test_record",
     "test_update",
     "test_server",
+    "test_feature_changes",
     "test_change_tasks",
 )
 
