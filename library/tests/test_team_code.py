@@ -73,6 +73,27 @@ def test_what_features_and_model_import_is_carried_and_nothing_else(team: Projec
     ]  # fmt: skip
 
 
+def test_what_the_package_itself_imports_is_carried_too(team: Project, tmp_path: Path) -> None:
+    package = team.root / "src" / PACKAGE
+    (package / "__init__.py").write_text("from .version import NAME\n")
+    (package / "version.py").write_text("NAME = 'bikes'\n")
+    (package / "inner/__init__.py").write_text("from ..shared import HALF\nfrom .means import Mean\n")
+    (package / "shared.py").write_text("HALF = 0.5\n")
+    files = team_code.collected(team)
+    assert {"bikes/version.py", "bikes/shared.py"} <= set(files)
+    team_code.write(files, tmp_path / "model")
+    assert team_code.read(tmp_path / "model").module("features").hour(25) == 1
+
+
+def test_an_estimator_whose_class_cannot_be_had_is_named(team: Project, tmp_path: Path) -> None:
+    release, stored = carried(team, tmp_path / "model"), pickle.dumps(team.model.build({}, [], 0))
+    gone = stored.replace(b"bikes.inner.means", b"bikes.inner.media")
+    with pytest.raises(
+        ProjectError, match=r"cannot be loaded: ModuleNotFoundError: No module named 'bikes\.inner\.media'"
+    ):
+        release.unpickled(gone)
+
+
 def test_code_changed_after_the_release_changes_nothing_that_it_computes(team: Project, tmp_path: Path) -> None:
     first = carried(team, tmp_path / "first")
     edit(team, "clocks.py", "% 24", "% 60")

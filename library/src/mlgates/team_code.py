@@ -21,7 +21,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mlgates.errors import ProjectError
-from mlgates.layout import source
+from mlgates.layout import SOURCES, source
 from mlgates.project import Project
 
 FOLDER = "code"  # in a model folder; below it the team's package
@@ -35,7 +35,7 @@ def imported_files(project: Project, names: Sequence[str]) -> set[str]:
 
     Names are as `Project.module` takes them: "features", "pipeline.train".
     """
-    return set(_closure(project.package, (project.root / source(project.package, "x")).parent, names))
+    return set(_closure(project.package, project.root / SOURCES / project.package, names))
 
 
 def source_path(project: Project, name: str) -> str:
@@ -62,14 +62,8 @@ def collected(project: Project) -> dict[str, str]:
     features = project.features.__file__
     assert features, "features.py is a file"
     folder = Path(features).parent
-    paths = {*_closure(package, folder, CARRIED).values()}
-    for path in [*paths, folder / "x"]:
-        for parent in path.relative_to(folder).parents:
-            init = folder / parent / INIT
-            if init.exists():
-                paths.add(init)
     files = {}
-    for path in sorted(paths):
+    for path in sorted(_closure(package, folder, CARRIED, packages=True).values()):
         place = path.relative_to(folder).as_posix()
         text = path.read_text(encoding="utf-8")
         _refuse_full_names(package, place, text)
@@ -77,8 +71,11 @@ def collected(project: Project) -> dict[str, str]:
     return files
 
 
-def _closure(package: str, folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The files of some modules below a package's folder, and of all of the package that they import."""
+def _closure(package: str, folder: Path, names: Sequence[str], *, packages: bool = False) -> dict[str, Path]:
+    """The files of some modules below a package's folder, and of all of the package that they import.
+
+    With `packages` also the `__init__.py` of each package that they lie in, and what that imports: "" is the outermost.
+    """
     found: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
@@ -87,6 +84,8 @@ def _closure(package: str, folder: Path, names: Sequence[str]) -> dict[str, Path
         if name in found or path is None:
             continue
         found[name] = path
+        if packages and name:
+            waiting.append(name.rpartition(".")[0])
         for module in _imports(package, name, path):
             if module.startswith(f"{package}."):
                 waiting.append(module.removeprefix(f"{package}."))
@@ -96,14 +95,14 @@ def _closure(package: str, folder: Path, names: Sequence[str]) -> dict[str, Path
 def _file(folder: Path, name: str) -> Path | None:
     """The file of a module below the package's folder; None where the name is that of something inside a module."""
     place = folder.joinpath(*name.split("."))
-    if place.with_suffix(".py").exists():
+    if name and place.with_suffix(".py").exists():
         return place.with_suffix(".py")
     return place / INIT if (place / INIT).exists() else None
 
 
 def _imports(package: str, name: str, path: Path) -> list[str]:
     """All modules that a file may import, wherever it does so, by full name; of `from x import y` both x and x.y."""
-    here = [package, *name.split(".")]
+    here = [package, *name.split(".")] if name else [package]
     if path.name != INIT:
         here.pop()
     found = []
@@ -160,9 +159,16 @@ class Carried:
             raise ProjectError(f"The {name}.py that the model carries cannot be imported: {reason}") from error
 
     def unpickled(self, content: bytes) -> Any:
-        """An object whose classes of the team's package are those of the release."""
+        """An object whose classes of the team's package are those of the release.
+
+        Raises: ProjectError if a class cannot be had: its library is not installed, or its module was not carried.
+        """
         _finder().register(self)
-        return _Unpickler(BytesIO(content), self).load()
+        try:
+            return _Unpickler(BytesIO(content), self).load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".replace(self.name, self.package)
+            raise ProjectError(f"The estimator that the model carries cannot be loaded: {reason}") from error
 
 
 def read(folder: Path) -> Carried:

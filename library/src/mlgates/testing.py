@@ -381,9 +381,13 @@ def _hold_the_run_complete(project: Project) -> None:
     assert stored == again.metrics, "the run's metrics are not those of reports/metrics.json"
     for tag, value in again.tags.items():
         assert run.data.tags.get(tag) == value, f"the run's tag {tag} is not {value}"
+    kept = {entry.path for entry in store.list_artifacts(run.info.run_id) if not entry.is_dir}
     for path in again.files:
-        kept = [entry.path for entry in store.list_artifacts(run.info.run_id, path.name)]
-        assert kept == [f"{path.name}/{path.name}"], f"the run does not hold {path.name}"
+        assert path.name in kept, f"the run does not hold the file {path.name}"
+    logged = [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs]
+    assert logged == [(again.data.name, again.data.digest)], "the run does not name the data that it was trained on"
+    contexts = [tag.value for used in run.inputs.dataset_inputs for tag in used.tags if tag.key.endswith("context")]
+    assert contexts == ["training"], "the run does not say that these data were for training"
     pictures = {entry.path for entry in store.list_artifacts(run.info.run_id, "pictures")}
     assert pictures == {f"pictures/{path.name}" for path in again.pictures.iterdir()}, "pictures are not in the run"
     tuning = read_json(project.root / TUNING)

@@ -15,6 +15,7 @@ from mlgates.layout import (
     FEATURES,
     GATE,
     GATE_PAGE,
+    MANIFEST,
     METRICS,
     PICTURES,
     STALENESS,
@@ -23,6 +24,7 @@ from mlgates.layout import (
     TUNING,
 )
 from mlgates.registry import tracking
+from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import Store, open_store
 from mlgates.registry.releases import fingerprint, locked
 
@@ -47,7 +49,10 @@ def measured(empty: Project, sample: Any, nobody: None) -> Project:
     model_folder.save(sample.scorer, root / CANDIDATE, empty.contract, team_code.collected(empty))
     (root / "dvc.yaml").write_text("artifacts:\n  flights: {path: models/candidate, type: model}\n")
     (root / "dvc.lock").write_text("stages: {train: {cmd: mlops run train}}\n")
-    write_json(root / TRAINING, {"features": ["hour"], "params": {"train": {"seed": 0}, "model": OWN}})
+    periods = {"train": ["1", "2", "3"], "evaluation": ["4"]}
+    params = {"train": {"seed": 0}, "model": OWN}
+    write_json(root / TRAINING, {"features": ["hour"], "params": params, "periods": periods})
+    write_json(root / MANIFEST, {"1": {"rows": {"sha256": "aa"}}, "4": {"rows": {"sha256": "dd"}}})
     write_json(root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.4}}}})
     gain = {"name": "gate.feature_gain.hour", "value": 0.01}
     report = {"verdict": "ok", "facts": {"model": "f" * 64}, "checks": [], "advice": [gain]}
@@ -95,6 +100,11 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     assert first.data.tags["verdict"] == "ok"
     reports = {path.name for path in (GATE, METRICS, BOM, *PAGES)}
     assert reports | {"pictures", "model"} == artifacts(store, first)
+    folders = {entry.path for entry in store.list_artifacts(first.info.run_id) if entry.is_dir}
+    assert folders == {"pictures", "model"}  # files are files
+    (used,) = first.inputs.dataset_inputs
+    assert used.dataset.name == "1 to 3" and '"sha256": "aa"' in used.dataset.source.replace("\\", "")
+    assert '"sha256": "dd"' not in used.dataset.source.replace("\\", "")
     assert "model/model.pkl" in artifacts(store, first, "model")
     assert artifacts(store, first, "pictures") == {"pictures/reliability.svg"}
     assert children(store, first) == [{"max_iter": "30"}, {"max_iter": "60"}]
@@ -103,7 +113,8 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     # the gate says otherwise now, one set of values is new, and one was not tried any more
     report = read_json(measured.root / GATE)
     write_json(measured.root / GATE, {**report, "verdict": "fail"})
-    write_json(measured.root / TRAINING, {"params": {"model": {"max_iter": 99, "depth": 3}}})
+    changed = read_json(measured.root / TRAINING) | {"params": {"model": {"max_iter": 99, "depth": 3}}}
+    write_json(measured.root / TRAINING, changed)
     write_json(measured.root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.3}}}})
     tried(measured, trial(OWN, 0.41), trial({"max_iter": 90}, 0.39))
     monkeypatch.setenv("DVC_EXP_NAME", "warm-duck")
@@ -111,6 +122,7 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     track(measured)
     again = model_run(store, measured)
     assert again.info.run_id == first.info.run_id
+    assert len(again.inputs.dataset_inputs) == 1
     # MLflow keeps a parameter as it was first logged
     assert again.data.params == {"train.seed": "0", "model.max_iter": "60", "model.depth": "3"}
     assert again.data.metrics["candidate.log_loss"] == 0.3
@@ -157,3 +169,13 @@ def test_an_mlflow_server_that_is_away_is_one_sentence(measured: Project, monkey
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "MLflow at http://127.0.0.1:9 does not work" in refusal(track, measured)
     assert not (measured.root / TRACKED).exists()
+
+
+def test_a_run_says_who_trained_from_which_commit(measured: Project) -> None:
+    git(measured.root, "init", "--quiet", "--initial-branch=main")
+    git(measured.root, "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "commit", "--allow-empty", "-qm", "x")
+    git(measured.root, "config", "user.name", "Ada")
+    git(measured.root, "config", "user.email", "ada@example.org")
+    tags = tracking.begin(measured).tags
+    assert tags["mlflow.user"] == "Ada"
+    assert tags["mlflow.source.git.commit"] == git(measured.root, "rev-parse", "HEAD")

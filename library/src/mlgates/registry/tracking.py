@@ -1,12 +1,15 @@
 """What MLflow is told of a candidate, from the reports of the pipeline: the stage `track` logs it."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.layout import (
     BOM,
@@ -15,6 +18,7 @@ from mlgates.layout import (
     FEATURES,
     GATE,
     GATE_PAGE,
+    MANIFEST,
     METRICS,
     PICTURES,
     STALENESS,
@@ -24,8 +28,12 @@ from mlgates.layout import (
 )
 from mlgates.model_folder import described as described_model
 from mlgates.project import Project
+from mlgates.registry.git import head, identity
 from mlgates.registry.mlflow_client import described, home, open_store
 from mlgates.registry.releases import fingerprint, locked
+
+if TYPE_CHECKING:
+    from mlflow.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Run:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    data: "Dataset"
     files: list[Path]
     pictures: Path
     model: Path
@@ -73,7 +82,7 @@ def begin(project: Project) -> Run:
     the candidate reads a column that is barred: such a model is not logged.
     """
     described_model(project.root / CANDIDATE, project.contract)
-    identity = fingerprint(locked(project))
+    mark = fingerprint(locked(project))
     trained = read_json(project.root / TRAINING)
     params, metrics, tags = described(trained, read_json(project.root / METRICS), read_json(project.root / GATE))
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
@@ -84,14 +93,15 @@ def begin(project: Project) -> Run:
 
     mlflow.set_tracking_uri(store.tracking_uri)
     mlflow.set_experiment(experiment_id=store.experiment)
-    logged = _logged(store, identity)
+    logged = _logged(store, mark)
     pictures = [path.with_suffix(".svg") for path in (STALENESS, FEATURES)]
     return Run(
         identifier=logged.identifier,
-        fingerprint=identity,
+        fingerprint=mark,
         params={name: value for name, value in params.items() if name not in logged.params},
         metrics={name: float(value) for name, value in metrics.items() if _is_number(value)},
-        tags={"fingerprint": identity, **{name: str(value) for name, value in tags.items()}},
+        tags={"fingerprint": mark, **_made_by(project), **{name: str(value) for name, value in tags.items()}},
+        data=_data(project, trained),
         files=[project.root / path for path in (GATE_PAGE, GATE, METRICS, CARD, BOM, *pictures)],
         pictures=project.root / PICTURES,
         model=project.root / CANDIDATE,
@@ -107,6 +117,30 @@ def end(project: Project, run: Run) -> str:
     """
     write_json(project.root / TRACKED, {"fingerprint": run.fingerprint})
     return f"track: run {run.name} in {home(project).root.name}'s MLflow; look: uv run mlflow ui"
+
+
+def _made_by(project: Project) -> dict[str, str]:
+    """Who trained from which commit, by MLflow's own names; nothing outside of a repository."""
+    with suppress(ProjectError):
+        return {"mlflow.user": identity(project.root)[0], "mlflow.source.git.commit": head(project.root)}
+    return {}
+
+
+def _data(project: Project, trained: Mapping[str, Any]) -> "Dataset":
+    """The closed periods that the model was trained on, as MLflow's data set: their names, and a hash of their content.
+
+    The content itself is DVC's; `source` says by which commit and which hashes it is found.
+    """
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    periods = trained.get("periods", {}).get("train", [])
+    path = project.root / MANIFEST
+    manifest = read_json(path) if path.exists() else {}
+    hashes = {period: manifest[period] for period in periods if period in manifest}
+    content = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    name = f"{periods[0]} to {periods[-1]}" if periods else "rows"
+    return MetaDataset(CodeDatasetSource({"manifest": hashes}), name=name, digest=content[:36])
 
 
 @dataclass(frozen=True)

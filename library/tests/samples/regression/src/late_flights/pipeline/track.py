@@ -7,13 +7,14 @@ from mlgates.registry import tracking
 
 
 def main(project: Project) -> None:
-    """Log parameters, metrics, pictures, reports and the model; a run that is there already is brought up to date."""
+    """Log parameters, metrics, data, pictures, reports and model; a run that is there already is brought up to date."""
     run = tracking.begin(project)
     with mlflow.start_run(run_id=run.identifier, run_name=run.name, tags=run.tags):
         mlflow.log_params(run.params)
         mlflow.log_metrics(run.metrics)
+        mlflow.log_input(run.data, context="training")
         for path in run.files:
-            mlflow.log_artifact(str(path), path.name)
+            mlflow.log_artifact(str(path))
         mlflow.log_artifacts(str(run.pictures), "pictures")
         if not run.has_model:
             mlflow.log_artifacts(str(run.model), "model")
