@@ -68,6 +68,7 @@ def test_a_metric_that_was_not_measured_is_named() -> None:
 def test_a_champion_that_predicts_something_else_is_said_and_not_compared(empty: Project) -> None:
     contract = empty.contract
     described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes, "columns": {}}
+    (empty.root / "var/models/f/code").mkdir(parents=True)
     write_json(empty.root / "var/models/f/features.json", described)
     assert champion(empty, "f", lambda _: 1) == {"champion": 1}
     write_json(empty.root / "var/models/f/features.json", described | {"outcome": "liked"})
@@ -93,6 +94,7 @@ def test_a_champion_whose_columns_are_gone_is_said_and_not_compared(
 ) -> None:
     contract = empty.contract
     described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    (empty.root / "var/models/f/code").mkdir(parents=True)
     write_json(empty.root / "var/models/f/features.json", described | {"columns": columns})
     assert not_comparable(empty, "f").startswith(reason)
     assert champion(empty, "f", lambda _: 1) == ({} if reason else {"champion": 1})
@@ -102,6 +104,7 @@ def test_a_column_of_another_type_is_gone_too(empty: Project) -> None:
     contract = empty.contract
     name = next(name for name, column in contract.feature_columns.items() if not contract.barred(name))
     described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    (empty.root / "var/models/f/code").mkdir(parents=True)
     write_json(empty.root / "var/models/f/features.json", described | {"columns": {name: "another kind"}})
     assert f"{name!r} was another kind and is {contract.columns[name].kind}" in not_comparable(empty, "f")
 
@@ -113,3 +116,9 @@ def test_values_that_lose_to_the_best_tried_stop_a_promotion_unless_the_team_let
     vetoed, told = (judged(parts(1, 0.0), **limits, tune_vetoes=vetoes) for vetoes in (True, False))
     assert vetoed.verdict == "fail" and told.verdict != "fail"
     assert vetoed["gate.tuning"].verdict == "fail" and told["gate.tuning"] in told.advice
+
+
+def test_a_champion_of_an_older_library_is_no_deadlock(empty: Project) -> None:
+    write_json(empty.root / "var/models/f/features.json", {})
+    assert not_comparable(empty, "f") == "it carries no feature code, for an older mlgates made it"
+    assert champion(empty, "f", lambda _: 1) == {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlgates import team_code
 from mlgates.contract import Contract
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics
@@ -92,6 +93,8 @@ def not_comparable(project: Project, fingerprint: str) -> str:
     as it predicts the same. Raises: ProjectError if it is not on this machine.
     """
     contract, folder = project.contract, find(project, fingerprint)
+    if not (folder / team_code.FOLDER).exists():
+        return "it carries no feature code, for an older mlgates made it"
     stored = read_json(folder / "features.json", FOLLOW)
     asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
     for name, value in asked.items():

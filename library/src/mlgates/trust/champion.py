@@ -21,6 +21,7 @@ from mlgates.trust.verify import signed
 from mlgates.verdict import Report, Verdict
 
 FOLLOW = "Run: uv run mlops follow"
+OF_BEFORE = "A model of an older mlgates has none. Train and promote: uv run dvc repro"
 
 # How many leading parts of a version must be equal: NumPy 2.x reads all of NumPy 2, but
 # scikit-learn 1.9 only 1.9.
@@ -73,7 +74,7 @@ def other_contract(project: Project, pointer: Mapping[str, Any]) -> str:
     A request is checked by the contract that is deployed, so a model that was made for another one would be asked what
     it does not know. Raises: ProjectError as `find`, or if the model's folder is damaged.
     """
-    stored = read_json(find(project, pointer["fingerprint"]) / CONTRACT, FOLLOW)
+    stored = read_json(find(project, pointer["fingerprint"]) / CONTRACT, OF_BEFORE)
     differences = project.contract.differences(stored)
     if not differences:
         return ""
