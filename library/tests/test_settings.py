@@ -57,6 +57,8 @@ def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning(tmp_pa
     (tmp_path / "params.yaml").write_text("gate: {margin: 0.5}\nmodel: {max_iter: 7}")
     table = shown(tmp_path)
     lines = {line.split()[0]: line.split() for line in table.splitlines()}
+    assert lines["gate.fairness_vetoes"][1] == "true_positive"
+    assert lines["group_calibration"] == ["group_calibration"]
     assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"] and lines["gate.slice_margin"][1:3] == ["0.1", "default"]
     assert lines["model.max_iter"][1:3] == ["7", "params.yaml"]
     for section, kind in SECTIONS.items():

@@ -322,7 +322,9 @@ def shown(root: Path) -> str:
         for name, meaning in _meanings(kind):
             value = dataclasses.asdict(getattr(settings, section))[name]
             origin = PARAMS.name if name in (given.get(section) or {}) else "default"
-            rows.append([f"{section}.{name}", str(value), origin, meaning])
+            first, *others = [str(item) for item in value] if isinstance(value, list) and value else [str(value)]
+            rows.append([f"{section}.{name}", first, origin, meaning])
+            rows += [["", other, "", ""] for other in others]  # a list has a line for each of its items
     for name, value in settings.model.items():
         rows.append([f"{MODEL}.{name}", str(value), PARAMS.name, "given to build() in model.py as it is"])
     return Grid(["parameter", "value", "from", "meaning"], rows).text()
