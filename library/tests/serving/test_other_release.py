@@ -46,10 +46,9 @@ def with_features(contract: Contract, scorer: model_folder.Scorer, number: int) 
     column = next(name for name in contract.request_columns if not contract.barred(name))
     files = {"late/__init__.py": "", "late/features.py": FEATURES.format(column=column, number=number)}
     plan = Plan(("how_many",), {"how_many": np.ones_like}, {"how_many": (column,)}, ())
-    rows = np.array([[0.0], [1.0]])
-    estimator = DummyClassifier(strategy="prior").fit(rows, [0, 1])
-    if contract.task == "regression":
-        estimator = DummyRegressor(strategy="mean").fit(rows, [0, 1])
+    target = np.arange(max(2, len(contract.classes)))
+    kind = DummyRegressor if contract.task == "regression" else DummyClassifier
+    estimator = kind().fit(target.reshape(-1, 1), target)
     return replace(scorer, estimator=estimator, plan=plan, vocabulary={}), files
 
 
@@ -69,8 +68,6 @@ def test_releases_with_other_features_answer_one_after_the_other_and_lose_no_req
 ) -> None:
     """Each answer is computed by the features that its release carries, while requests keep coming."""
     contract = served_project.contract
-    if contract.task == "multiclass":
-        pytest.skip("the planted model has two classes")
     content = json.dumps(body(5)).encode()
     answers = [predictor.predict(predictor.parse(content))]
 
@@ -187,6 +184,20 @@ def test_a_model_whose_library_is_absent_is_said_to_be_that(served_project: Proj
     assert refused.value.code == 503 and not predictor.ready()
     assert "could not be loaded" in refused.value.message
     assert "No module named 'xgboost_of_another_time'" in refused.value.message
+    predictor.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), FileNotFoundError(2, "No such file", "/srv/secret/model.pkl")])
+def test_an_error_of_the_machine_is_named_without_its_words(
+    served_project: Project, body: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(champion, "load_served", broken)
+    predictor = Predictor(served_project)
+    with pytest.raises(Refused, match=f"could not be loaded: {type(error).__name__}$"):
+        predictor.predict(predictor.parse(json.dumps(body(1)).encode()))
     predictor.close()
 
 

@@ -85,9 +85,9 @@ class Follower:
 
 def _reason(error: Exception) -> str:
     """What a caller is told of a champion that is recorded and not served; no path of this machine."""
+    if not isinstance(error, ProjectError):  # its words may quote a path, and may be none at all
+        return f"The recorded champion could not be loaded: {type(error).__name__}"
     message = str(error).splitlines()[0]
     if message.startswith(f"{champion.OTHER_CONTRACT}: "):
         return message.removeprefix(f"{champion.OTHER_CONTRACT}: ")
-    if not isinstance(error, ProjectError):
-        message = f"{type(error).__name__}: {message}"
     return f"The recorded champion could not be loaded: {message}"
