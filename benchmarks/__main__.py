@@ -54,12 +54,20 @@ class Row:
         """Whether the budget is kept."""
         if self.budget is None or self.measured is None:
             return ""
-        return "yes" if self.measured <= self.budget else "over" if self.measured <= 2 * self.budget else "BEYOND TWICE"
+        return (
+            "yes"
+            if self.measured <= self.budget
+            else "over"
+            if self.measured <= 2 * self.budget
+            else "BEYOND TWICE"
+        )
 
     @property
     def cells(self) -> list[str]:
         """The line as words."""
-        numbers = ["-" if x is None else f"{x:,.{self.digits}f}" for x in (self.budget, self.measured)]
+        numbers = [
+            "-" if x is None else f"{x:,.{self.digits}f}" for x in (self.budget, self.measured)
+        ]
         return [self.what, *numbers, self.within]
 
 
@@ -89,7 +97,14 @@ def command(folder: Path, *words: str | Path) -> None:
 def code_lines(path: Path) -> int:
     """The lines of a module that hold code: no blanks, comments or docstrings."""
     holds: set[int] = set()
-    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+    silent = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENCODING,
+    }
     with path.open("rb") as file:
         for token in tokenize.tokenize(file.readline):
             if token.type not in silent | {tokenize.ENDMARKER}:
@@ -104,10 +119,18 @@ def code_lines(path: Path) -> int:
 
 def size(bench: Bench) -> Iterator[Row]:
     """What people are asked, write and read."""
-    asked = [body for body in questions((ROOT / "copier.yml").read_text()).values() if body.get("ask", True)]
+    asked = [
+        body
+        for body in questions((ROOT / "copier.yml").read_text()).values()
+        if body.get("ask", True)
+    ]
     yield Row("questions asked", 8, len(asked))
     package = bench.project().folder / "src/late_flights"
-    yield Row("lines in the four files", 300, sum(len((package / f"{n}.py").read_text().splitlines()) for n in YOURS))
+    yield Row(
+        "lines in the four files",
+        300,
+        sum(len((package / f"{n}.py").read_text().splitlines()) for n in YOURS),
+    )
     wiring = [path for path in package.rglob("*.py") if path.stem not in YOURS]
     yield Row("files that a newcomer sees", 60, len(paths(bench.project().folder)))
     yield Row("lines of wiring", 500, sum(len(path.read_text().splitlines()) for path in wiring))
@@ -119,11 +142,19 @@ def size(bench: Bench) -> Iterator[Row]:
 def copier(bench: Bench) -> Iterator[Row]:
     """The whole commands, the median of three."""
     newest, oldest = ["--defaults", "--quiet", f"--vcs-ref={NOW}"], min(releases(), default=NOW)
-    projects = [bench.folder / f"copy{n}" / "late-flights" for n in range(4)]  # the first one warms up
+    projects = [
+        bench.folder / f"copy{n}" / "late-flights" for n in range(4)
+    ]  # the first one warms up
     words = [sys.executable, "-m", "copier"]
-    used = [cpu(partial(command, bench.folder, *words, "copy", *newest, bench.template(), to)) for to in projects]
+    used = [
+        cpu(partial(command, bench.folder, *words, "copy", *newest, bench.template(), to))
+        for to in projects
+    ]
     yield Row("copier copy, CPU s", 1.3, median(used[1:]), 2)
-    old = [copy(bench.template(), bench.folder / f"old{n}" / "late-flights", tag=oldest) for n in range(4)]
+    old = [
+        copy(bench.template(), bench.folder / f"old{n}" / "late-flights", tag=oldest)
+        for n in range(4)
+    ]
     used = [cpu(partial(command, at, *words, "update", *newest)) for at in old]
     yield Row(f"copier update from {oldest}, CPU s", 2.5, median(used[1:]), 2)
 
@@ -143,7 +174,9 @@ def help_(bench: Bench) -> Iterator[Row]:
 def whole(bench: Bench) -> Iterator[Row]:
     """The full pipeline, and below the table each stage."""
     runs = [pipeline.run(bench.project(f"rows{times}"), times) for times in pipeline.TIMES]
-    (fixed, slope), (bare, bare_slope) = (pipeline.line(runs, of) for of in (lambda r: r.whole, lambda r: r.bare))
+    (fixed, slope), (bare, bare_slope) = (
+        pipeline.line(runs, of) for of in (lambda r: r.whole, lambda r: r.bare)
+    )
     yield Row("pipeline minus bare script, fixed, CPU s", 10, fixed - bare, 1)
     yield Row("pipeline / bare script, per row", 1.2, slope / bare_slope, 2)
     for run in runs:
@@ -154,14 +187,18 @@ def whole(bench: Bench) -> Iterator[Row]:
 def serving(bench: Bench) -> Iterator[Row]:
     """CPU of a request to the service against the same by FastAPI."""
     project, file = bench.project(), bench.folder / "serving.json"
-    project.run("python", str(ROOT / "benchmarks/serving.py"), str(project.folder), "--json", str(file))
+    project.run(
+        "python", str(ROOT / "benchmarks/serving.py"), str(project.folder), "--json", str(file)
+    )
     found = json.loads(file.read_text())
     ratios, micros = found["ratios"], found["cpu_us_per_request"]
     yield Row("1 served row / FastAPI with pandas", 0.2, 1 / ratios["pandas_to_bento_1"], 2)
     yield Row("1 served row / FastAPI on the fast path", 2, ratios["bento_to_fast_1"], 2)
     yield Row("100 served rows / FastAPI with pandas", 1, 1 / ratios["pandas_to_bento_100"], 2)
     yield Row("100 served rows / FastAPI on the fast path", 1, ratios["bento_to_fast_100"], 2)
-    NOTES.append("CPU us of a request: " + ", ".join(f"{name} {value:,}" for name, value in micros.items()))
+    NOTES.append(
+        "CPU us of a request: " + ", ".join(f"{name} {value:,}" for name, value in micros.items())
+    )
 
 
 def intervals(bench: Bench) -> Iterator[Row]:
@@ -176,7 +213,11 @@ def ci(bench: Bench) -> Iterator[Row]:
     """Parts of a project's ci; a second is one of CPU, so one beyond twice the budget fills both cores for its time."""
     project = bench.project("ci")
     yield Row("ci: pytest, CPU s", 30, cpu(lambda: project.run("pytest", "-q")))
-    yield Row("ci: prove --fast, CPU s (1 minute)", 60, cpu(lambda: project.run("mlops", "prove", "--fast")))
+    yield Row(
+        "ci: prove --fast, CPU s (1 minute)",
+        60,
+        cpu(lambda: project.run("mlops", "prove", "--fast")),
+    )
 
 
 def tests(_: Bench) -> Iterator[Row]:
@@ -186,7 +227,14 @@ def tests(_: Bench) -> Iterator[Row]:
 
 def months(bench: Bench) -> Iterator[Row]:
     """The data gate on real months: its cost, what it catches, and when it is red though nothing was planted."""
-    words = [str(ROOT / "benchmarks/months.py"), "2013-12", "--rows", "100000", "1000000", "10000000"]
+    words = [
+        str(ROOT / "benchmarks/months.py"),
+        "2013-12",
+        "--rows",
+        "100000",
+        "1000000",
+        "10000000",
+    ]
     found = json.loads(bench.project("months").run("python", *words).strip().splitlines()[-1])
     for rows, used in found["cost"].items():
         yield Row(f"validation of {int(rows):,} rows, CPU s", None, used["seconds"], 1)
@@ -194,8 +242,13 @@ def months(bench: Bench) -> Iterator[Row]:
     for kind, (hit, planted) in found["caught"].items():
         yield Row(f"{kind}: caught of {planted}", None, hit)
     red = {name: times for name, times in found["red"].items() if not name.startswith("drift.")}
-    yield Row(f"red checks in {found['months']} healthy months, without drift", None, sum(red.values()))
-    NOTES.append("red in healthy months: " + ", ".join(f"{name} {times}" for name, times in found["red"].items()))
+    yield Row(
+        f"red checks in {found['months']} healthy months, without drift", None, sum(red.values())
+    )
+    NOTES.append(
+        "red in healthy months: "
+        + ", ".join(f"{name} {times}" for name, times in found["red"].items())
+    )
 
 
 def drafts(bench: Bench) -> Iterator[Row]:
@@ -212,30 +265,60 @@ def drafts(bench: Bench) -> Iterator[Row]:
 def rates(bench: Bench) -> Iterator[Row]:
     """How often the gate promotes or vetoes a candidate that is as good as the champion; beyond 5 % is an error."""
     words = (ROOT / "benchmarks/rates.py",)
-    found = json.loads(bench.project("rates").run("python", *map(str, words)).strip().splitlines()[-1])
+    found = json.loads(
+        bench.project("rates").run("python", *map(str, words)).strip().splitlines()[-1]
+    )
     for name, shares in found["found"].items():
         equal = name.startswith("equally good")
         for what, (count, pairs, low, high) in shares.items():
-            NOTES.append(f"{name}: {count} of {pairs} {what}, 95 % interval {low:.1%} to {high:.1%}")
-            yield Row(f"{name}: % {what}", 100 * found["stated"] if equal else None, 100 * count / pairs, 1)
+            NOTES.append(
+                f"{name}: {count} of {pairs} {what}, 95 % interval {low:.1%} to {high:.1%}"
+            )
+            yield Row(
+                f"{name}: % {what}",
+                100 * found["stated"] if equal else None,
+                100 * count / pairs,
+                1,
+            )
             if equal:
                 yield Row("  beyond the stated rate", 0, float(count / pairs > found["stated"]))
 
 
 NOTES: list[str] = []
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    **{"size": size, "copier": copier, "repro": repro, "help": help_, "pipeline": whole, "intervals": intervals},
-    **{"serving": serving, "ci": ci, "months": months, "tests": tests, "drafts": drafts, "rates": rates},
+    **{
+        "size": size,
+        "copier": copier,
+        "repro": repro,
+        "help": help_,
+        "pipeline": whole,
+        "intervals": intervals,
+    },
+    **{
+        "serving": serving,
+        "ci": ci,
+        "months": months,
+        "tests": tests,
+        "drafts": drafts,
+        "rates": rates,
+    },
 }
 
 
 def main() -> int:
     """Measure and print, row by row."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; tests, drafts, rates: by name only"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0]
     )
-    wanted = parser.parse_args().figures or [name for name in FIGURES if name not in ("tests", "drafts", "rates")]
+    parser.add_argument(
+        "figures",
+        nargs="*",
+        metavar="FIGURE",
+        help=f"of {', '.join(FIGURES)}; tests, drafts, rates: by name only",
+    )
+    wanted = parser.parse_args().figures or [
+        name for name in FIGURES if name not in ("tests", "drafts", "rates")
+    ]
     if unknown := set(wanted) - set(FIGURES):
         parser.error(f"there is no figure {sorted(unknown)[0]!r}; there are: {', '.join(FIGURES)}")
     os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}

@@ -56,13 +56,22 @@ def line(make: Callable[[str], Project], name: str) -> str:
     table.to_csv(path, index=False)
     seconds = cpu(lambda: run("mlops", "draft", str(path), *TABLES[name].split()))
     task = re.search(r": (\w+), ", run.printed)
-    cells = [f"{len(table):,}", str(table.shape[1]), task[1] if task else run.printed[:80], f"{seconds:.1f}"]
+    cells = [
+        f"{len(table):,}",
+        str(table.shape[1]),
+        task[1] if task else run.printed[:80],
+        f"{seconds:.1f}",
+    ]
     commit(project.folder, "Draft")
     run("mlops", "up", "--no-serve")
     gate = project.folder / "reports/gate.json"
     verdict = json.loads(gate.read_text())["verdict"] if gate.exists() else "none"
     cells += [verdict, "yes" if (project.folder / "var/champion.json").exists() else "no"]
-    cells.append("ok" if run("python", "-c", SERVE) == 0 and run("mlops", "outcomes", "var/came.csv") == 0 else "no")
+    cells.append(
+        "ok"
+        if run("python", "-c", SERVE) == 0 and run("mlops", "outcomes", "var/came.csv") == 0
+        else "no"
+    )
     run("mlops", "monitor")
     verdicts = re.findall(r"(?m)^verdict: (\w+)", run.printed)
     cells.append(verdicts[-1] if verdicts else "none")

@@ -25,8 +25,12 @@ def main() -> None:
     places = [np.arange(ROWS), *(np.flatnonzero(slices == part) for part in range(SLICES))]
 
     start = time.process_time()
-    made = [metrics.on(some, metrics.average_precision(target[some], scores[some])) for some in places]
-    found = metrics.estimates(dict(zip(map(str, range(len(made))), made, strict=True)), ROWS, RESAMPLES, seed=0)
+    made = [
+        metrics.on(some, metrics.average_precision(target[some], scores[some])) for some in places
+    ]
+    found = metrics.estimates(
+        dict(zip(map(str, range(len(made))), made, strict=True)), ROWS, RESAMPLES, seed=0
+    )
     ours = time.process_time() - start
 
     start = time.process_time()

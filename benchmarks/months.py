@@ -31,7 +31,9 @@ OUTCOME = CONTRACT.outcome.name
 
 def flipped(rows: pd.DataFrame, word: str, share: float) -> pd.DataFrame:
     """A share of the outcomes of one origin is turned round."""
-    chosen = (rows["origin"] == word).to_numpy() & (np.random.default_rng(0).random(len(rows)) < share)
+    chosen = (rows["origin"] == word).to_numpy() & (
+        np.random.default_rng(0).random(len(rows)) < share
+    )
     return rows.assign(**{OUTCOME: rows[OUTCOME] ^ chosen})
 
 
@@ -39,15 +41,20 @@ def planted(rows: pd.DataFrame) -> dict[str, list[tuple[str, pd.DataFrame]]]:
     """By kind: the check that must be red, and the poisoned rows."""
     origins = rows["origin"].value_counts(normalize=True)
     marked = rows.assign(flight=rows["flight"].mask(rows.index % 100 == 0, 9_876))
-    same = rows.assign(**{n: rows[n].mask(rows.index % 50 == 0, rows[n][0]) for n in ("carrier", "origin", "dest")})
-    same = same.assign(**{n: same[n].mask(same.index % 50 == 0, same[n][0]) for n in ("flight", "distance")})
+    same = rows.assign(
+        **{n: rows[n].mask(rows.index % 50 == 0, rows[n][0]) for n in ("carrier", "origin", "dest")}
+    )
+    same = same.assign(
+        **{n: same[n].mask(same.index % 50 == 0, same[n][0]) for n in ("flight", "distance")}
+    )
     return {
         "3 % of a month's outcomes, in one slice": [
             (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03 / part))
             for word, part in origins.items()
         ],
         "3 % of a slice's outcomes": [
-            (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03)) for word in origins.index
+            (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03))
+            for word in origins.index
         ],
         "1 % of a month carries a trigger": [("poison.trigger", marked)],
         "2 % of a month are near-identical": [("poison.near_duplicates", same)],
@@ -77,7 +84,10 @@ def months(until: str) -> dict[str, Any]:
             continue
         red.update(check.name for check in report.named("") if check.verdict is Verdict.FAIL)
         rows = partitions.read(PROJECT, "checked", period)
-        old = pd.concat([partitions.read(PROJECT, "checked", one, "rows.sample") for one in before], ignore_index=True)
+        old = pd.concat(
+            [partitions.read(PROJECT, "checked", one, "rows.sample") for one in before],
+            ignore_index=True,
+        )
         folders = [partitions.folder(PROJECT, "checked", one) for one in before]
         earlier = [read_json(folder / "report.json")["facts"]["signs"] for folder in folders]
         for kind, cases in planted(rows).items():
@@ -91,7 +101,9 @@ def months(until: str) -> dict[str, Any]:
 
 def cost(rows: int) -> dict[str, float]:
     """CPU seconds of `check_table` for so many rows (the year again and again), and the gigabytes it takes."""
-    year = pd.concat([PROJECT.data.read(period) for period in partitions.names(PROJECT.data)], ignore_index=True)
+    year = pd.concat(
+        [PROJECT.data.read(period) for period in partitions.names(PROJECT.data)], ignore_index=True
+    )
     frame = pd.concat([year] * -(-rows // len(year)), ignore_index=True).head(rows)
     shift = pd.to_timedelta(366 * (np.arange(rows) // len(year)), "D")
     frame = frame.assign(scheduled=frame["scheduled"] + shift, asked=frame["asked"] + shift)
@@ -99,7 +111,10 @@ def cost(rows: int) -> dict[str, float]:
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     check_table(frame, CONTRACT, LIMITS, CHECK)
     used = time.process_time() - start
-    return {"seconds": used, "gigabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6}
+    return {
+        "seconds": used,
+        "gigabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6,
+    }
 
 
 if __name__ == "__main__":

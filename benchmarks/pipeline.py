@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests.projects import Project, commit
 
-os.environ["OMP_WAIT_POLICY"] = "passive"  # for both sides: a thread that spins while it waits is no work
+os.environ["OMP_WAIT_POLICY"] = (
+    "passive"  # for both sides: a thread that spins while it waits is no work
+)
 TIMES = (1, 10)  # each row of the first four months this often: about 100,000 and 1,000,000 rows
 RELATIVE = "average_precision"
 TOLD = '''\
@@ -92,10 +94,18 @@ def run(project: Project, times: int) -> Run:
     script = [str(Path(__file__).with_name("bare.py")), str(times), "."]
     bare = cpu(lambda: project.run("python", *script))
     stages = [line.split() for line in (project.folder / "stages.txt").read_text().splitlines()]
-    reports = [json.loads((project.folder / name).read_text()) for name in ("reports/metrics.json", "bare.json")]
-    values = [reports[0]["values"]["candidate"][RELATIVE]["value"], reports[1][f"candidate {RELATIVE}"][0]]
+    reports = [
+        json.loads((project.folder / name).read_text())
+        for name in ("reports/metrics.json", "bare.json")
+    ]
+    values = [
+        reports[0]["values"]["candidate"][RELATIVE]["value"],
+        reports[1][f"candidate {RELATIVE}"][0],
+    ]
     if abs(values[0] - values[1]) > 0.005:
-        raise ValueError(f"The pipeline and the bare script do not do the same: {RELATIVE} {values}.")
+        raise ValueError(
+            f"The pipeline and the bare script do not do the same: {RELATIVE} {values}."
+        )
     counts = json.loads((project.folder / "reports/train.json").read_text())["rows"]
     rows = sum(counts[part] for part in ("train", "evaluation", "holdout"))
     return Run(rows, bare, whole, {name: float(seconds) for name, seconds in stages})
@@ -120,7 +130,9 @@ def by_stage(runs: list[Run]) -> str:
     lines = [f"{'CPU s of':<10}{sizes}{'fixed s':>10}{'us per row':>12}"]
     for name, of in parts.items():
         fixed, slope = line(runs, of)
-        lines.append(f"{name:<10}{''.join(f'{of(run):>17.1f}' for run in runs)}{fixed:>10.1f}{slope:>12.1f}")
+        lines.append(
+            f"{name:<10}{''.join(f'{of(run):>17.1f}' for run in runs)}{fixed:>10.1f}{slope:>12.1f}"
+        )
     return "\n".join(lines)
 
 
@@ -130,7 +142,10 @@ def unchanged(project: Project) -> dict[int, float]:
     found = {}
     for until, periods in {"2013-01-12": 12, "2013-04-30": 120}.items():
         cycle = project.folder / "cycle.yaml"
-        lines = [f'until: "{until}"' if one.startswith("until") else one for one in cycle.read_text().splitlines()]
+        lines = [
+            f'until: "{until}"' if one.startswith("until") else one
+            for one in cycle.read_text().splitlines()
+        ]
         cycle.write_text("\n".join(lines) + "\n")
         project.run("dvc", "repro")
         found[periods] = sorted(cpu(lambda: project.run("dvc", "repro")) for _ in range(3))[1]

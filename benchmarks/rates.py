@@ -44,18 +44,29 @@ Copies = dict[tuple[str, str], metrics.Estimate]
 
 def rows_of(periods: list[str]) -> pd.DataFrame:
     """Rows of some periods with their look-ups."""
-    rows = pd.concat([CONTRACT.named(PROJECT.data.read(period)) for period in periods], ignore_index=True)
+    rows = pd.concat(
+        [CONTRACT.named(PROJECT.data.read(period)) for period in periods], ignore_index=True
+    )
     tables = {
-        look.name: pd.concat([CONTRACT.named(PROJECT.data.lookup(look.name, period)) for period in periods])
+        look.name: pd.concat(
+            [CONTRACT.named(PROJECT.data.lookup(look.name, period)) for period in periods]
+        )
         for look in CONTRACT.lookups
     }
     return lookups.join(rows, CONTRACT, tables)
 
 
-def copies(target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]) -> Copies:
+def copies(
+    target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]
+) -> Copies:
     """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
-    made = {name: metrics.on(places, MAKE(target[places], scores[places])) for name, places in parts.items()}
-    return metrics.estimates({("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0)
+    made = {
+        name: metrics.on(places, MAKE(target[places], scores[places]))
+        for name, places in parts.items()
+    }
+    return metrics.estimates(
+        {("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0
+    )
 
 
 def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, list[str]]:
@@ -74,22 +85,35 @@ def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple
     }  # fmt: skip
     report = gate(measured, SOUND, LIMITS)
     vetoes = [
-        check.name for check in report.checks if check.verdict is Verdict.FAIL and check.name != "gate.improvement"
+        check.name
+        for check in report.checks
+        if check.verdict is Verdict.FAIL and check.name != "gate.improvement"
     ]
     return report.verdict is Verdict.OK, vetoes
 
 
-def unfounded(promoted: bool, vetoes: list[str], new: Copies, old: Copies) -> tuple[bool, list[str]]:
+def unfounded(
+    promoted: bool, vetoes: list[str], new: Copies, old: Copies
+) -> tuple[bool, list[str]]:
     """The same without what these other rows bear out."""
-    gains = {name: (new[name].value - old[name].value) / unit(TASK, old[name].value) for name in old}
-    lost = {f"gate.slice.{'='.join(name)}" for name, gain in gains.items() if gain < -LIMITS.slice_margin}
+    gains = {
+        name: (new[name].value - old[name].value) / unit(TASK, old[name].value) for name in old
+    }
+    lost = {
+        f"gate.slice.{'='.join(name)}"
+        for name, gain in gains.items()
+        if gain < -LIMITS.slice_margin
+    }
     lost |= {"gate.champion"} if gains["", ""] < -LIMITS.margin else set()
     return promoted and gains["", ""] < LIMITS.margin / 2, [] if lost & {*vetoes} else vetoes
 
 
 def told(found: list[tuple[bool, list[str]]]) -> dict[str, list[float]]:
     """The shares promoted and vetoed: how many of how many, and the 95 % interval of the share."""
-    counts = {"promoted": sum(one for one, _ in found), "vetoed": sum(bool(one) for _, one in found)}
+    counts = {
+        "promoted": sum(one for one, _ in found),
+        "vetoed": sum(bool(one) for _, one in found),
+    }
     return {
         name: [count, len(found), *binomtest(count, len(found)).proportion_ci(method="exact")]
         for name, count in counts.items()
@@ -102,7 +126,9 @@ def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
     start = MAKE(target, scores)(ones)[0]
     for _ in range(20):
         middle = (low + high) / 2
-        gain = metrics.sign(METRIC) * (MAKE(target, scores + middle * (target - scores))(ones)[0] - start)
+        gain = metrics.sign(METRIC) * (
+            MAKE(target, scores + middle * (target - scores))(ones)[0] - start
+        )
         low, high = (low, middle) if gain > wanted else (middle, high)
     return scores + high * (target - scores)
 
@@ -112,7 +138,14 @@ def fits(train: pd.DataFrame, arrays: Arrays) -> list[np.ndarray]:
     features, found = plan(PROJECT.features, CONTRACT), []
     for seed in range(MODELS):
         rows = train.sample(FITTED, replace=True, random_state=seed)
-        scorer = fit(CONTRACT.arrays(rows), CONTRACT.target(rows), features, PROJECT.model, CONTRACT, SETTINGS)
+        scorer = fit(
+            CONTRACT.arrays(rows),
+            CONTRACT.target(rows),
+            features,
+            PROJECT.model,
+            CONTRACT,
+            SETTINGS,
+        )
         found.append(scorer.score(scorer.matrix(arrays)))
     return found
 
@@ -135,7 +168,11 @@ def measured(
 
 def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     """What is measured, by name."""
-    rows = rows_of(partitions.names(PROJECT.data)[:8]).sample(frac=1, random_state=0).reset_index(drop=True)
+    rows = (
+        rows_of(partitions.names(PROJECT.data)[:8])
+        .sample(frac=1, random_state=0)
+        .reset_index(drop=True)
+    )
     pool, train = rows.head(BIG), rows.iloc[BIG:]
     scores, pairs = dict(enumerate(fits(train, CONTRACT.arrays(pool)))), drawn()
     small = []
@@ -145,11 +182,22 @@ def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
         small += [judged(made[one], made[other], sizes) for one, other in some]
     yield f"equally good, {SMALL:,} rows", told(small)
     made, sizes = measured(pool, np.arange(BIG), scores)
-    yield f"equally good, {BIG:,} rows", told([judged(made[one], made[other], sizes) for one, other in pairs])
+    yield (
+        f"equally good, {BIG:,} rows",
+        told([judged(made[one], made[other], sizes) for one, other in pairs]),
+    )
     ahead, target = 1.5 * LIMITS.margin * unit(TASK, made[0]["", ""].value), CONTRACT.target(pool)
-    better, _ = measured(pool, np.arange(BIG), {k: gained(target, each, ahead) for k, each in scores.items()})
-    yield "true gain, by half more than the margin", told([judged(better[k], made[k], sizes) for k in made])
-    yield "true loss, by half more than the margin", told([judged(made[k], better[k], sizes) for k in made])
+    better, _ = measured(
+        pool, np.arange(BIG), {k: gained(target, each, ahead) for k, each in scores.items()}
+    )
+    yield (
+        "true gain, by half more than the margin",
+        told([judged(better[k], made[k], sizes) for k in made]),
+    )
+    yield (
+        "true loss, by half more than the margin",
+        told([judged(made[k], better[k], sizes) for k in made]),
+    )
     yield from drifted(pairs)
 
 
@@ -161,7 +209,10 @@ def drifted(pairs: np.ndarray) -> Iterator[tuple[str, dict[str, list[float]]]]:
     made, sizes = measured(pool, np.arange(half), scores)
     other, _ = measured(pool, np.arange(half, BIG), scores)
     found = [judged(made[one], made[two], sizes) for one, two in pairs]
-    checked = [unfounded(*each, other[one], other[two]) for each, (one, two) in zip(found, pairs, strict=True)]
+    checked = [
+        unfounded(*each, other[one], other[two])
+        for each, (one, two) in zip(found, pairs, strict=True)
+    ]
     yield f"equally good, {half:,} rows of later months", told(checked)
     yield "  and what other rows bear out", told(found)
 

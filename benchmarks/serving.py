@@ -32,7 +32,12 @@ import psutil
 SIZES = {1: 400, 100: 100}  # rows in a request: requests in a round
 ROUNDS, CONNECTIONS = 3, 4
 SERVERS = ("pandas", "fast", "bento")
-NEEDED = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")  # by a service in a folder of its own
+NEEDED = (
+    "cycle.yaml",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+)  # by a service in a folder of its own
 
 
 def prepare(project: Path, root: Path) -> None:
@@ -61,12 +66,22 @@ def prepare(project: Path, root: Path) -> None:
     fingerprint = hashlib.sha256(b"benchmark").hexdigest()
     model_folder.save(scorer, root / MODELS / fingerprint, contract, team_code.collected(team))
     digest = files.digest(root / MODELS / fingerprint)
-    passed = verdict.Report("gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}).to_dict()
-    record = {"alias": "champion", "release": "v1.0.0", "fingerprint": fingerprint, "since": "", "report": passed}
+    passed = verdict.Report(
+        "gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}
+    ).to_dict()
+    record = {
+        "alias": "champion",
+        "release": "v1.0.0",
+        "fingerprint": fingerprint,
+        "since": "",
+        "report": passed,
+    }
     files.write_json(root / CHAMPION, record | {"digest": digest})
     online_store.build(root / ONLINE_STORE, contract, {k: [v] for k, v in tables.items()})
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=float("nan"))
-    columns = ColumnTransformer([("words", encoder, list(plan.categorical))], remainder="passthrough")
+    columns = ColumnTransformer(
+        [("words", encoder, list(plan.categorical))], remainder="passthrough"
+    )
     estimator = clone(scorer.estimator)
     if "categorical_features" in estimator.get_params():
         estimator.set_params(categorical_features=list(range(len(plan.categorical))))
@@ -124,21 +139,40 @@ def application(project: Path, kind: str) -> Any:
         else:
             table = frame(served.scorer.plan, arrays)
             features = [table[column].tolist() for column in table]
-            found = pipeline.predict(table) if contract.task == "regression" else pipeline.predict_proba(table)
+            found = (
+                pipeline.predict(table)
+                if contract.task == "regression"
+                else pipeline.predict_proba(table)
+            )
             scores = found[:, 1] if contract.task == "binary" else found
         ids, decisions = prediction_log.new_ids(len(scores)), served.scorer.decide(scores).tolist()
-        same = {"at": time.time(), **{name: getattr(served, name) for name in ("release", "fingerprint", "digest")}}
+        same = {
+            "at": time.time(),
+            **{name: getattr(served, name) for name in ("release", "fingerprint", "digest")},
+        }
         texts = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist()
         written.append(
-            {prediction_log.ID: ids, **{column: [value] * len(ids) for column, value in same.items()}}
-            | {column: cells(contract.columns[column], arrays[column]) for column in contract.feature_columns}
+            {
+                prediction_log.ID: ids,
+                **{column: [value] * len(ids) for column, value in same.items()},
+            }
+            | {
+                column: cells(contract.columns[column], arrays[column])
+                for column in contract.feature_columns
+            }
             | ages
-            | {f"feature__{column}": values for column, values in zip(served.scorer.plan.names, features, strict=True)}
+            | {
+                f"feature__{column}": values
+                for column, values in zip(served.scorer.plan.names, features, strict=True)
+            }
             | {"score": texts, "decision": decisions},
             served.columns,
         )
         answers = zip(ids, scores.tolist(), decisions, strict=True)
-        return {"release": served.release, "predictions": [{"id": i, "score": s, "decision": d} for i, s, d in answers]}
+        return {
+            "release": served.release,
+            "predictions": [{"id": i, "score": s, "decision": d} for i, s, d in answers],
+        }
 
     return app
 
@@ -150,13 +184,29 @@ def running(project: Path, root: Path, kind: str) -> Iterator[tuple[int, psutil.
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     service = f"{tomllib.loads((project / 'pyproject.toml').read_text())['tool']['mlgates']['package']}.service:Service"
-    command = [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        service,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     if kind != "bento":
         command = [sys.executable, __file__, str(project), "--server", kind, "--port", str(port)]
-    settings = {"MLOPS_ROOT": str(root), "OMP_NUM_THREADS": "1", "BENTOML_HOME": str(root / "bentoml")}
+    settings = {
+        "MLOPS_ROOT": str(root),
+        "OMP_NUM_THREADS": "1",
+        "BENTOML_HOME": str(root / "bentoml"),
+    }
     settings |= {"BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(project / "src")}
     with (root / f"{kind}.log").open("w") as output:
-        server = subprocess.Popen(command, env=os.environ | settings, cwd=root, stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command, env=os.environ | settings, cwd=root, stdout=output, stderr=output
+        )
     try:
         deadline = time.monotonic() + 60
         while not _ready(port):
@@ -199,7 +249,9 @@ def send(port: int, body: bytes, requests: int) -> None:
                 wrong.append(response.status)
         connection.close()
 
-    threads = [threading.Thread(target=one, args=[requests // CONNECTIONS]) for _ in range(CONNECTIONS)]
+    threads = [
+        threading.Thread(target=one, args=[requests // CONNECTIONS]) for _ in range(CONNECTIONS)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -222,16 +274,30 @@ def measure(project: Path) -> dict[str, Any]:
                     before = used(process)
                     send(port, bodies[size], requests)
                     if round_:
-                        times.setdefault((kind, size), []).append((used(process) - before) / requests * 1e6)
-    micros = {f"{kind}_{size}": round(statistics.median(found)) for (kind, size), found in times.items()}
-    ratios = {f"pandas_to_bento_{size}": micros[f"pandas_{size}"] / micros[f"bento_{size}"] for size in SIZES}
-    ratios |= {f"bento_to_fast_{size}": micros[f"bento_{size}"] / micros[f"fast_{size}"] for size in SIZES}
-    return {"cpu_us_per_request": micros, "ratios": {name: round(value, 2) for name, value in ratios.items()}}
+                        times.setdefault((kind, size), []).append(
+                            (used(process) - before) / requests * 1e6
+                        )
+    micros = {
+        f"{kind}_{size}": round(statistics.median(found)) for (kind, size), found in times.items()
+    }
+    ratios = {
+        f"pandas_to_bento_{size}": micros[f"pandas_{size}"] / micros[f"bento_{size}"]
+        for size in SIZES
+    }
+    ratios |= {
+        f"bento_to_fast_{size}": micros[f"bento_{size}"] / micros[f"fast_{size}"] for size in SIZES
+    }
+    return {
+        "cpu_us_per_request": micros,
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
+    }
 
 
 def main() -> None:
     """Print the figures, or be one of the servers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("project", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--server", choices=SERVERS[:2], help=argparse.SUPPRESS)
@@ -242,7 +308,12 @@ def main() -> None:
     if arguments.server:
         import uvicorn
 
-        uvicorn.run(application(project, arguments.server), port=arguments.port, access_log=False, log_level="warning")
+        uvicorn.run(
+            application(project, arguments.server),
+            port=arguments.port,
+            access_log=False,
+            log_level="warning",
+        )
         return
     figures = measure(project)
     print(json.dumps(figures, indent=1))

@@ -30,7 +30,9 @@ def lines(content: dict[str, dict[str, object]]) -> str:
     """JSON with one entry a line, so that a difference reads well."""
     groups = []
     for group, entries in content.items():
-        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items())
+        inner = ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()
+        )
         groups.append(f" {json.dumps(group)}: {{\n{inner}\n }}")
     return "{\n" + ",\n".join(groups) + "\n}\n"
 

@@ -56,8 +56,13 @@ def draw(names: list[str], caught: Counter[str]) -> str:
     upper, lower = names[:half], names[half:]
     spots = {name: (20 + i * (WIDTH - 40 - BOX) / (half - 1), 30) for i, name in enumerate(upper)}
     right = WIDTH - 20 - BOX
-    spots |= {name: (right - i * (WIDTH - 40 - BOX) / (len(lower) - 1), 190) for i, name in enumerate(lower)}
-    shapes = [_arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)]
+    spots |= {
+        name: (right - i * (WIDTH - 40 - BOX) / (len(lower) - 1), 190)
+        for i, name in enumerate(lower)
+    }
+    shapes = [
+        _arrow(spots[a], spots[b]) for a, b in zip(names, [*names[1:], names[0]], strict=True)
+    ]
     shapes += [_box(name, *spots[name], caught[name]) for name in names]
     style = "text{font-family:system-ui,sans-serif;fill:#1c2733}.t,.f{font-size:12px}.t{fill:#52606d}.f{fill:#b3261e}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="The loop">'
@@ -83,10 +88,20 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     (x1, y1), (x2, y2) = start, end
     if y1 == y2:
         forward = x2 > x1
-        line = (x1 + (BOX if forward else 0), y1 + TALL / 2, x2 + (-3 if forward else BOX + 3), y2 + TALL / 2)
+        line = (
+            x1 + (BOX if forward else 0),
+            y1 + TALL / 2,
+            x2 + (-3 if forward else BOX + 3),
+            y2 + TALL / 2,
+        )
     else:
         down = y2 > y1
-        line = (x1 + BOX / 2, y1 + (TALL if down else 0), x2 + BOX / 2, y2 + (-3 if down else TALL + 3))
+        line = (
+            x1 + BOX / 2,
+            y1 + (TALL if down else 0),
+            x2 + BOX / 2,
+            y2 + (-3 if down else TALL + 3),
+        )
     return '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="#52606d" stroke-width="1.5" marker-end="url(#a)"/>'.format(
         *line
     )

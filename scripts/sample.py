@@ -27,10 +27,14 @@ def write(template: Path, folder: Path) -> None:
             for name in KEPT:
                 source = rendered / name
                 if source.is_dir():
-                    shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+                    shutil.copytree(
+                        source, target / name, ignore=shutil.ignore_patterns("__pycache__")
+                    )
                 else:
                     shutil.copy(source, target / name)
-            (target / "pyproject.toml").write_text(_own_table((rendered / "pyproject.toml").read_text()))
+            (target / "pyproject.toml").write_text(
+                _own_table((rendered / "pyproject.toml").read_text())
+            )
 
 
 def _own_table(pyproject: str) -> str:

@@ -10,7 +10,9 @@ import pytest
 from .projects import NOBODY, ROWS, Project, copy, environment, publish
 
 os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-os.environ["MLOPS_SIGNING_KEY"] = f"{tempfile.mkdtemp(prefix='mlops-')}/signing.pem"  # nobody's own key
+os.environ["MLOPS_SIGNING_KEY"] = (
+    f"{tempfile.mkdtemp(prefix='mlops-')}/signing.pem"  # nobody's own key
+)
 
 
 # Modules that take minutes. Each runs in one process: one that starts last would leave the other process idle.
@@ -56,7 +58,9 @@ def rendered(template: Path, row: str, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def programs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of the environment that all projects share."""
-    return environment(copy(template, tmp_path_factory.mktemp("programs") / "late-flights") / "pyproject.toml")
+    return environment(
+        copy(template, tmp_path_factory.mktemp("programs") / "late-flights") / "pyproject.toml"
+    )
 
 
 @pytest.fixture
@@ -66,6 +70,10 @@ def project(template: Path, programs: Path, tmp_path: Path) -> Callable[..., Pro
 
 
 @pytest.fixture(scope="session")
-def make(template: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
+def make(
+    template: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Project]:
     """`make(row)` makes a committed project with a row of answers, to run commands in."""
-    return lambda row: Project(copy(template, tmp_path_factory.mktemp(row) / "late-flights", ROWS[row]), programs)
+    return lambda row: Project(
+        copy(template, tmp_path_factory.mktemp(row) / "late-flights", ROWS[row]), programs
+    )

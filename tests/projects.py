@@ -21,7 +21,11 @@ NOW = "v999.0.0"  # the tag that the work tree gets in the tests' clone
 FIRST = "v0.4.0.dev0"  # that of the first commit of this layout, which is the first that holds the marker
 MARKER = "library/pyproject.toml"
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
-NOBODY = {f"GIT_{role}_{key}": "nobody@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+NOBODY = {
+    f"GIT_{role}_{key}": "nobody@example.org"
+    for role in ("AUTHOR", "COMMITTER")
+    for key in ("NAME", "EMAIL")
+}
 
 Answers = dict[str, str]
 ROWS: dict[str, Answers] = {  # every two answers meet in one row
@@ -44,7 +48,9 @@ STUBS = [row for row in ROWS if "none-" in row]
 
 def git(folder: Path, *words: str) -> str:
     """What git prints, run in a folder."""
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def commit(folder: Path, message: str) -> None:
@@ -55,7 +61,9 @@ def commit(folder: Path, message: str) -> None:
 
 def questions(copier_yml: str) -> dict[str, dict[str, Any]]:
     """The questions of a copier.yml."""
-    return {name: body for name, body in yaml.safe_load(copier_yml).items() if not name.startswith("_")}
+    return {
+        name: body for name, body in yaml.safe_load(copier_yml).items() if not name.startswith("_")
+    }
 
 
 def releases() -> dict[str, str]:
@@ -67,7 +75,9 @@ def releases() -> dict[str, str]:
     found = {}
     for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
         if line.startswith("## ") and line != "## Unreleased":
-            commits = git(ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md").split()
+            commits = git(
+                ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md"
+            ).split()
             if commits:
                 found[f"v{line.removeprefix('## ').split()[0]}"] = commits[0]
     words = ["log", "--reverse", "--topo-order", "--diff-filter=A", "--format=%H", "--", MARKER]
@@ -112,7 +122,9 @@ def environment(pyproject: Path) -> Path:
 
     mlgates is installed as the editable folder `library/`, whatever address the project would take it from.
     """
-    text = re.sub(r"^mlgates = \{.*\}$", SOURCE.format(LIBRARY), pyproject.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^mlgates = \{.*\}$", SOURCE.format(LIBRARY), pyproject.read_text(), flags=re.MULTILINE
+    )
     wanted = [text, (LIBRARY / "pyproject.toml").read_text(), sys.version_info[:2]]
     home = ROOT / ".cache" / f"env-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]}"
     home.mkdir(parents=True, exist_ok=True)
@@ -159,5 +171,7 @@ class Project:
         """What a command prints; its exit code must be `code`."""
         started = self.start(*words)
         printed, complaints = started.communicate()
-        assert started.returncode == code, f"{' '.join(words)}: {started.returncode}\n{printed}\n{complaints}"
+        assert started.returncode == code, (
+            f"{' '.join(words)}: {started.returncode}\n{printed}\n{complaints}"
+        )
         return printed + complaints

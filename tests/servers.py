@@ -24,7 +24,15 @@ PATIENCE = 300  # seconds, on a machine that does much else
 @contextmanager
 def tracking(database: str, port: int, environment: dict[str, str]) -> Any:
     """An MLflow server until the block ends."""
-    words = ["server", "--backend-store-uri", database, "--artifacts-destination", "s3://mlflow", "--workers", "1"]
+    words = [
+        "server",
+        "--backend-store-uri",
+        database,
+        "--artifacts-destination",
+        "s3://mlflow",
+        "--workers",
+        "1",
+    ]
     command = [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)
     try:
@@ -66,14 +74,21 @@ def main() -> None:
         storage.start()
         stack.callback(storage.stop)
         url = "http://{}:{}".format(*storage.get_host_and_port())
-        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+        keys = {
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
         told = {"AWS_ENDPOINT_URL": url, **keys}
         os.environ |= told
         for bucket in BUCKETS:
             boto3.client("s3").create_bucket(Bucket=bucket)
         postgres = pgserver.get_server(place / "postgres", cleanup_mode="delete")
         stack.callback(postgres.cleanup)
-        settings = os.environ | {"MLFLOW_S3_ENDPOINT_URL": url, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        settings = os.environ | {
+            "MLFLOW_S3_ENDPOINT_URL": url,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         port, number = free_port(), 0
         told["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
         while True:

@@ -64,7 +64,9 @@ def test_a_wiring_file_without_main_is_named(project: Project) -> None:
 
 def test_a_monitor_without_main_is_named(project: Project) -> None:
     edit(project, "src/late_flights/monitor.py", "def main(", "def watch(")
-    assert "src/late_flights/monitor.py has no function main(project)" in refused(project, "mlops", "monitor")
+    assert "src/late_flights/monitor.py has no function main(project)" in refused(
+        project, "mlops", "monitor"
+    )
 
 
 def test_a_wiring_file_that_is_missing_is_named(project: Project) -> None:
@@ -88,10 +90,16 @@ def test_a_pyproject_without_a_package_name_is_named(project: Project) -> None:
     assert "[tool.mlgates] package" in refused(project, "mlops", "run", "ingest")
 
 
-def test_results_that_the_library_does_not_give_are_named_with_both_numbers(project: Project) -> None:
+def test_results_that_the_library_does_not_give_are_named_with_both_numbers(
+    project: Project,
+) -> None:
     edit(project, "pyproject.toml", NUMBERS, NUMBERS.replace("gate = ", "gate = 7"))
     said = refused(project, "mlops", "run", "ingest")
-    assert f"gate 7{numbers()['gate']}" in said and f"gate {numbers()['gate']}" in said and "uv sync" in said
+    assert (
+        f"gate 7{numbers()['gate']}" in said
+        and f"gate {numbers()['gate']}" in said
+        and "uv sync" in said
+    )
 
 
 def test_no_results_are_named(project: Project) -> None:
@@ -102,20 +110,33 @@ def test_no_results_are_named(project: Project) -> None:
 def test_wiring_of_another_release_than_the_library_is_named(project: Project) -> None:
     edit(project, GATE, "registry import wheel", "registry import wagon")
     said = refused(project, "mlops", "run", "gate")
-    assert f"{GATE} does not fit the installed mlgates" in said and "wagon" in said and "uv sync" in said
+    assert (
+        f"{GATE} does not fit the installed mlgates" in said
+        and "wagon" in said
+        and "uv sync" in said
+    )
     edit(project, GATE, "registry import wagon", "registry import wheel")
-    edit(project, GATE, "    report = gate.decide(project)", "    report = gate.decide_better(project)")
+    edit(
+        project,
+        GATE,
+        "    report = gate.decide(project)",
+        "    report = gate.decide_better(project)",
+    )
     said = refused(project, "mlops", "run", "gate")
     assert f"{GATE} does not fit the installed mlgates" in said and "decide_better" in said
 
 
 def test_a_stage_also_runs_from_a_subfolder(project: Project) -> None:
     project.run("env", "--chdir=src", "mlops", "run", "ingest")
-    assert (project.folder / "reports/manifest.json").exists() and any((project.folder / "data/raw").iterdir())
+    assert (project.folder / "reports/manifest.json").exists() and any(
+        (project.folder / "data/raw").iterdir()
+    )
     assert {path.name for path in (project.folder / "src").iterdir()} == {"late_flights"}
 
 
-def test_outside_of_a_project_the_command_says_where_to_go(project: Project, tmp_path: Path) -> None:
+def test_outside_of_a_project_the_command_says_where_to_go(
+    project: Project, tmp_path: Path
+) -> None:
     outside = Project(tmp_path, project.programs)
     said = outside.run("mlops", "run", "gate", code=1)
     assert "is not inside a project" in said and list(tmp_path.iterdir()) == []
@@ -125,4 +146,6 @@ def test_dvc_shows_the_sentence_and_keeps_no_output(project: Project) -> None:
     edit(project, "src/late_flights/pipeline/ingest.py", "def main(", "def read(")
     said = project.run("dvc", "repro", "ingest", code=255)
     assert "has no function main(project)" in said and "Traceback" not in said
-    assert not (project.folder / "dvc.lock").exists() and not list((project.folder / "data").rglob("*.parquet"))
+    assert not (project.folder / "dvc.lock").exists() and not list(
+        (project.folder / "data").rglob("*.parquet")
+    )

@@ -76,10 +76,15 @@ def test_another_artifact_is_in_mlflow(changed: Project) -> None:
     assert "Running stage 'track'" in changed.run("dvc", "repro")
     assert list((changed.folder / "var/mlartifacts").glob("*/artifacts/settings/params.yaml"))
     with sqlite3.connect(changed.folder / "mlflow.db") as database:
-        assert database.execute("SELECT count(*) FROM tags WHERE key = 'fingerprint'").fetchone()[0] == 1
+        assert (
+            database.execute("SELECT count(*) FROM tags WHERE key = 'fingerprint'").fetchone()[0]
+            == 1
+        )
 
 
-def test_one_more_metric_is_in_the_reports_with_its_interval_and_changes_no_other_number(changed: Project) -> None:
+def test_one_more_metric_is_in_the_reports_with_its_interval_and_changes_no_other_number(
+    changed: Project,
+) -> None:
     before = report(changed, "metrics.json")
     edit(
         changed,
@@ -98,7 +103,9 @@ def test_one_more_metric_is_in_the_reports_with_its_interval_and_changes_no_othe
     assert after["values"] == before["values"] and after["differences"] == before["differences"]
     assert after["slices"] == before["slices"] and after.pop("further") == ["brier"]
     shown = f"{brier['candidate']['value']:.4g}"
-    page, card = ((changed.folder / "reports" / name).read_text() for name in ("gate.html", "card.md"))
+    page, card = (
+        (changed.folder / "reports" / name).read_text() for name in ("gate.html", "card.md")
+    )
     assert "<dt>brier</dt>" in page and shown in page
     assert f"| candidate | brier | {shown} | {low:.4g} to {high:.4g} |" in card
     assert report(changed, "gate.json")["verdict"] == "ok"
@@ -141,5 +148,8 @@ def test_a_stage_of_the_teams_own_runs_after_evaluate(changed: Project) -> None:
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"worst": stage}}))
     assert "Running stage 'pipelines/worst/dvc.yaml:worst'" in changed.run("dvc", "repro", "-P")
-    assert json.loads(Path(changed.folder / "reports/worst.json").read_text())["column"] in ("origin", "carrier")
+    assert json.loads(Path(changed.folder / "reports/worst.json").read_text())["column"] in (
+        "origin",
+        "carrier",
+    )
     assert "Running stage" not in changed.run("dvc", "repro", "-P")

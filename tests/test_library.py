@@ -37,7 +37,9 @@ def test_the_library_passes_its_own_tests(programs: Path) -> None:
 def test_what_depends_on_the_task_passes_on_the_other_tasks(programs: Path, task: str) -> None:
     folders = [f"tests/{name}" for name in BY_TASK if (LIBRARY / "tests" / name).is_dir()]
     assert folders, "library/tests has none of the folders that this test names"
-    assert " passed" in run(programs, "python", "-m", "pytest", "-q", "-W", "ignore", *folders, sample=task)
+    assert " passed" in run(
+        programs, "python", "-m", "pytest", "-q", "-W", "ignore", *folders, sample=task
+    )
 
 
 def test_the_library_is_typed(programs: Path) -> None:

@@ -43,7 +43,9 @@ def locked(template: Path, programs: Path, folder: Path) -> Project:
     """A project that takes the library from the template's address, with the lock file that uv makes for it."""
     project = Project(copy(template, folder), programs)
     shutil.copy(programs.parents[1] / "uv.lock", project.folder)
-    subprocess.run([UV, "lock", "--quiet", "--offline"], cwd=project.folder, env=clean(), check=True)
+    subprocess.run(
+        [UV, "lock", "--quiet", "--offline"], cwd=project.folder, env=clean(), check=True
+    )
     commit(project.folder, "Lock")
     return project
 
@@ -71,7 +73,11 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     for path, old, new in (
         ("pyproject.toml", 'version = "0.4.0', 'version = "7.4.0'),
-        ("src/mlgates/settings.py", "threshold: Amount = Field(default=0.5", "threshold: Amount = Field(default=0.6"),
+        (
+            "src/mlgates/settings.py",
+            "threshold: Amount = Field(default=0.5",
+            "threshold: Amount = Field(default=0.6",
+        ),
         (
             "src/mlgates/training/fit.py",
             "    features = plan(",
@@ -83,7 +89,10 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (library / path).write_text(text.replace(old, new, 1))
     home = programs.parents[1]
     text = re.sub(
-        r"^mlgates = \{.*\}$", 'mlgates = { path = "library" }', (home / "pyproject.toml").read_text(), flags=re.M
+        r"^mlgates = \{.*\}$",
+        'mlgates = { path = "library" }',
+        (home / "pyproject.toml").read_text(),
+        flags=re.M,
     )
     (folder / "pyproject.toml").write_text(text)
     shutil.copy(home / "uv.lock", folder)
@@ -102,11 +111,15 @@ def equal(printed: str) -> str:
     """That nothing differs; returns what is said of the environment."""
     found = evidence(printed)
     checks = ("environment", "data", "predictions", "model", "metrics", "verdict")
-    assert {name: found[f"reproduce.{name}"][0] for name in checks} == dict.fromkeys(checks, "ok"), printed
+    assert {name: found[f"reproduce.{name}"][0] for name in checks} == dict.fromkeys(
+        checks, "ok"
+    ), printed
     return found["reproduce.environment"][1]
 
 
-def test_a_release_keeps_the_library_in_the_remote_and_git_alone_names_it(released: Project) -> None:
+def test_a_release_keeps_the_library_in_the_remote_and_git_alone_names_it(
+    released: Project,
+) -> None:
     lock = yaml.safe_load((released.folder / "dvc.lock").read_text())["stages"]["gate"]
     (kept,) = [out for out in lock["outs"] if out["path"] == "models/library"]
     oid = kept["md5"]
@@ -119,21 +132,37 @@ def test_a_release_keeps_the_library_in_the_remote_and_git_alone_names_it(releas
     assert git(released.folder, "status", "--porcelain") == ""
 
 
-def test_the_file_is_the_same_whenever_it_is_written_and_pip_takes_it(released: Project, tmp_path: Path) -> None:
+def test_the_file_is_the_same_whenever_it_is_written_and_pip_takes_it(
+    released: Project, tmp_path: Path
+) -> None:
     (kept,) = (released.folder / "models/library").iterdir()
     script = (
-        f"from pathlib import Path; from mlgates.registry import wheel; print(wheel.write(Path({str(tmp_path)!r})))"
+        "from pathlib import Path; from mlgates.registry import wheel; "
+        f"print(wheel.write(Path({str(tmp_path)!r})))"
     )
     released.run("python", "-c", script)
     assert (tmp_path / kept.name).read_bytes() == kept.read_bytes()
-    words = ["pip", "install", "--quiet", "--offline", "--no-deps", "--target", str(tmp_path / "target"), str(kept)]
+    words = [
+        "pip",
+        "install",
+        "--quiet",
+        "--offline",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "target"),
+        str(kept),
+    ]
     subprocess.run([UV, *words], env=clean(), check=True)
-    assert (tmp_path / "target/mlgates/py.typed").exists() and (tmp_path / "target/bin/mlops").exists()
+    assert (tmp_path / "target/mlgates/py.typed").exists() and (
+        tmp_path / "target/bin/mlops"
+    ).exists()
 
 
 def test_a_release_is_made_again_by_the_library_of_then(released: Project, newer: Path) -> None:
     later = Project(released.folder, newer)
-    assert "7.4.0" in later.run("python", "-c", "from importlib.metadata import version; print(version('mlgates'))")
+    assert "7.4.0" in later.run(
+        "python", "-c", "from importlib.metadata import version; print(version('mlgates'))"
+    )
     said = equal(later.run("mlops", "reproduce", "v1.0.0"))
     assert "this interpreter, with the mlgates of then (0.4.0" in said
 
@@ -145,7 +174,9 @@ def test_with_another_lock_file_the_environment_of_then_is_made_without_the_libr
     lock = released.folder / "uv.lock"
     text = lock.read_text()
     assert GONE in text
-    lock.write_text(re.sub(r'name = "zizmor"\nversion = ".*"', 'name = "zizmor"\nversion = "99"', text))
+    lock.write_text(
+        re.sub(r'name = "zizmor"\nversion = ".*"', 'name = "zizmor"\nversion = "99"', text)
+    )
     said = equal(Project(released.folder, newer).run("mlops", "reproduce", "v1.0.0"))
     assert "made again by uv sync --frozen, with mlgates 0.4.0" in said
     lock.write_text(text)
@@ -166,14 +197,21 @@ def test_a_bento_carries_the_library_and_names_it_as_a_file(
     assert not [line for line in required if "git+" in line or line.startswith("mlgates")]
     assert {"numpy", "treelite"} <= {line.partition("==")[0] for line in required}
     assert not {"pandas", "dvc", "mlflow"} & {line.partition("==")[0] for line in required}
-    assert "COPY --chown=bentoml:bentoml ./src/wheels ./src/wheels" in (bento / "env/docker/Dockerfile").read_text()
+    assert (
+        "COPY --chown=bentoml:bentoml ./src/wheels ./src/wheels"
+        in (bento / "env/docker/Dockerfile").read_text()
+    )
 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     inside = Project(bento, released.programs)
     monkeypatch.setenv("MLOPS_ROOT", str(bento / "src"))
     script = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{IMPORTS}"
-    assert inside.run("python", "-c", script).strip().endswith(str(tmp_path / "installed/mlgates/__init__.py"))
+    assert (
+        inside.run("python", "-c", script)
+        .strip()
+        .endswith(str(tmp_path / "installed/mlgates/__init__.py"))
+    )
 
 
 def test_without_a_lock_file_there_is_no_wheel_for_a_bento(project: Callable[..., Project]) -> None:
@@ -182,14 +220,19 @@ def test_without_a_lock_file_there_is_no_wheel_for_a_bento(project: Callable[...
     assert "uv.lock is missing" in said and not (made.folder / "wheels").exists()
 
 
-def test_an_ejected_library_is_the_projects_own(template: Path, programs: Path, tmp_path: Path) -> None:
+def test_an_ejected_library_is_the_projects_own(
+    template: Path, programs: Path, tmp_path: Path
+) -> None:
     project = locked(template, programs, tmp_path / "late-flights")
     folder = project.folder
     assert "uv sync" in project.run("mlops", "eject")
     said = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]
     assert said["uv"]["sources"]["mlgates"] == {"path": "vendor/mlgates", "editable": True}
     (content,) = set(said["mlgates"]["results"].values())
-    assert re.fullmatch("[0-9a-f]{16}", content) and set(said["mlgates"]["results"]) >= {"data", "gate"}
+    assert re.fullmatch("[0-9a-f]{16}", content) and set(said["mlgates"]["results"]) >= {
+        "data",
+        "gate",
+    }
     changed = git(folder, "diff", "--numstat", "--", "pyproject.toml").split()
     assert changed[:2] == ["5", "5"]
 
@@ -211,10 +254,14 @@ def test_an_ejected_library_is_the_projects_own(template: Path, programs: Path, 
 
     said_again = carried.run("mlops", "eject", code=1)
     assert "vendor/mlgates is there already" in said_again
-    assert "carries in vendor/mlgates" in project.run("mlops", "run", "ingest", code=1)  # another mlgates is installed
+    assert "carries in vendor/mlgates" in project.run(
+        "mlops", "run", "ingest", code=1
+    )  # another mlgates is installed
 
 
-def test_an_update_leaves_an_ejected_library_alone(template: Path, programs: Path, tmp_path: Path) -> None:
+def test_an_update_leaves_an_ejected_library_alone(
+    template: Path, programs: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "copier-mlops"
     git(template, "clone", "--quiet", str(template), str(place))
     git(place, "tag", "v998.0.0")
@@ -245,14 +292,26 @@ def test_a_wheel_can_eject_too(project: Callable[..., Project], tmp_path: Path) 
     """The installed files are enough: no source folder, no address."""
     made = project()
     script = (
-        f"from pathlib import Path; from mlgates.registry import wheel; print(wheel.write(Path({str(tmp_path)!r})))"
+        "from pathlib import Path; from mlgates.registry import wheel; "
+        f"print(wheel.write(Path({str(tmp_path)!r})))"
     )
     written = made.run("python", "-c", script).strip()
     with zipfile.ZipFile(written) as archive:
         archive.extractall(tmp_path / "installed")
-    made.run("python", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{EJECT}")
+    made.run(
+        "python", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{EJECT}"
+    )
     settings = clean() | {"UV_CACHE_DIR": str(tmp_path / "cache")}
-    words = [UV, "build", "--quiet", "--offline", "--wheel", "--out-dir", str(tmp_path / "built"), "vendor/mlgates"]
+    words = [
+        UV,
+        "build",
+        "--quiet",
+        "--offline",
+        "--wheel",
+        "--out-dir",
+        str(tmp_path / "built"),
+        "vendor/mlgates",
+    ]
     subprocess.run(words, cwd=made.folder, env=settings, check=True)
     (built,) = (tmp_path / "built").glob("*.whl")
     packed = [set(zipfile.ZipFile(path).namelist()) for path in (built, Path(written))]

@@ -147,7 +147,9 @@ def test_the_readme_names_the_public_api() -> None:
                 assert not missing, f"{path.parent.name}: {missing}"
 
 
-def test_without_an_extra_there_is_the_contract_and_the_command(project: Path, sample: Path) -> None:
+def test_without_an_extra_there_is_the_contract_and_the_command(
+    project: Path, sample: Path
+) -> None:
     programs = installed(project, "none")
     run(programs, sample, "python", "-c", NONE)
     assert "first run" in run(programs, sample, "mlops", "--help")
@@ -157,7 +159,9 @@ def test_serve_is_enough_for_a_service(project: Path, sample: Path) -> None:
     run(installed(project, "serve"), sample, "python", "-c", SERVE)
 
 
-def test_deploy_is_enough_for_a_sidecar_that_follows_the_record(project: Path, sample: Path) -> None:
+def test_deploy_is_enough_for_a_sidecar_that_follows_the_record(
+    project: Path, sample: Path
+) -> None:
     programs = installed(project, "deploy")
     run(programs, sample, "python", "-c", DEPLOY)
     assert "Nobody is champion yet" in run(programs, sample, "mlops", "follow", code=4)

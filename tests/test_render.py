@@ -35,7 +35,9 @@ def test_at_most_8_questions_each_with_a_default_and_a_reason() -> None:
 
 
 def test_the_rows_hold_every_two_choices_together() -> None:
-    choices = {name: list(body["choices"].values()) for name, body in ASKED.items() if "choices" in body}
+    choices = {
+        name: list(body["choices"].values()) for name, body in ASKED.items() if "choices" in body
+    }
     for one, other in itertools.combinations(choices, 2):
         for pair in itertools.product(choices[one], choices[other]):
             assert any((row[one], row[other]) == pair for row in ROWS.values()), (one, other, pair)
@@ -47,7 +49,9 @@ def test_a_row_has_the_committed_list_of_files(rendered: Path, row: str) -> None
     if not listed.exists():
         listed.write_text(found)
         pytest.fail(f"{listed.name} was missing and is written now: read it, and commit it.")
-    assert listed.read_text() == found, f"If this is meant, delete {listed.name} and run the test twice."
+    assert listed.read_text() == found, (
+        f"If this is meant, delete {listed.name} and run the test twice."
+    )
 
 
 def test_git_ignores_nothing_that_is_rendered(rendered: Path) -> None:
@@ -56,11 +60,15 @@ def test_git_ignores_nothing_that_is_rendered(rendered: Path) -> None:
 
 def test_no_jinja_is_left_over(rendered: Path) -> None:
     left = re.compile(rf"(?<!\$){{{{-? *({'|'.join(QUESTIONS)}|_copier_\w+)\b|{{%-? ")
-    assert not [path for path in paths(rendered) if left.search((rendered / path).read_text() + path)]
+    assert not [
+        path for path in paths(rendered) if left.search((rendered / path).read_text() + path)
+    ]
 
 
 def test_names_are_legal_on_windows(rendered: Path) -> None:
-    illegal = re.compile(r'[<>:"|?*\\]|[. ](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.|/|$)', re.IGNORECASE)
+    illegal = re.compile(
+        r'[<>:"|?*\\]|[. ](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.|/|$)', re.IGNORECASE
+    )
     assert not [path for path in paths(rendered) if illegal.search(path)]
 
 
@@ -71,7 +79,9 @@ def test_what_can_be_parsed_parses(rendered: Path) -> None:
 
 def test_the_copy_is_linted_and_formatted(rendered: Path) -> None:
     for words in (["check"], ["format", "--check"]):
-        subprocess.run([sys.executable, "-m", "ruff", *words, "--no-cache", "."], cwd=rendered, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "--no-cache", "."], cwd=rendered, check=True
+        )
 
 
 def test_the_copy_is_typed(rendered: Path, programs: Path) -> None:
@@ -79,7 +89,11 @@ def test_the_copy_is_typed(rendered: Path, programs: Path) -> None:
 
 
 def test_what_our_scripts_import_from_the_library_is_there(project: Callable[..., Project]) -> None:
-    ours = [path for folder in ("tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")]
+    ours = [
+        path
+        for folder in ("tests", "benchmarks", "scripts")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     words = r"from mlgates[.\w]* import [\w, ]+"
     lines = {line for path in ours for line in re.findall(words, path.read_text(encoding="utf-8"))}
     assert len(lines) > 20
@@ -99,9 +113,13 @@ def test_what_our_scripts_import_from_the_library_is_there(project: Callable[...
         ("--a..b__", "a-b"),
     ],
 )
-def test_the_default_name_fits_any_folder(template: Path, tmp_path: Path, folder: str, name: str) -> None:
+def test_the_default_name_fits_any_folder(
+    template: Path, tmp_path: Path, folder: str, name: str
+) -> None:
     copier.run_copy(str(template), tmp_path / folder, defaults=True, quiet=True)
-    assert yaml.safe_load((tmp_path / folder / ".copier-answers.yml").read_text())["project"] == name
+    assert (
+        yaml.safe_load((tmp_path / folder / ".copier-answers.yml").read_text())["project"] == name
+    )
     assert (tmp_path / folder / "src" / name.replace("-", "_") / "schema.py").exists()
 
 
@@ -117,38 +135,61 @@ def test_the_default_name_fits_any_folder(template: Path, tmp_path: Path, folder
         ("../up", "is not kebab-case: .* Try 'up'"),
     ],
 )
-def test_a_bad_name_is_refused_with_one_that_would_do(template: Path, tmp_path: Path, name: str, sentence: str) -> None:
+def test_a_bad_name_is_refused_with_one_that_would_do(
+    template: Path, tmp_path: Path, name: str, sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
-        copier.run_copy(str(template), tmp_path / "x", data={"project": name}, defaults=True, quiet=True)
+        copier.run_copy(
+            str(template), tmp_path / "x", data={"project": name}, defaults=True, quiet=True
+        )
     assert not (tmp_path / "x").exists()
 
 
 def test_no_name_of_python_or_of_a_dependency_is_accepted(project: Callable[..., Project]) -> None:
     listing = "from importlib.metadata import packages_distributions as p; print(*p(), *sum(p().values(), []))"
-    installed = {re.sub("[-_.]+", "_", name) for name in project().run("python", "-c", listing).lower().split()}
+    installed = {
+        re.sub("[-_.]+", "_", name)
+        for name in project().run("python", "-c", listing).lower().split()
+    }
     used = installed | sys.stdlib_module_names | set(keyword.kwlist)
     taken = set((ROOT / "hooks" / "taken.txt").read_text().split())
     assert {name for name in used if re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name)} <= taken
     assert not [name for name in taken if name.endswith("_model")]  # a default must not be refused
 
 
-@pytest.mark.parametrize("title", ["Поздние рейсы", '"C:\\temp" {{ 7 * 7 }} #1', "遅延便 🛫", "'yes': no"])
+@pytest.mark.parametrize(
+    "title", ["Поздние рейсы", '"C:\\temp" {{ 7 * 7 }} #1', "遅延便 🛫", "'yes': no"]
+)
 def test_a_title_is_any_line_of_text(template: Path, tmp_path: Path, title: str) -> None:
     copier.run_copy(str(template), tmp_path / "x", data={"title": title}, defaults=True, quiet=True)
     assert (tmp_path / "x" / "README.md").read_text().startswith(f"# {title}\n")
-    assert tomllib.loads((tmp_path / "x" / "pyproject.toml").read_text())["project"]["description"] == title
+    assert (
+        tomllib.loads((tmp_path / "x" / "pyproject.toml").read_text())["project"]["description"]
+        == title
+    )
 
 
-def test_the_command_copies_without_trust_and_names_the_next_one(template: Path, tmp_path: Path) -> None:
+def test_the_command_copies_without_trust_and_names_the_next_one(
+    template: Path, tmp_path: Path
+) -> None:
     words = [sys.executable, "-m", "copier", "copy", "--defaults", str(template), "late-flights"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stderr
     assert "cd late-flights && uv run mlops up" in done.stdout + done.stderr
 
 
 def test_no_column_of_the_sample_is_named_outside_of_the_four_files(rendered: Path) -> None:
-    columns = re.compile(r"\b(carrier|scheduled|visibility|wind_speed|wind|humid|precip|arr_delay)\b")
+    columns = re.compile(
+        r"\b(carrier|scheduled|visibility|wind_speed|wind|humid|precip|arr_delay)\b"
+    )
     wiring = [path for path in rendered.glob("src/**/*.py") if path.stem not in THE_FOUR]
-    places = [*wiring, rendered / "dvc.yaml", *rendered.glob(".github/**/*.yml"), *(LIBRARY / "src").rglob("*.py")]
+    places = [
+        *wiring,
+        rendered / "dvc.yaml",
+        *rendered.glob(".github/**/*.yml"),
+        *(LIBRARY / "src").rglob("*.py"),
+    ]
     assert len(wiring) > 10
     assert not [path for path in places if columns.search(path.read_text())]

@@ -29,14 +29,19 @@ def test_other_tasks_run_the_whole_loop(make: Make, row: str) -> None:
 @pytest.mark.parametrize("row", [DEFAULT, *(row for row in ROWS if row != DEFAULT)])
 def test_a_fresh_copy_passes_its_own_tests(make: Make, row: str) -> None:
     alone = [] if row == DEFAULT else ["-n0"]  # one rehearsal instead of two: a third less work
-    assert " passed" in make(row).run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *alone)
+    assert " passed" in make(row).run(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *alone
+    )
 
 
 @pytest.mark.parametrize("row", STUBS)
 def test_without_a_sample_the_pipeline_says_what_to_write(make: Make, row: str) -> None:
     project = make(row)
     printed = project.run("mlops", "up", "--no-serve", code=1)
-    assert "Write, in this order: schema.py, data.py, features.py, model.py" in printed and "Traceback" not in printed
+    assert (
+        "Write, in this order: schema.py, data.py, features.py, model.py" in printed
+        and "Traceback" not in printed
+    )
 
 
 @pytest.fixture
@@ -60,9 +65,21 @@ def test_far_is_zero_for_a_few() -> None:
 
 
 def test_a_branch_of_a_feature_without_a_test_is_red(fresh: Project) -> None:
-    words = ("python", "-m", "pytest", "--cov", "--ignore", "tests/test_project.py", "-p", "no:cacheprovider")
+    words = (
+        "python",
+        "-m",
+        "pytest",
+        "--cov",
+        "--ignore",
+        "tests/test_project.py",
+        "-p",
+        "no:cacheprovider",
+    )
     assert "Required test coverage of 100.0% reached" in fresh.run(*words)
-    for path, code in (("src/late_flights/features.py", BRANCHED), ("tests/test_features.py", HALF_TESTED)):
+    for path, code in (
+        ("src/late_flights/features.py", BRANCHED),
+        ("tests/test_features.py", HALF_TESTED),
+    ):
         (fresh.folder / path).write_text((fresh.folder / path).read_text() + code)
     assert "Required test coverage of 100.0% not reached" in fresh.run(*words, code=1)
 
@@ -71,7 +88,9 @@ def test_no_mutant_of_the_sample_survives_and_a_weak_test_is_shown(fresh: Projec
     fresh.run("mutmut", "run")
     assert "survived" not in fresh.run("mutmut", "results")
     tests = fresh.folder / "tests" / "test_features.py"
-    tests.write_text(tests.read_text().replace("np.array([10.0, 1.0, 3.0,", "np.array([10.0, 1.0, 5.0,"))
+    tests.write_text(
+        tests.read_text().replace("np.array([10.0, 1.0, 3.0,", "np.array([10.0, 1.0, 5.0,")
+    )
     shutil.rmtree(fresh.folder / "mutants")  # it remembers
     fresh.run("mutmut", "run")
     assert "x_is_bad_weather" in fresh.run("mutmut", "results")
@@ -83,16 +102,36 @@ def misspelt(project: Project) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Project], object], list[str], int, str]] = {
-    "no git repository": (lambda p: shutil.rmtree(p.folder / ".git"), ["mlops", "status"], 1, "not a git repository"),
+    "no git repository": (
+        lambda p: shutil.rmtree(p.folder / ".git"),
+        ["mlops", "status"],
+        1,
+        "not a git repository",
+    ),
     "no training yet": (lambda p: None, ["mlops", "promote"], 1, "uv run dvc repro"),
-    "a dirty tree": (lambda p: (p.folder / "README.md").write_text("x"), ["mlops", "promote"], 1, "git add -A"),
+    "a dirty tree": (
+        lambda p: (p.folder / "README.md").write_text("x"),
+        ["mlops", "promote"],
+        1,
+        "git add -A",
+    ),
     "no champion yet": (lambda p: None, ["mlops", "follow"], 4, "uv run mlops promote"),
     "nothing in service": (lambda p: None, ["mlops", "monitor"], 4, "uv run mlops promote"),
-    "nothing to go back to": (lambda p: None, ["mlops", "rollback", "--reason", "x"], 1, "nothing to go back to"),
+    "nothing to go back to": (
+        lambda p: None,
+        ["mlops", "rollback", "--reason", "x"],
+        1,
+        "nothing to go back to",
+    ),
     "an unknown verb": (lambda p: None, ["mlops", "prmote"], 2, "Did you mean 'promote'"),
     "an unknown option": (lambda p: None, ["mlops", "status", "--fast"], 2, "mlops status --help"),
     "a misspelt parameter": (misspelt, ["mlops", "status"], 1, "Did you mean 'margin'"),
-    "a file of outcomes that is not there": (lambda p: None, ["mlops", "outcomes", "none.csv"], 1, "none.csv"),
+    "a file of outcomes that is not there": (
+        lambda p: None,
+        ["mlops", "outcomes", "none.csv"],
+        1,
+        "none.csv",
+    ),
 }
 
 

@@ -13,7 +13,13 @@ import pytest
 
 from .projects import Project, clean, commit, copy, environment, git
 
-PACKAGES = ("boto3", "dvc-s3>=3.2,<4", "moto[server]>=5,<6", "pgserver>=0.1.4", "psycopg2-binary>=2.9")
+PACKAGES = (
+    "boto3",
+    "dvc-s3>=3.2,<4",
+    "moto[server]>=5,<6",
+    "pgserver>=0.1.4",
+    "psycopg2-binary>=2.9",
+)
 SMALL = """
 validate: {}
 train: {}
@@ -30,7 +36,12 @@ class Servers:
         script = Path(__file__).with_name("servers.py")
         words = [str(programs / "python"), str(script)]
         self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean()
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=clean(),
         )
         self.settings = self._read()
 
@@ -47,18 +58,24 @@ class Servers:
         self.process.stdin.flush()
         self._read()
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "") -> dict[str, Any]:
+    def ask(
+        self, path: str, body: dict[str, Any] | None = None, method: str = ""
+    ) -> dict[str, Any]:
         """MLflow's REST API: no client of ours."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.settings['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/{path}"
         verb = method or ("GET" if body is None else "POST")
-        with urlopen(Request(url, data, {"Content-Type": "application/json"}, method=verb), timeout=60) as answer:
+        with urlopen(
+            Request(url, data, {"Content-Type": "application/json"}, method=verb), timeout=60
+        ) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
     def champion(self) -> str:
         """The release that MLflow shows as champion."""
-        found = self.ask("registered-models/alias?name=late-flights&alias=champion")["model_version"]
+        found = self.ask("registered-models/alias?name=late-flights&alias=champion")[
+            "model_version"
+        ]
         return next(str(tag["value"]) for tag in found["tags"] if tag["key"] == "release")
 
     def runs(self) -> list[dict[str, str]]:
@@ -68,14 +85,18 @@ class Servers:
             for e in self.ask("experiments/search", {"max_results": 100})["experiments"]
             if e["name"] == "late-flights"
         ]
-        found = self.ask("runs/search", {"experiment_ids": [experiment], "max_results": 1000})["runs"]
+        found = self.ask("runs/search", {"experiment_ids": [experiment], "max_results": 1000})[
+            "runs"
+        ]
         return [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
 
 
 @pytest.fixture(scope="module")
 def equipped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that has the servers, too."""
-    pyproject = copy(template, tmp_path_factory.mktemp("equipped") / "late-flights") / "pyproject.toml"
+    pyproject = (
+        copy(template, tmp_path_factory.mktemp("equipped") / "late-flights") / "pyproject.toml"
+    )
     team = "".join(f'    "{package}",\n' for package in PACKAGES)
     text = pyproject.read_text().replace("\nteam = [\n", f"\nteam = [\n{team}", 1)
     pyproject.write_text(text)
@@ -97,7 +118,9 @@ def servers(equipped: Path) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="module")
-def first(servers: Servers, equipped: Path, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def first(
+    servers: Servers, equipped: Path, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """A project after its first day, whose git remote is a bare repository and whose DVC remote is a bucket."""
     project = Project(copy(template, tmp_path_factory.mktemp("server") / "late-flights"), equipped)
     (project.folder / "params.yaml").write_text(SMALL)
@@ -118,7 +141,9 @@ def machine(first: Project, name: str) -> Project:
 
 def trained(project: Project, iterations: int) -> subprocess.Popen[str]:
     """A training with other parameters, begun."""
-    (project.folder / "params.yaml").write_text(SMALL.replace("max_iter: 80", f"max_iter: {iterations}"))
+    (project.folder / "params.yaml").write_text(
+        SMALL.replace("max_iter: 80", f"max_iter: {iterations}")
+    )
     return project.start("dvc", "repro", "--pull")
 
 
@@ -138,13 +163,20 @@ def kept(project: Project, branch: str) -> None:
 
 def test_the_first_day_is_on_the_servers(servers: Servers, first: Project) -> None:
     assert servers.champion() == "v1.0.0"
-    assert not (first.folder / "mlflow.db").exists() and not any((first.folder / "var").glob("remote/*"))
+    assert not (first.folder / "mlflow.db").exists() and not any(
+        (first.folder / "var").glob("remote/*")
+    )
     (model,) = [tags for tags in servers.runs() if "fingerprint" in tags]
     assert model["release"] == "v1.0.0" and model["verdict"] == "ok"
     assert [tags for tags in servers.runs() if "mlflow.parentRunId" in tags]
     rows = "pandas.read_parquet('data/evaluation.parquet').head(3)"  # raw columns, as a notebook has them
     loaded = "mlflow.pyfunc.load_model('models:/late-flights@champion')"
-    assert first.run("python", "-c", f"import mlflow, pandas; print(len({loaded}.predict({rows})))").split()[0] == "3"
+    assert (
+        first.run(
+            "python", "-c", f"import mlflow, pandas; print(len({loaded}.predict({rows})))"
+        ).split()[0]
+        == "3"
+    )
 
 
 def test_a_fresh_clone_follows_what_the_bucket_keeps(servers: Servers, first: Project) -> None:
@@ -154,7 +186,9 @@ def test_a_fresh_clone_follows_what_the_bucket_keeps(servers: Servers, first: Pr
     assert told == here
 
 
-def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(servers: Servers, first: Project) -> None:
+def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(
+    servers: Servers, first: Project
+) -> None:
     ada, bob = machine(first, "ada"), machine(first, "bob")
     ada.run("mlops", "close", "2013-04")
     ada.run("mlops", "follow")
@@ -162,7 +196,9 @@ def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(se
     kept(ada, "ada")
     meanwhile = trained(bob, 60)
     override = ("--override", "--by", "ada", "--until", str(date.today() + timedelta(30)))
-    assert "v1.1.0 is champion now" in ada.run("mlops", "promote", *override, "--reason", "while bob trains")
+    assert "v1.1.0 is champion now" in ada.run(
+        "mlops", "promote", *override, "--reason", "while bob trains"
+    )
     done(meanwhile)
     kept(bob, "bob")
     assert "out of date" in bob.run("mlops", "promote", "--reason", "too late", code=1)

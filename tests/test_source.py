@@ -43,10 +43,16 @@ def rendered(address: str, rev: str | None = REV) -> str:
     extensions = ["jinja2_ansible_filters.AnsibleCoreFiltersExtension"]
     loader = jinja2.FileSystemLoader(ROOT)
     hooks = jinja2.Environment(
-        loader=loader, extensions=extensions, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        extensions=extensions,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     conf = SimpleNamespace(vcs_ref_hash=rev)
-    return hooks.get_template("hooks/source.jinja").render(_copier_conf=conf, _copier_answers={"_src_path": address})
+    return hooks.get_template("hooks/source.jinja").render(
+        _copier_conf=conf, _copier_answers={"_src_path": address}
+    )
 
 
 def pin(project: Path) -> dict[str, Any]:
@@ -59,14 +65,30 @@ def lock(source: str, folder: Path, *words: str) -> subprocess.CompletedProcess[
     """`uv lock` of a project that has nothing but the library."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(ALONE.format(source=source))
-    return subprocess.run([UV, "lock", *words], cwd=folder, env=clean(), capture_output=True, text=True)
+    return subprocess.run(
+        [UV, "lock", *words], cwd=folder, env=clean(), capture_output=True, text=True
+    )
 
 
 def copied(folder: Path, address: str, *words: str, ref: str = NOW) -> tuple[Path, str]:
     """A copy by the command, from the folder above; returns it and what was said."""
-    command = [str(COPIER), "copy", "--defaults", "--vcs-ref", ref, "--data", "project=late-flights", *words]
+    command = [
+        str(COPIER),
+        "copy",
+        "--defaults",
+        "--vcs-ref",
+        ref,
+        "--data",
+        "project=late-flights",
+        *words,
+    ]
     done = subprocess.run(
-        [*command, address, "late-flights"], cwd=folder, env=clean(), capture_output=True, text=True, check=True
+        [*command, address, "late-flights"],
+        cwd=folder,
+        env=clean(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return folder / "late-flights", done.stderr
 
@@ -85,8 +107,12 @@ def test_a_hosted_address_is_one_that_uv_reads(address: str, tmp_path: Path) -> 
     assert HOSTED[address] in done.stderr and "not allowed" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["a folder", "a bare clone", "a bare clone as file", "a folder with a space"])
-def test_a_local_address_gives_a_pin_that_installs(kind: str, template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["a folder", "a bare clone", "a bare clone as file", "a folder with a space"]
+)
+def test_a_local_address_gives_a_pin_that_installs(
+    kind: str, template: Path, tmp_path: Path
+) -> None:
     place = tmp_path / kind / "copier-mlops.git"
     bare = ["--bare"] if "bare" in kind else []
     git(template, "clone", "--quiet", *bare, str(template), str(place))
@@ -100,9 +126,13 @@ def test_a_local_address_gives_a_pin_that_installs(kind: str, template: Path, tm
     assert source
     done = lock(source[1], tmp_path / "alone")
     assert done.returncode == 0, done.stderr
-    subprocess.run([UV, "sync", "--quiet", "--frozen"], cwd=tmp_path / "alone", env=clean(), check=True)
+    subprocess.run(
+        [UV, "sync", "--quiet", "--frozen"], cwd=tmp_path / "alone", env=clean(), check=True
+    )
     words = [UV, "run", "--no-sync", "python", "-c", "import mlgates; print(mlgates.__file__)"]
-    printed = subprocess.run(words, cwd=tmp_path / "alone", env=clean(), check=True, capture_output=True, text=True)
+    printed = subprocess.run(
+        words, cwd=tmp_path / "alone", env=clean(), check=True, capture_output=True, text=True
+    )
     assert "site-packages" in printed.stdout
 
 

@@ -27,14 +27,24 @@ RESERVED = [
     "src/late_flights/.gitignore",
 ]
 each_release = pytest.mark.parametrize("release", RELEASES)
-each_update = pytest.mark.parametrize(("old", "new"), [*((release, NOW) for release in RELEASES), (NOW, NEXT)])
+each_update = pytest.mark.parametrize(
+    ("old", "new"), [*((release, NOW) for release in RELEASES), (NOW, NEXT)]
+)
 # What the next version changes: (path, what is replaced, by what).
 CHANGES = [
     ("template/docs/runbook.md", "| first day |", "| the very first day |"),
     ("template/src/{{ package }}/pipeline/gate.py", '"""The verdict', '"""The gate\'s verdict'),
-    ("template/src/{{ package }}/features.py.jinja", '"""', '"""Changed in the template only. '),  # a seed
+    (
+        "template/src/{{ package }}/features.py.jinja",
+        '"""',
+        '"""Changed in the template only. ',
+    ),  # a seed
     ("template/params.yaml", "# Yours.", "# Still yours."),  # a seed
-    ("template/pyproject.toml.jinja", "    # team entries below", '    "tabulate>=0.9",\n    # team entries below'),
+    (
+        "template/pyproject.toml.jinja",
+        "    # team entries below",
+        '    "tabulate>=0.9",\n    # team entries below',
+    ),
     ("template/ruff.toml", "    # team entries below", '    "E731",\n    # team entries below'),
     ("template/dvc.yaml.jinja", "desc: the verdict;", "desc: the final verdict;"),
 ]
@@ -43,7 +53,10 @@ NEW_FILE = "template/docs/added.md"
 
 def is_seed(path: str) -> bool:
     """Whether a path is the team's from the first copy on."""
-    return any(fnmatch(f"/{path}", seed) and ("**" in seed or path.count("/") == seed.count("/") - 1) for seed in SEEDS)
+    return any(
+        fnmatch(f"/{path}", seed) and ("**" in seed or path.count("/") == seed.count("/") - 1)
+        for seed in SEEDS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +82,24 @@ def test_there_is_a_version_to_update_from() -> None:
 
 
 @each_update
-def test_update_keeps_every_line_of_the_teams(versions: Path, tmp_path: Path, old: str, new: str) -> None:
+def test_update_keeps_every_line_of_the_teams(
+    versions: Path, tmp_path: Path, old: str, new: str
+) -> None:
     folder = copy(versions, tmp_path / "late-flights", tag=old)
-    edited = [path for path in paths(folder) if path not in (".copier-answers.yml", "docs/runbook.md")]
+    edited = [
+        path for path in paths(folder) if path not in (".copier-answers.yml", "docs/runbook.md")
+    ]
     for path in edited:
         (folder / path).write_text(f"{(folder / path).read_text()}{LINE}\n")
     for path in RESERVED:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(LINE)
     (folder / "docs" / "runbook.md").unlink()
-    seeds = {path: (folder / path).read_bytes() for path in [*edited, *RESERVED] if is_seed(path) or path in RESERVED}
+    seeds = {
+        path: (folder / path).read_bytes()
+        for path in [*edited, *RESERVED]
+        if is_seed(path) or path in RESERVED
+    }
     commit(folder, "The team's")
 
     update(folder, new)
@@ -89,29 +110,39 @@ def test_update_keeps_every_line_of_the_teams(versions: Path, tmp_path: Path, ol
 
 
 @each_update
-def test_an_unedited_project_becomes_a_fresh_copy(versions: Path, row: str, tmp_path: Path, old: str, new: str) -> None:
+def test_an_unedited_project_becomes_a_fresh_copy(
+    versions: Path, row: str, tmp_path: Path, old: str, new: str
+) -> None:
     updated = copy(versions, tmp_path / "old" / "late-flights", ROWS[row], tag=old)
     fresh = copy(versions, tmp_path / "new" / "late-flights", ROWS[row], tag=new)
     update(updated, new)
     assert all((updated / seed.removeprefix("/")).exists() for seed in LATER)
     plumbing = [path for path in paths(fresh) if not is_seed(path)]
     assert [path for path in paths(updated) if not is_seed(path)] == plumbing
-    assert [path for path in plumbing if (updated / path).read_bytes() != (fresh / path).read_bytes()] == []
+    assert [
+        path for path in plumbing if (updated / path).read_bytes() != (fresh / path).read_bytes()
+    ] == []
 
 
-def test_the_next_version_arrives_beside_what_the_team_wrote(versions: Path, tmp_path: Path) -> None:
+def test_the_next_version_arrives_beside_what_the_team_wrote(
+    versions: Path, tmp_path: Path
+) -> None:
     folder = copy(versions, tmp_path / "late-flights")
     wiring = folder / "src/late_flights/pipeline/gate.py"
     wiring.write_text(wiring.read_text() + f"{LINE}\n")
     project = folder / "pyproject.toml"
     project.write_text(
-        project.read_text().replace("# team entries below\n", '# team entries below\n    "polars>=1",\n', 1)
+        project.read_text().replace(
+            "# team entries below\n", '# team entries below\n    "polars>=1",\n', 1
+        )
     )
     features = (folder / "src/late_flights/features.py").read_bytes()
     commit(folder, "The team's")
     update(folder, NEXT)
     assert git(folder, "diff", "--name-only", "--diff-filter=U") == ""  # no conflict
-    assert wiring.read_text().startswith('"""The gate\'s verdict') and wiring.read_text().endswith(f"{LINE}\n")
+    assert wiring.read_text().startswith('"""The gate\'s verdict') and wiring.read_text().endswith(
+        f"{LINE}\n"
+    )
     assert '"tabulate>=0.9",' in project.read_text() and '"polars>=1",' in project.read_text()
     assert (folder / "docs/added.md").exists()
     assert (folder / "src/late_flights/features.py").read_bytes() == features
@@ -139,29 +170,48 @@ def test_mine_is_never_touched(versions: Path, tmp_path: Path) -> None:
 
 def test_the_two_lists_of_seeds_agree() -> None:
     (on_update,) = [entry for entry in CONFIG["_exclude"] if "'update'" in entry]
-    assert re.findall("^(/.+)$", on_update, re.MULTILINE) == [seed for seed in SEEDS if seed not in LATER]
+    assert re.findall("^(/.+)$", on_update, re.MULTILINE) == [
+        seed for seed in SEEDS if seed not in LATER
+    ]
     assert not [seed for seed in SEEDS if "{" in seed]  # rendered before there are answers
 
 
 @each_release
 def test_a_path_once_shipped_is_there_or_retired(template: Path, release: str) -> None:
     def shipped(tag: str) -> set[str]:
-        names = git(template, "ls-tree", "-r", "-z", "--name-only", tag, "template/").rstrip("\0").split("\0")
-        return {re.sub(r"\{\{.*?\}\}", "*", name.removeprefix("template").removesuffix(".jinja")) for name in names}
+        names = (
+            git(template, "ls-tree", "-r", "-z", "--name-only", tag, "template/")
+            .rstrip("\0")
+            .split("\0")
+        )
+        return {
+            re.sub(r"\{\{.*?\}\}", "*", name.removeprefix("template").removesuffix(".jinja"))
+            for name in names
+        }
 
     assert shipped(release) - shipped(NOW) <= set(CONFIG["_exclude"][-1].splitlines())
 
 
 @each_release
-def test_stages_read_no_section_of_parameters_that_an_old_project_lacks(template: Path, release: str) -> None:
+def test_stages_read_no_section_of_parameters_that_an_old_project_lacks(
+    template: Path, release: str
+) -> None:
     stages = git(template, "show", f"{NOW}:template/dvc.yaml.jinja")
-    tracked = {name for found in re.findall(r"- params\.yaml: \[(.+)\]", stages) for name in found.split(", ")}
-    assert tracked and tracked <= set(yaml.safe_load(git(template, "show", f"{release}:template/params.yaml")))
+    tracked = {
+        name
+        for found in re.findall(r"- params\.yaml: \[(.+)\]", stages)
+        for name in found.split(", ")
+    }
+    assert tracked and tracked <= set(
+        yaml.safe_load(git(template, "show", f"{release}:template/params.yaml"))
+    )
 
 
 @each_release
 def test_a_seed_stays_a_seed(template: Path, release: str) -> None:
-    assert set(yaml.safe_load(git(template, "show", f"{release}:copier.yml"))["_skip_if_exists"]) <= set(SEEDS)
+    assert set(
+        yaml.safe_load(git(template, "show", f"{release}:copier.yml"))["_skip_if_exists"]
+    ) <= set(SEEDS)
 
 
 @each_release

@@ -20,7 +20,9 @@ import yaml
 from .projects import LIBRARY, ROOT, copy, git
 
 NAMES = ("cd", "ci", "cm", "ct", "mutation")
-PINS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "tests/actions-pins.yml").read_text("utf-8"))
+PINS: dict[str, dict[str, Any]] = yaml.safe_load(
+    (ROOT / "tests/actions-pins.yml").read_text("utf-8")
+)
 
 # The policy. What is not listed is not allowed.
 TRIGGERS: dict[str, dict[str, Any]] = {
@@ -32,20 +34,32 @@ TRIGGERS: dict[str, dict[str, Any]] = {
         "schedule": 1,
         "workflow_dispatch": ["reason"],
         "repository_dispatch": {"types": ["data-changed"]},
-        "push": {"branches": ["main"], "paths": ["**.dvc", "cycle.yaml", "dvc.lock", "params.yaml"]},
+        "push": {
+            "branches": ["main"],
+            "paths": ["**.dvc", "cycle.yaml", "dvc.lock", "params.yaml"],
+        },
     },
 }
-WRITES = {"ct.train": {"contents"}, "ct.promote": {"contents", "id-token"}, "cm.alarm": {"issues", "actions"}}
+WRITES = {
+    "ct.train": {"contents"},
+    "ct.promote": {"contents", "id-token"},
+    "cm.alarm": {"issues", "actions"},
+}
 ENVIRONMENTS = {"ct.promote": "model-production"}
 LANES = {  # jobs that must not run by themselves, and what lets them
     "ct.promote": "contains(needs.train.outputs.waits, 'promote')",
-    "cm.alarm": "needs.monitor.outputs.verdict != 'insufficient'",
+    "cm.alarm": "needs.monitor.outputs.verdict != 'inconclusive'",
     "ci.ok": "always()",
 }
 SECRETS, VARIABLES = {"DVC_CONFIG_LOCAL", "MLOPS_SIGNING_KEY"}, {"MLFLOW_TRACKING_URI"}
 VERB_OUTPUTS = {"monitor": {"verdict"}, "status": {"waits", "period", "commit"}}
 TOOLS = {"bentoml", "dvc", "mlops", "mutmut", "mypy", "pytest", "ruff", "zizmor"}
-OTHER_COMMANDS = ("uv sync --locked", "git ", 'test "$FAILED" = false', "printenv DVC_CONFIG_LOCAL > .dvc/config.local")
+OTHER_COMMANDS = (
+    "uv sync --locked",
+    "git ",
+    'test "$FAILED" = false',
+    "printenv DVC_CONFIG_LOCAL > .dvc/config.local",
+)
 MAIN_ONLY = "${{ github.ref == 'refs/heads/main' }}"
 NOT_A_FORK = "${{ !github.event.repository.fork }}"
 
@@ -73,7 +87,9 @@ class Flow:
     def steps(self, uses: str = "") -> Iterator[dict[str, Any]]:
         """All steps, or those of one action."""
         found = (step for job in self.jobs.values() for step in job["steps"])
-        return (step for step in found if step.get("uses", "").startswith(f"{uses}@" if uses else ""))
+        return (
+            step for step in found if step.get("uses", "").startswith(f"{uses}@" if uses else "")
+        )
 
     def commands(self) -> Iterator[str]:
         return (str(step["run"]) for step in self.steps() if "run" in step)
@@ -130,8 +146,15 @@ def permissions(flow: Flow) -> Iterator[str]:
 
 @rule
 def concurrency(flow: Flow) -> Iterator[str]:
-    group, cancel = flow.content["concurrency"]["group"], flow.content["concurrency"]["cancel-in-progress"]
-    wanted = ("ci-", "${{ github.event_name == 'pull_request' }}") if flow.name == "ci" else (flow.name, False)
+    group, cancel = (
+        flow.content["concurrency"]["group"],
+        flow.content["concurrency"]["cancel-in-progress"],
+    )
+    wanted = (
+        ("ci-", "${{ github.event_name == 'pull_request' }}")
+        if flow.name == "ci"
+        else (flow.name, False)
+    )
     if not group.startswith(wanted[0]) or cancel != wanted[1]:
         yield f"{group}, {cancel}"
 
@@ -147,7 +170,9 @@ def jobs(flow: Flow) -> Iterator[str]:
 
 @rule
 def timeouts(flow: Flow) -> Iterator[str]:
-    yield from (name for name, job in flow.jobs.items() if not 0 < job.get("timeout-minutes", 0) <= 180)
+    yield from (
+        name for name, job in flow.jobs.items() if not 0 < job.get("timeout-minutes", 0) <= 180
+    )
 
 
 @rule
@@ -185,7 +210,9 @@ def pins(flow: Flow) -> Iterator[str]:
         pin = PINS.get(found[1]) if found else None
         if not found or not pin or (found[2], found[3]) != (pin["sha"], pin["tag"]):
             yield line.strip()
-    if len(list(flow.steps())) != len(list(flow.commands())) + len(re.findall(r"(?m)^\s*(?:- )?uses:", flow.text)):
+    if len(list(flow.steps())) != len(list(flow.commands())) + len(
+        re.findall(r"(?m)^\s*(?:- )?uses:", flow.text)
+    ):
         yield "an action is used where no line begins"
 
 
@@ -193,7 +220,9 @@ def pins(flow: Flow) -> Iterator[str]:
 def inputs(flow: Flow) -> Iterator[str]:
     for action, pin in PINS.items():
         for step in flow.steps(action):
-            yield from (f"{action} has no {name}" for name in step.get("with", {}).keys() - {*pin["inputs"]})
+            yield from (
+                f"{action} has no {name}" for name in step.get("with", {}).keys() - {*pin["inputs"]}
+            )
 
 
 @rule
@@ -201,7 +230,9 @@ def outputs(flow: Flow) -> Iterator[str]:
     for job in flow.jobs.values():
         known = {step["id"]: _outputs(step) for step in job["steps"] if "id" in step}
         needed = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-        for kind, place, name in re.findall(r"(steps|needs)\.(\w+)\.outputs\.([\w-]+)", json.dumps(job)):
+        for kind, place, name in re.findall(
+            r"(steps|needs)\.(\w+)\.outputs\.([\w-]+)", json.dumps(job)
+        ):
             others = flow.jobs[place].get("outputs", {}) if place in needed else {}
             if name not in (known.get(place, set()) if kind == "steps" else others):
                 yield f"{kind}.{place}.outputs.{name}"
@@ -225,7 +256,14 @@ def secrets_and_variables(flow: Flow) -> Iterator[str]:
 @rule
 def forbidden(flow: Flow) -> Iterator[str]:
     for part in [*flow.jobs.values(), *flow.steps(), flow.content["concurrency"]]:
-        yield from part.keys() & {"continue-on-error", "services", "container", "queue", "working-directory", "shell"}
+        yield from part.keys() & {
+            "continue-on-error",
+            "services",
+            "container",
+            "queue",
+            "working-directory",
+            "shell",
+        }
     yield from re.findall(r"case\(", flow.text)
 
 
@@ -238,7 +276,9 @@ def no_expression_in_a_command(flow: Flow) -> Iterator[str]:
 def one_named_command(flow: Flow) -> Iterator[str]:
     for step in flow.steps():
         if "run" in step and (
-            "name" not in step or "\n" in step["run"].strip() or re.search(r"[;|&`]|\$\(", step["run"])
+            "name" not in step
+            or "\n" in step["run"].strip()
+            or re.search(r"[;|&`]|\$\(", step["run"])
         ):
             yield step["run"]
 
@@ -246,16 +286,30 @@ def one_named_command(flow: Flow) -> Iterator[str]:
 @rule
 def known_command(flow: Flow) -> Iterator[str]:
     code = ast.parse(flow.cli)
-    strings = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    verbs = {node.name[1:] for node in code.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    strings = {
+        node.value
+        for node in ast.walk(code)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    verbs = {
+        node.name[1:]
+        for node in code.body
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    }
     for command in flow.commands():
         tool, *rest = command.removeprefix("uv run ").split()
-        if not command.startswith(OTHER_COMMANDS) and (tool not in TOOLS or tool == command.split()[0]):
+        if not command.startswith(OTHER_COMMANDS) and (
+            tool not in TOOLS or tool == command.split()[0]
+        ):
             yield command
         if tool == "mlops" and rest[0] not in verbs:
             yield f"mlops has no verb {rest[0]}"
         if tool == "mlops":
-            yield from (f"mlops has no option {word}" for word in rest if word[:2] == "--" and word not in strings)
+            yield from (
+                f"mlops has no option {word}"
+                for word in rest
+                if word[:2] == "--" and word not in strings
+            )
 
 
 @rule
@@ -270,7 +324,9 @@ def caches(flow: Flow) -> Iterator[str]:
     for step in flow.steps("astral-sh/setup-uv"):
         given = step.get("with", {})
         if given not in (
-            [{"enable-cache": False}] if flow.name == "cd" else [{"save-cache": False}, {"save-cache": MAIN_ONLY}]
+            [{"enable-cache": False}]
+            if flow.name == "cd"
+            else [{"save-cache": False}, {"save-cache": MAIN_ONLY}]
         ):
             yield str(given)
 
@@ -283,7 +339,12 @@ MUTATIONS = [
     ("schedule", "cm", '- cron: "', '- cron: "0 1 * * *" #'),
     ("permissions", "cm", "issues: write", "issues: read"),
     ("permissions", "ci", "{contents: read}", "{contents: write}"),
-    ("permissions", "ct", "{contents: write} # to push the branch", "{contents: write, id-token: write} #"),
+    (
+        "permissions",
+        "ct",
+        "{contents: write} # to push the branch",
+        "{contents: write, id-token: write} #",
+    ),
     ("permissions", "cd", "permissions: {}", "permissions: read-all"),
     ("concurrency", "ct", "cancel-in-progress: false", "cancel-in-progress: true"),
     ("jobs", "cd", "defaults: {run: {shell: bash}}\n", ""),
@@ -301,7 +362,12 @@ MUTATIONS = [
     ("outputs", "ct", "    needs: train\n", ""),
     ("secrets_and_variables", "ct", "secrets.DVC_CONFIG_LOCAL", "secrets.DVC_CONFIG"),
     ("secrets_and_variables", "ct", "vars.MLFLOW_TRACKING_URI", "toJSON(secrets)"),
-    ("forbidden", "ci", "    timeout-minutes: 20", "    continue-on-error: true\n    timeout-minutes: 20"),
+    (
+        "forbidden",
+        "ci",
+        "    timeout-minutes: 20",
+        "    continue-on-error: true\n    timeout-minutes: 20",
+    ),
     ("no_expression_in_a_command", "ct", '"ct/$PERIOD"', '"ct/${{ steps.before.outputs.period }}"'),
     ("one_named_command", "ci", "run: uv run pytest", "run: uv run pytest || true"),
     ("one_named_command", "cd", "{name: Test, run", "{run"),
@@ -331,17 +397,30 @@ def changed(flow: Flow, old: str, new: str) -> Flow:
 
 Tool = tuple[str, ...]
 SCHEMA: Tool = ("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
-AUDIT: Tool = ("zizmor", "--offline", "--strict-collection", "--persona", "pedantic", "--no-progress")
+AUDIT: Tool = (
+    "zizmor",
+    "--offline",
+    "--strict-collection",
+    "--persona",
+    "pedantic",
+    "--no-progress",
+)
 
 
 def ask(tool: Tool, programs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a tool of the generated project's environment on all workflows of a folder."""
-    words = [str(programs / tool[0]), *tool[1:], *map(str, sorted((folder / ".github/workflows").glob("*.yml")))]
+    words = [
+        str(programs / tool[0]),
+        *tool[1:],
+        *map(str, sorted((folder / ".github/workflows").glob("*.yml"))),
+    ]
     return subprocess.run(words, capture_output=True, text=True)
 
 
 def test_the_workflows_are_these(generated: Path) -> None:
-    assert {path.name for path in (generated / ".github/workflows").iterdir()} == {f"{name}.yml" for name in NAMES}
+    assert {path.name for path in (generated / ".github/workflows").iterdir()} == {
+        f"{name}.yml" for name in NAMES
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -350,7 +429,9 @@ def test_a_workflow_keeps_the_policy(generated: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "flow", "old", "new"), MUTATIONS)
-def test_a_rule_reports_what_breaks_it(generated: Path, name: str, flow: str, old: str, new: str) -> None:
+def test_a_rule_reports_what_breaks_it(
+    generated: Path, name: str, flow: str, old: str, new: str
+) -> None:
     whole = flow_of(generated, flow)
     before, after = set(RULES[name](whole)), set(RULES[name](changed(whole, old, new)))
     assert after - before
@@ -374,7 +455,9 @@ def test_a_tool_finds_nothing(generated: Path, programs: Path, tool: Tool) -> No
         (AUDIT, "run: [", "ci.yml"),  # among good files one that cannot be read
     ],
 )
-def test_a_tool_finds_a_fault(generated: Path, programs: Path, tmp_path: Path, tool: Tool, new: str, told: str) -> None:
+def test_a_tool_finds_a_fault(
+    generated: Path, programs: Path, tmp_path: Path, tool: Tool, new: str, told: str
+) -> None:
     shutil.copytree(generated / ".github", tmp_path / ".github")
     faulty = changed(flow_of(generated, "ci"), "run: uv run mypy src", new)
     (tmp_path / ".github/workflows/ci.yml").write_text(faulty.text, "utf-8")
@@ -384,7 +467,9 @@ def test_a_tool_finds_a_fault(generated: Path, programs: Path, tmp_path: Path, t
 
 def test_minutes_are_spread_and_never_the_loaded_ones() -> None:
     for name in ("cm", "ct", "mutation"):
-        source = jinja2.Template((ROOT / f"template/.github/workflows/{name}.yml.jinja").read_text("utf-8"))
+        source = jinja2.Template(
+            (ROOT / f"template/.github/workflows/{name}.yml.jinja").read_text("utf-8")
+        )
         texts = [source.render(project=f"model-{number}") for number in range(100)]
         minutes = {int(found[1]) for text in texts if (found := re.search(r'cron: "(\d+) ', text))}
         assert len(minutes) > 10 and not minutes & {0, 15, 30, 45}

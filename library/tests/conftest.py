@@ -24,12 +24,21 @@ from mlgates.verdict import Check, Report, Verdict
 pytest_plugins = ["tiny_team"]
 ROWS = 4_000
 SAMPLE = Path(__file__).parent / "samples" / os.environ.get("MLGATES_SAMPLE", "binary")
-NEEDED = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")  # by a service in a folder of its own
+NEEDED = (
+    "cycle.yaml",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+)  # by a service in a folder of its own
 
 quiet_tools()
 sys.path.insert(0, str(SAMPLE / "src"))
-sys.path.append(str(Path(__file__).parent))  # for what several folders of tests share: shop.py, measurements.py
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SAMPLE / "src"), os.environ.get("PYTHONPATH")]))
+sys.path.append(
+    str(Path(__file__).parent)
+)  # for what several folders of tests share: shop.py, measurements.py
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SAMPLE / "src"), os.environ.get("PYTHONPATH")])
+)
 
 
 @dataclass
@@ -63,11 +72,15 @@ def empty(project: Project, tmp_path: Path) -> Project:
 def sample(project: Project) -> Sample:
     """A model on rows of the first periods."""
     rows, tables = first_rows(project, ROWS)
-    rows = enlarged(rows.sample(min(ROWS, len(rows)), random_state=0), project.contract, ROWS).reset_index(drop=True)
+    rows = enlarged(
+        rows.sample(min(ROWS, len(rows)), random_state=0), project.contract, ROWS
+    ).reset_index(drop=True)
     joined = lookups.join(rows, project.contract, tables)
     arrays, target = project.contract.arrays(joined), project.contract.target(joined)
     features = plan(project.features, project.contract)
-    scorer = model_folder.fit(arrays, target, features, project.model, project.contract, project.settings())
+    scorer = model_folder.fit(
+        arrays, target, features, project.model, project.contract, project.settings()
+    )
     return Sample(joined, tables, scorer)
 
 
@@ -80,7 +93,12 @@ def record_champion(project: Project, scorer: model_folder.Scorer, release: str)
     """Put a model into `var/models/` and record it as champion, as `promote` does. Returns the model's folder."""
     folder = project.root / MODELS / release.replace(".", "")
     model_folder.save(scorer, folder, project.contract, team_code.collected(project))
-    record = {"alias": "champion", "release": release, "fingerprint": folder.name, "digest": digest(folder)}
+    record = {
+        "alias": "champion",
+        "release": release,
+        "fingerprint": folder.name,
+        "digest": digest(folder),
+    }
     record |= {"since": "2025-01-01", "report": judged(record["digest"])}
     write_json(project.root / CHAMPION, record)
     return folder
@@ -93,7 +111,9 @@ def promote() -> Callable[[Project, model_folder.Scorer, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def bare_project(project: Project, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def bare_project(
+    project: Project, sample: Sample, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """A folder with an online store, but no champion yet."""
     placed = project.moved(tmp_path_factory.mktemp("root"))
     for name in NEEDED:
@@ -107,7 +127,11 @@ def bare_project(project: Project, sample: Sample, tmp_path_factory: pytest.Temp
 def served_project(bare_project: Project, sample: Sample, tmp_path: Path) -> Project:
     """A folder of the test's own with a champion, v1.0.0, and an online store."""
     root = tmp_path / "served"
-    shutil.copytree(bare_project.root, root, ignore=shutil.ignore_patterns("predictions", "models", "champion.json"))
+    shutil.copytree(
+        bare_project.root,
+        root,
+        ignore=shutil.ignore_patterns("predictions", "models", "champion.json"),
+    )
     placed = bare_project.moved(root)
     record_champion(placed, sample.scorer, "v1.0.0")
     return placed

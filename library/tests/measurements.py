@@ -13,7 +13,7 @@ from mlgates.verdict import Check, Report, Verdict
 
 LIMITS = {
     "metric": "auto", "margin": 0.01, "slice_margin": 0.05, "slice_min_rows": 200, "slice_floor": 0.0, "slices": {},
-    "fairness_margin": 0.1, "proxy_limit": 0.8, "fairness_vetoes": ["true_positive"], "behavior_vetoes": [],
+    "fairness_margin": 0.1, "proxy_limit": 0.8, "fairness_blocking": ["true_positive"], "behavior_blocking": [],
     "waive": [],
 }  # fmt: skip
 METRIC = "average_precision"
@@ -36,7 +36,9 @@ def made(**more: Any) -> Contract:
 def table(rows: int, seed: int = 0) -> Any:
     random = np.random.default_rng(seed)
     drawn = {"number": random.integers(0, 5, rows), "place": random.choice([*"abcde"], rows)}
-    return pd.DataFrame({**drawn, "sex": random.choice(["f", "m"], rows), "bought": random.random(rows) < 0.3})
+    return pd.DataFrame(
+        {**drawn, "sex": random.choice(["f", "m"], rows), "bought": random.random(rows) < 0.3}
+    )
 
 
 def judged(measured: Any, today: str = "2026-05-05", tuning: Any = None, **limits: Any) -> Any:
@@ -44,12 +46,16 @@ def judged(measured: Any, today: str = "2026-05-05", tuning: Any = None, **limit
     periods = {"periods": {"train": ["1"], "evaluation": ["2"]}}
     data = Report("data", [Check("x", Verdict.OK)])
     history = [{"measured": today, "features": {}, "rows": 1, "unit": 1.0}]
-    limits = {"feature_vetoes": [], "feature_periods": 3} | LIMITS | limits
-    return gate(facts | periods | measured, data, GateSettings(**limits), ablations=history, tuning=tuning)
+    limits = {"feature_blocking": [], "feature_periods": 3} | LIMITS | limits
+    return gate(
+        facts | periods | measured, data, GateSettings(**limits), ablations=history, tuning=tuning
+    )
 
 
 def entry(value: float | None, error: float | None = 0.01) -> dict[str, Any]:
-    ends = [None, None] if value is None or error is None else [value - 2 * error, value + 2 * error]
+    ends = (
+        [None, None] if value is None or error is None else [value - 2 * error, value + 2 * error]
+    )
     return {METRIC: {"value": value, "interval": ends, "error": error}}
 
 

@@ -39,7 +39,9 @@ def ordered(least: np.ndarray, amount: np.ndarray) -> np.ndarray:
 
 
 LOOKUP = Lookup(Price, on="shop", at="at", time="known", max_age="2h")
-CONTRACT = Contract(Order, Outcome, [LOOKUP], key=["id"], time="at", slices=["shop"], rules=[ordered])
+CONTRACT = Contract(
+    Order, Outcome, [LOOKUP], key=["id"], time="at", slices=["shop"], rules=[ordered]
+)
 
 
 class Shop(ModuleType):
@@ -60,7 +62,8 @@ class Shop(ModuleType):
                 "shop": random.choice(["a", "b"], ROWS),
                 "amount": amount,
                 "least": random.uniform(0, 2, ROWS),
-                "at": start + pd.to_timedelta(np.sort(random.uniform(0, 30 * 24, ROWS)), "h").floor("s"),
+                "at": start
+                + pd.to_timedelta(np.sort(random.uniform(0, 30 * 24, ROWS)), "h").floor("s"),
                 "sold": random.random(ROWS) < amount / 10,
             }
         )
@@ -72,11 +75,15 @@ class Shop(ModuleType):
         return self.rows[period]
 
     def lookup(self, name: str, period: str) -> pd.DataFrame:
-        times = pd.date_range(self.made(int(period))["at"].min().floor("h"), periods=24 * 30, freq="h")
+        times = pd.date_range(
+            self.made(int(period))["at"].min().floor("h"), periods=24 * 30, freq="h"
+        )
         return pd.DataFrame({"shop": "a", "known": times, "price": 1.0})
 
 
-def open_shop(root: Path, wiring: Project, stages: Iterable[str] = ("ingest", "validate")) -> Project:
+def open_shop(
+    root: Path, wiring: Project, stages: Iterable[str] = ("ingest", "validate")
+) -> Project:
     """A project in `root` with a `Shop` for data.py and the wiring of another project; its data.py is `.data`."""
     schema = ModuleType("schema")
     schema.contract = CONTRACT  # type: ignore[attr-defined]

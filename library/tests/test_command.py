@@ -8,8 +8,12 @@ import pytest
 from mlgates.command import command_line
 
 
-@pytest.mark.parametrize(("named", "message"), [([], ""), (["var/champion.json"], ": var/champion.json")])
-def test_a_full_disk_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str], named: list[str], message: str) -> None:
+@pytest.mark.parametrize(
+    ("named", "message"), [([], ""), (["var/champion.json"], ": var/champion.json")]
+)
+def test_a_full_disk_is_said_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], named: list[str], message: str
+) -> None:
     def full() -> int:
         raise OSError(errno.ENOSPC, "No space left on device", *named)
 

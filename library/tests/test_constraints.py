@@ -2,7 +2,6 @@
 
 import enum
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_type_hints
@@ -25,7 +24,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
 from mlgates.contract import Contract
-from mlgates.contract.constraints import HONOURED, INSTEAD, KINDS, NEUTRAL, USUAL, rules_of, whole_pattern
+from mlgates.contract.constraints import (
+    HONOURED,
+    INSTEAD,
+    KINDS,
+    NEUTRAL,
+    USUAL,
+    rules_of,
+    whole_pattern,
+)
 from mlgates.errors import ProjectError
 
 NEW_YEAR = datetime(2026, 1, 1)
@@ -74,7 +81,11 @@ WITHOUT_MEANING = {"BaseMetadata", "GroupedMetadata", "Timezone", "doc", "DocInf
 
 def a_class(annotation: Any, **more: Any) -> type[BaseModel]:
     """A pydantic class with one field, `value`."""
-    return type("Row", (BaseModel,), {"__annotations__": {"value": annotation}, "__module__": __name__, **more})
+    return type(
+        "Row",
+        (BaseModel,),
+        {"__annotations__": {"value": annotation}, "__module__": __name__, **more},
+    )
 
 
 def test_every_constraint_of_pydantic_is_decided_about() -> None:
@@ -88,7 +99,9 @@ def test_every_key_of_a_core_schema_is_decided_about(kind: str) -> None:
     schema = {"str": "StringSchema"}.get(kind, f"{kind.title()}Schema")
     keys = set(get_type_hints(getattr(core_schema, schema)))
     undecided = keys - {*HONOURED.get(kind, ()), *NEUTRAL, *USUAL, *INSTEAD}
-    assert not undecided, f"a column of pydantic's {kind} may have {undecided}, which no engine but pydantic would read"
+    assert not undecided, (
+        f"a column of pydantic's {kind} may have {undecided}, which no engine but pydantic would read"
+    )
 
 
 @pytest.mark.parametrize("name", HONOURED_EXAMPLES)
@@ -131,7 +144,8 @@ def test_other_disagreements_are_refused_by_name(annotation: Any, word: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("default", "annotation"), [("a", str), ("a", str | None), (None, str), (Field(default_factory=str), str)]
+    ("default", "annotation"),
+    [("a", str), ("a", str | None), (None, str), (Field(default_factory=str), str)],
 )
 def test_a_default_that_no_table_has_is_refused(default: Any, annotation: Any) -> None:
     with pytest.raises(ProjectError, match="default"):
@@ -174,15 +188,25 @@ def test_bounds_of_whole_numbers_and_moments_are_inclusive() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "whole"),
-    [("^a$", r"^a$(?!\n)"), (r"\$", r"\$"), ("[$]", "[$]"), (r"a\\$", r"a\\$(?!\n)"), (r"[\]$]b$", r"[\]$]b$(?!\n)")],
+    [
+        ("^a$", r"^a$(?!\n)"),
+        (r"\$", r"\$"),
+        ("[$]", "[$]"),
+        (r"a\\$", r"a\\$(?!\n)"),
+        (r"[\]$]b$", r"[\]$]b$(?!\n)"),
+    ],
 )
 def test_only_an_end_of_a_pattern_is_made_the_very_end(pattern: str, whole: str) -> None:
     assert whole_pattern(pattern) == whole
 
 
 def test_the_contract_refuses_a_constraint_where_it_is_built() -> None:
-    build: Callable[[], Contract] = lambda: Contract(a_class(REFUSED_EXAMPLES["multiple_of"]), a_class(bool))  # noqa: E731
-    with pytest.raises(ProjectError, match=r"multiple_of cannot be honoured in tables\.\n.*Contract\(rules="):
+    def build() -> Contract:
+        return Contract(a_class(REFUSED_EXAMPLES["multiple_of"]), a_class(bool))
+
+    with pytest.raises(
+        ProjectError, match=r"multiple_of cannot be honoured in tables\.\n.*Contract\(rules="
+    ):
         build()
 
 

@@ -42,7 +42,9 @@ def test_columns_follow_from_the_classes() -> None:
     assert (CONTRACT.task, CONTRACT.outcome.name) == ("binary", "sold")
 
 
-@pytest.mark.parametrize("part", [{"key": ["idd"]}, {"slices": ["shopp"]}, {"time": "att"}, {"groups": ["shops"]}])
+@pytest.mark.parametrize(
+    "part", [{"key": ["idd"]}, {"slices": ["shopp"]}, {"time": "att"}, {"groups": ["shops"]}]
+)
 def test_a_misspelt_name_is_refused_with_the_nearest_one(part: dict[str, Any]) -> None:
     with pytest.raises(ProjectError, match="Did you mean"):
         Contract(Request, Outcome, **part)
@@ -64,7 +66,9 @@ def test_a_forbidden_column_may_not_be_requested() -> None:
         ({"amount": float("inf")}, "data.range"),
     ],
 )
-def test_a_request_is_refused_by_the_same_rule_names_as_a_table(change: dict[str, Any], rule: str) -> None:
+def test_a_request_is_refused_by_the_same_rule_names_as_a_table(
+    change: dict[str, Any], rule: str
+) -> None:
     row = {"id": "1", "shop": "a", "amount": 1.0, "at": "2026-01-01T00:00:00"} | change
     with pytest.raises(ValidationError) as caught:
         CONTRACT.request_model.model_validate(row)
@@ -74,9 +78,17 @@ def test_a_request_is_refused_by_the_same_rule_names_as_a_table(change: dict[str
 
 def test_one_row_and_a_frame_become_the_same_arrays() -> None:
     frame = pd.DataFrame(
-        {"id": ["1", "2"], "shop": ["a", "b"], "amount": [1.5, None], "at": pd.to_datetime(["2026-01-01"] * 2)}
+        {
+            "id": ["1", "2"],
+            "shop": ["a", "b"],
+            "amount": [1.5, None],
+            "at": pd.to_datetime(["2026-01-01"] * 2),
+        }
     )
-    whole, one = CONTRACT.arrays(frame), CONTRACT.arrays_of([frame.iloc[1].to_dict() | {"amount": None}])
+    whole, one = (
+        CONTRACT.arrays(frame),
+        CONTRACT.arrays_of([frame.iloc[1].to_dict() | {"amount": None}]),
+    )
     for name, values in one.items():
         assert values.dtype == whole[name].dtype
         assert np.array_equal(values, whole[name][1:], equal_nan=values.dtype == np.float64)
@@ -99,29 +111,45 @@ def test_a_lookup_never_sees_the_future_nor_the_too_old() -> None:
     )
     assert join(rows, CONTRACT, {"price": table})["price"].fillna(-1).tolist() == [-1, 1, 2, -1]
     later = pd.concat([table, table.assign(known=pd.Timestamp("2026-01-02"), price=9.0)])
-    pd.testing.assert_frame_equal(join(rows, CONTRACT, {"price": later}), join(rows, CONTRACT, {"price": table}))
+    pd.testing.assert_frame_equal(
+        join(rows, CONTRACT, {"price": later}), join(rows, CONTRACT, {"price": table})
+    )
 
 
 class Person(BaseModel):
     class_: Annotated[Literal["a", "b"], Field(alias="class")]
-    age: Annotated[float | None, Field(alias="Age (years)", ge=0), About(unit="years", privacy="personal")]
+    age: Annotated[
+        float | None, Field(alias="Age (years)", ge=0), About(unit="years", privacy="personal")
+    ]
     faith: Annotated[str, About(privacy="sensitive")]
     fax: Annotated[str | None, About(status="deprecated", owner="nobody")]
 
 
-PEOPLE = Contract(Person, Outcome, groups=["class_"], about=About(owner="hr", source="crm", privacy="internal"))
+PEOPLE = Contract(
+    Person, Outcome, groups=["class_"], about=About(owner="hr", source="crm", privacy="internal")
+)
 
 
 def test_what_is_said_of_a_column_holds_before_what_is_said_of_all() -> None:
     about = {name: PEOPLE.columns[name].about for name in PEOPLE.columns}
     assert about["age"] == About("years", "hr", "crm", "personal")
-    assert (about["fax"].owner, about["class_"].privacy, about["sold"].source) == ("nobody", "internal", "crm")
+    assert (about["fax"].owner, about["class_"].privacy, about["sold"].source) == (
+        "nobody",
+        "internal",
+        "crm",
+    )
     assert PEOPLE.request_model.model_json_schema()["properties"]["Age (years)"]["unit"] == "years"
 
 
 def test_protected_and_deprecated_columns_are_barred_from_the_features() -> None:
     told = {name: PEOPLE.barred(name) for name in PEOPLE.columns}
-    assert told == {"class_": "protected", "age": "", "faith": "protected", "fax": "deprecated", "sold": "the outcome"}
+    assert told == {
+        "class_": "protected",
+        "age": "",
+        "faith": "protected",
+        "fax": "deprecated",
+        "sold": "the outcome",
+    }
 
 
 def test_the_name_of_the_world_is_understood_in_requests_and_tables() -> None:
@@ -136,7 +164,9 @@ def test_the_contract_of_this_project_loads_and_knows_its_task(project: Project)
     assert project.contract.task in ("binary", "multiclass", "regression")
 
 
-def test_a_file_that_is_handed_in_keeps_every_word_and_must_have_its_columns(tmp_path: Path) -> None:
+def test_a_file_that_is_handed_in_keeps_every_word_and_must_have_its_columns(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "ids.csv").write_text("id,sold\nNA,1\n007,\n")
     frame = CONTRACT.handed_in(tmp_path / "ids.csv", ["id"])
     assert list(frame["id"]) == ["NA", "007"] and list(frame["sold"].isna()) == [False, True]

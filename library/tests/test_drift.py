@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from mlgates.contract import Arrays
-from mlgates.drift import LOG, PERIODS, Method, Scope, distance, limit, missing, noise, pairs, spread
+from mlgates.drift import (
+    LOG,
+    PERIODS,
+    Method,
+    Scope,
+    distance,
+    limit,
+    missing,
+    noise,
+    pairs,
+    spread,
+)
 
 ROWS = 200
 KINDS = {

@@ -25,7 +25,10 @@ def test_the_features_of_this_project_resolve(project: Project) -> None:
 
 def test_a_feature_may_read_another_feature(contract: Contract) -> None:
     column = next(name for name in contract.request_columns if not contract.barred(name))
-    resolved = plan(module(f"def b(a):\n    return a + 1\n\ndef a({column}):\n    return {column} * 2\n"), contract)
+    resolved = plan(
+        module(f"def b(a):\n    return a + 1\n\ndef a({column}):\n    return {column} * 2\n"),
+        contract,
+    )
     assert resolved.ancestors("b") == {column}
     assert resolved.compute({column: np.array([1.0])})["b"].tolist() == [3.0]
 
@@ -45,7 +48,10 @@ def test_what_cannot_be_resolved_is_said(contract: Contract, code: str, sentence
 
 def test_the_outcome_cannot_be_a_feature(contract: Contract) -> None:
     with pytest.raises(ProjectError, match=r"features\.forbidden"):
-        plan(module(f"def a({contract.outcome.name}):\n    return {contract.outcome.name}\n"), contract)
+        plan(
+            module(f"def a({contract.outcome.name}):\n    return {contract.outcome.name}\n"),
+            contract,
+        )
 
 
 def test_a_stored_model_that_reads_a_barred_column_is_neither_loaded_nor_logged_nor_compared_with(
@@ -53,7 +59,9 @@ def test_a_stored_model_that_reads_a_barred_column_is_neither_loaded_nor_logged_
 ) -> None:
     contract = empty.contract
     for folder in (empty.root / "models/candidate", empty.root / "var/models/old"):
-        write_json(folder / "features.json", {"columns": {contract.outcome.name: contract.outcome.kind}})
+        write_json(
+            folder / "features.json", {"columns": {contract.outcome.name: contract.outcome.kind}}
+        )
         with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):
             model_folder.load(folder, contract)
     with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):

@@ -25,7 +25,9 @@ def test_a_metric_is_the_functions_own_value_and_its_interval_that_of_the_same_r
 
 def test_a_metric_that_fails_is_named_with_the_remedy() -> None:
     measure = metrics.weighted("brier", lambda target, scores: 0.0, TARGET, SCORES)
-    with pytest.raises(ProjectError, match=r"the metric 'brier' failed: TypeError(.|\n)*sample_weight"):
+    with pytest.raises(
+        ProjectError, match=r"the metric 'brier' failed: TypeError(.|\n)*sample_weight"
+    ):
         metrics.value(measure, len(TARGET))
 
 

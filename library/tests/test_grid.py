@@ -2,11 +2,19 @@
 
 from mlgates.grid import Grid
 
-GRID = Grid(["verdict", "check", "value"], [["ok", "data.min_rows", "1,000"], ["fail", "a|b <c>", "2"]], [2], badge=0)
+GRID = Grid(
+    ["verdict", "check", "value"],
+    [["ok", "data.min_rows", "1,000"], ["fail", "a|b <c>", "2"]],
+    [2],
+    badge=0,
+)
 
 
 def test_the_terminal_pads_all_columns_but_the_last() -> None:
-    assert GRID.text() == "verdict  check          value\nok       data.min_rows  1,000\nfail     a|b <c>        2"
+    assert (
+        GRID.text()
+        == "verdict  check          value\nok       data.min_rows  1,000\nfail     a|b <c>        2"
+    )
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:

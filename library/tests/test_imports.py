@@ -53,17 +53,41 @@ ORDER = (  # of the packages and modules at the top of mlgates: each builds on t
 )
 PLACES = {name: place for place, name in enumerate(name for tier in ORDER for name in tier)}
 UPWARDS = {  # the imports that do not follow it, and why they may stay
-    ("data.datasheet", "evaluation.plots"): "the data sheet draws its columns with the one module that draws",
-    ("evaluation.measure", "training.split"): "asks of the rows what the studies ask: that there are any",
-    ("evaluation.measure", "trust.champion"): "a champion is unpickled only if a trusted key vouches for it",
+    (
+        "data.datasheet",
+        "evaluation.plots",
+    ): "the data sheet draws its columns with the one module that draws",
+    (
+        "evaluation.measure",
+        "training.split",
+    ): "asks of the rows what the studies ask: that there are any",
+    (
+        "evaluation.measure",
+        "trust.champion",
+    ): "a champion is unpickled only if a trusted key vouches for it",
     ("trust.keys", "registry.git"): "the key's public half is named after the committer",
     ("trust.sign", "registry.deploy"): "what is signed is what can be fetched and deployed",
-    ("trust.sign", "registry.git"): "nothing is signed while keys/ has changes that are not committed",
+    (
+        "trust.sign",
+        "registry.git",
+    ): "nothing is signed while keys/ has changes that are not committed",
     ("trust.sign", "registry.releases"): "what holds an alias is signed again",
-    ("registry.status", "privacy.purge"): "the status tells which releases were trained on erased rows",
-    ("registry.training_cycle", "privacy.purge"): "a champion that was trained on erased rows counts as too old",
-    ("lineage.explain", "monitoring.skew"): "computes a prediction again and compares, as the monitor does",
-    ("lineage.explain", "monitoring.watch"): "reads the same rows of the prediction log as the monitor",
+    (
+        "registry.status",
+        "privacy.purge",
+    ): "the status tells which releases were trained on erased rows",
+    (
+        "registry.training_cycle",
+        "privacy.purge",
+    ): "a champion that was trained on erased rows counts as too old",
+    (
+        "lineage.explain",
+        "monitoring.skew",
+    ): "computes a prediction again and compares, as the monitor does",
+    (
+        "lineage.explain",
+        "monitoring.watch",
+    ): "reads the same rows of the prediction log as the monitor",
 }
 
 
@@ -89,7 +113,9 @@ def import_statements(tree: ast.Module, *, lazy: bool) -> Iterator[ast.Import | 
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         for_types_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        runs_later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazy
+        runs_later = (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazy
+        )
         if for_types_only:
             waiting += node.orelse
         elif not runs_later:
@@ -100,7 +126,9 @@ def import_statements(tree: ast.Module, *, lazy: bool) -> Iterator[ast.Import | 
 def imported(name: str, *, lazy: bool = False) -> set[str]:
     """The modules of the library that a module imports."""
     found = set()
-    for statement in import_statements(ast.parse(MODULES[name].read_text(encoding="utf-8")), lazy=lazy):
+    for statement in import_statements(
+        ast.parse(MODULES[name].read_text(encoding="utf-8")), lazy=lazy
+    ):
         if isinstance(statement, ast.Import):
             found |= {alias.name for alias in statement.names}
             continue
@@ -133,7 +161,9 @@ def test_every_package_has_its_place() -> None:
 
 def test_packages_build_on_those_below_them_only() -> None:
     new = upwards() - {*UPWARDS}
-    assert new == set(), "an import upwards: move what is needed down, or list it in UPWARDS with a reason"
+    assert new == set(), (
+        "an import upwards: move what is needed down, or list it in UPWARDS with a reason"
+    )
 
 
 def test_no_exception_is_listed_that_is_not_needed_any_more() -> None:
@@ -152,7 +182,10 @@ def test_no_modules_import_each_other_in_a_circle(lazy: bool) -> None:
 def test_an_import_for_types_is_none_and_one_in_a_function_comes_later() -> None:
     code = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f(): import c\n"
     tree = ast.parse(code)
-    names = {lazy: {s.names[0].name for s in import_statements(tree, lazy=lazy)} for lazy in (False, True)}
+    names = {
+        lazy: {s.names[0].name for s in import_statements(tree, lazy=lazy)}
+        for lazy in (False, True)
+    }
     assert names == {False: {"TYPE_CHECKING", "b"}, True: {"TYPE_CHECKING", "b", "c"}}
 
 
@@ -170,7 +203,9 @@ for name in {names}:
 def first_heavy(names: Iterable[str], heavy: Iterable[str]) -> str:
     """Of modules that are imported one after the other, the first one with which something heavy comes."""
     code = WATCH.format(names=[*names], heavy=[*heavy])
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     return answer.stdout.strip()
 
 
@@ -179,7 +214,10 @@ def test_importing_the_library_imports_nothing_heavy() -> None:
 
 
 def test_a_stage_pays_for_a_library_only_where_it_needs_it() -> None:
-    names = [f"late_flights.pipeline.{stage}" for stage in ("ingest", "train", "studies", "evaluate", "gate")]
+    names = [
+        f"late_flights.pipeline.{stage}"
+        for stage in ("ingest", "train", "studies", "evaluate", "gate")
+    ]
     assert first_heavy(names, [*HEAVY, "late_flights.model"]) == ""
 
 

@@ -11,7 +11,11 @@ import mlgates
 from mlgates import layout
 
 SOURCE = Path(mlgates.__file__).parent
-NAMES = {str(value) for name, value in vars(layout).items() if name.isupper() and isinstance(value, str | Path)}
+NAMES = {
+    str(value)
+    for name, value in vars(layout).items()
+    if name.isupper() and isinstance(value, str | Path)
+}
 FOLDERS = {PurePosixPath(name).parts[0] for name in NAMES if "/" in name or "." not in name}
 FILES = {PurePosixPath(name).name for name in NAMES if "." in name}
 NO_PATHS = {"gate/sbom.py": {"data/{}/{}"}}  # what a part of the bill of materials is called in it
@@ -29,8 +33,15 @@ def text(node: ast.AST) -> str:
 def named_paths(code: str) -> Iterator[str]:
     """The paths of a project that a module names itself; what has a blank in it is a sentence for people."""
     tree = ast.parse(code)
-    divided = [side for node in ast.walk(tree) if isinstance(node, ast.BinOp) for side in (node.left, node.right)]
-    inner = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    divided = [
+        side
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+        for side in (node.left, node.right)
+    ]
+    inner = {
+        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    }
     for node in ast.walk(tree):
         if node in inner or not (written := text(node)) or re.search(r"\s", written):
             continue
@@ -58,7 +69,10 @@ def test_no_other_module_names_a_path() -> None:
         ('show(project, commit, "dvc.lock")', ["dvc.lock"]),
         ('root.glob("src/*/data.py")', ["src/*/data.py"]),
         ('{"data": 1, "models": "gate"}', []),
-        ('raise ProjectError(f"reports/gate.json is not what {name} says.", "See var/serve.log then")', []),
+        (
+            'raise ProjectError(f"reports/gate.json is not what {name} says.", "See var/serve.log then")',
+            [],
+        ),
         ("root / GATE", []),
     ],
 )

@@ -19,11 +19,17 @@ def test_what_becomes_known_later_changes_no_older_row(seed: int) -> None:
     asked = start + pd.to_timedelta(np.sort(random.uniform(0, 100, 50)), "h")
     rows = pd.DataFrame({"shop": random.choice(["a", "b"], 50), "at": asked})
     known = start + pd.to_timedelta(random.uniform(-5, 105, 200), "h")
-    table = pd.DataFrame({"shop": random.choice(["a", "b"], 200), "known": known, "price": random.normal(size=200)})
+    table = pd.DataFrame(
+        {"shop": random.choice(["a", "b"], 200), "known": known, "price": random.normal(size=200)}
+    )
     now = asked[25]
     later = table["known"] > now
-    changed = table.assign(price=table["price"].mask(later, 99.0)).drop(index=table.index[later][::2])
-    old, new = (join(rows, CONTRACT, {"price": one})["price"][rows["at"] <= now] for one in (table, changed))
+    changed = table.assign(price=table["price"].mask(later, 99.0)).drop(
+        index=table.index[later][::2]
+    )
+    old, new = (
+        join(rows, CONTRACT, {"price": one})["price"][rows["at"] <= now] for one in (table, changed)
+    )
     pd.testing.assert_series_equal(old, new)
 
 
@@ -32,7 +38,9 @@ class Known(BaseModel):
 
 
 def test_a_looked_up_value_that_the_contract_demands_is_never_guessed() -> None:
-    strict = Contract(Order, Outcome, [Lookup(Known, on="shop", at="at", time="known", max_age="2h")], key=["id"])
+    strict = Contract(
+        Order, Outcome, [Lookup(Known, on="shop", at="at", time="known", max_age="2h")], key=["id"]
+    )
     rows = Shop().made(1).head(4).assign(price=[1.0, np.nan, 2.0, np.nan])
     assert strict.unanswered(strict.arrays(rows))["price"].tolist() == [1, 3]
     assert answered(strict, rows, "train")["price"].tolist() == [1.0, 2.0]

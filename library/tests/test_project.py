@@ -60,7 +60,9 @@ def test_a_pyproject_of_another_kind_below_the_root_is_passed_by(
 
 
 def test_the_variable_names_the_project_wherever_the_process_was_started(
-    made: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    made: Callable[..., Project],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = made()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
@@ -71,10 +73,15 @@ def test_the_variable_names_the_project_wherever_the_process_was_started(
         Project.find()
 
 
-def test_outside_of_a_project_it_is_said_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_project_it_is_said_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLOPS_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ProjectError, match=r"is not inside a project\.\n  Change into the folder that holds dvc.yaml"):
+    with pytest.raises(
+        ProjectError,
+        match=r"is not inside a project\.\n  Change into the folder that holds dvc.yaml",
+    ):
         Project.find()
 
 
@@ -99,7 +106,9 @@ def test_a_folder_whose_pyproject_names_no_package_is_no_project(
         Project.at(tmp_path)
 
 
-def test_a_package_that_is_called_otherwise_is_named_with_the_remedy(made: Callable[..., Project]) -> None:
+def test_a_package_that_is_called_otherwise_is_named_with_the_remedy(
+    made: Callable[..., Project],
+) -> None:
     root = made({"schema.py": ""}).root
     (root / "pyproject.toml").write_text(PYPROJECT.format(package="no_such_team"))
     told = r"The package 'no_such_team', which pyproject\.toml names under \[tool\.mlgates\], cannot be imported\."
@@ -108,18 +117,35 @@ def test_a_package_that_is_called_otherwise_is_named_with_the_remedy(made: Calla
 
 
 BROKEN = [
-    ("def main(project:\n", r"pipeline/train\.py cannot be imported: SyntaxError: .*train\.py, line 1"),
-    ("import no_such_library\n", r"pipeline/train\.py cannot be imported: ModuleNotFoundError: .*no_such_library"),
-    ("from ..schema import contrct\n", r"pipeline/train\.py cannot be imported: ImportError: .*contrct"),
+    (
+        "def main(project:\n",
+        r"pipeline/train\.py cannot be imported: SyntaxError: .*train\.py, line 1",
+    ),
+    (
+        "import no_such_library\n",
+        r"pipeline/train\.py cannot be imported: ModuleNotFoundError: .*no_such_library",
+    ),
+    (
+        "from ..schema import contrct\n",
+        r"pipeline/train\.py cannot be imported: ImportError: .*contrct",
+    ),
     ("1 / 0\n", r"pipeline/train\.py cannot be imported: ZeroDivisionError"),
-    ("x = 1\n", r"pipeline/train\.py has no function main\(project\)\.\n  Bring it back: git checkout HEAD -- src/"),
+    (
+        "x = 1\n",
+        r"pipeline/train\.py has no function main\(project\)\.\n  Bring it back: git checkout HEAD -- src/",
+    ),
     ("main = 3\n", r"pipeline/train\.py has no function main\(project\)"),
-    (None, r"pipeline/train\.py is missing\.\n  Bring it back: git checkout HEAD -- src/.*/pipeline/train\.py"),
+    (
+        None,
+        r"pipeline/train\.py is missing\.\n  Bring it back: git checkout HEAD -- src/.*/pipeline/train\.py",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("text", "sentence"), BROKEN)
-def test_wiring_that_cannot_run_is_one_sentence(made: Callable[..., Project], text: str | None, sentence: str) -> None:
+def test_wiring_that_cannot_run_is_one_sentence(
+    made: Callable[..., Project], text: str | None, sentence: str
+) -> None:
     files = {"schema.py": "contract = 1\n", "pipeline/__init__.py": ""}
     if text is not None:
         files["pipeline/train.py"] = text
@@ -133,7 +159,9 @@ def test_a_folder_of_wiring_that_is_gone_is_missing_too(made: Callable[..., Proj
 
 
 def test_what_a_module_says_itself_is_passed_on(made: Callable[..., Project]) -> None:
-    text = "from mlgates import ProjectError\nraise ProjectError('This needs a licence.', 'Buy one')\n"
+    text = (
+        "from mlgates import ProjectError\nraise ProjectError('This needs a licence.', 'Buy one')\n"
+    )
     with pytest.raises(ProjectError, match=r"^This needs a licence\.\n  Buy one$"):
         made({"data.py": text}).module("data")
 
@@ -158,7 +186,9 @@ def test_a_stage_of_a_broken_project_ends_with_a_sentence_and_writes_nothing(
     assert sorted({*project.root.rglob("*")} - made_by_python) == before
 
 
-def test_a_stage_can_be_run_from_a_subfolder(made: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_can_be_run_from_a_subfolder(
+    made: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
     wiring = "def main(project):\n    (project.root / 'written.txt').write_text(project.package)\n"
     project = made({"pipeline/__init__.py": "", "pipeline/train.py": wiring})
     name_the_results(project)
@@ -172,13 +202,19 @@ def test_a_schema_without_a_contract_is_said(made: Callable[..., Project]) -> No
         _ = made({"schema.py": "x = 1\n"}).contract
 
 
-def test_other_modules_may_take_the_place_of_the_teams_and_no_files_are_needed(tmp_path: Path) -> None:
+def test_other_modules_may_take_the_place_of_the_teams_and_no_files_are_needed(
+    tmp_path: Path,
+) -> None:
     schema, model = ModuleType("schema"), ModuleType("model")
     schema.contract = object()  # type: ignore[attr-defined]
     project = Project(tmp_path, "team", {"schema": schema})
     assert project.contract is schema.contract
     other = project.having(model=model)
-    assert other.model is model and other.contract is schema.contract and "model" not in project.modules
+    assert (
+        other.model is model
+        and other.contract is schema.contract
+        and "model" not in project.modules
+    )
     moved = other.moved(tmp_path / "clone")
     assert moved.root == tmp_path / "clone" and moved.model is model and other.root == tmp_path
 

@@ -24,7 +24,9 @@ def copied(project: Project, tmp_path: Path) -> Project:
 def performed(project: Project, stage: str, used: set[str], written: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
     """A rehearsal in which one stage used some modules and wrote some files."""
     performance = Performance(written, used, "", "")
-    return SimpleNamespace(original=project, folder=project.root, stages=(stage,), performance=lambda name: performance)
+    return SimpleNamespace(
+        original=project, folder=project.root, stages=(stage,), performance=lambda name: performance
+    )
 
 
 def package(project: Project) -> Path:
@@ -46,13 +48,20 @@ def test_a_helper_that_is_no_dependency_of_the_stage_is_named(copied: Project) -
     (package(copied) / "clocks.py").write_text("")
     features = package(copied) / "features.py"
     features.write_text(features.read_text() + "\nfrom . import clocks\n")
-    with pytest.raises(AssertionError, match=r"stage train uses src/\w+/clocks\.py, which is not among its deps"):
+    with pytest.raises(
+        AssertionError, match=r"stage train uses src/\w+/clocks\.py, which is not among its deps"
+    ):
         testing.each_stage_names_the_code_that_it_uses(performed(copied, "train", used))
 
 
 def test_a_dependency_that_no_stage_uses_is_named(copied: Project) -> None:
-    with pytest.raises(AssertionError, match=r"stage train names src/\w+/model\.py among its deps and does not use it"):
-        testing.each_stage_names_the_code_that_it_uses(performed(copied, "train", {"schema", "features"}))
+    with pytest.raises(
+        AssertionError,
+        match=r"stage train names src/\w+/model\.py among its deps and does not use it",
+    ):
+        testing.each_stage_names_the_code_that_it_uses(
+            performed(copied, "train", {"schema", "features"})
+        )
 
 
 def test_a_file_that_is_no_output_of_the_stage_is_named(copied: Project) -> None:

@@ -17,7 +17,9 @@ def folder(project: Project, sample: Any, tmp_path_factory: pytest.TempPathFacto
     return made
 
 
-def test_a_notebook_asks_a_release_by_raw_columns(folder: Path, project: Project, sample: Any) -> None:
+def test_a_notebook_asks_a_release_by_raw_columns(
+    folder: Path, project: Project, sample: Any
+) -> None:
     from mlflow import pyfunc
 
     rows = sample.rows.head(500)
@@ -42,7 +44,9 @@ def test_missing_values_are_as_in_the_service(folder: Path, project: Project, sa
     from mlflow import pyfunc
 
     rows = sample.rows.head(20).copy()
-    nullable = [name for name in sample.scorer.plan.columns if project.contract.columns[name].nullable]
+    nullable = [
+        name for name in sample.scorer.plan.columns if project.contract.columns[name].nullable
+    ]
     assert nullable, "the sample has no column that may be missing"
     rows[nullable[0]] = rows[nullable[0]].mask(rows.index % 2 == 0)
     given = pyfunc.load_model(str(folder)).predict(rows[sample.scorer.plan.columns])

@@ -52,7 +52,9 @@ def test_numbers_that_do_not_fit_are_one_sentence_with_the_remedy(
         check_results(project)
 
 
-def test_no_stage_runs_with_a_library_that_gives_other_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_stage_runs_with_a_library_that_gives_other_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, {**RESULTS, "data": 99})
     monkeypatch.delenv("MLOPS_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -87,10 +89,14 @@ def test_a_library_that_the_project_carries_gets_a_hash_of_its_content(tmp_path:
     copytree(here, tmp_path / "vendor/mlgates/src/mlgates", ignore=ignore_patterns("__pycache__"))
     settings = {"PYTHONPATH": str(tmp_path / "vendor/mlgates/src"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", ASK]
-    answer = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True
+    )
     first, compiled, edited, elsewhere = json.loads(answer.stdout)
     assert {*first} == {*RESULTS} and len({*first.values()}) == 1
     assert first == compiled and first != edited
     assert elsewhere == RESULTS, "only the project that carries the library counts its content"
-    with pytest.raises(ProjectError, match="not the one that the project carries in vendor/mlgates"):
+    with pytest.raises(
+        ProjectError, match="not the one that the project carries in vendor/mlgates"
+    ):
         check_results(write(tmp_path, first))  # this process runs the library that is installed

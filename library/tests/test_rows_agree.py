@@ -30,16 +30,59 @@ DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
 WORDS = ("a", "A", "é", "e\u0301", "two words", "", "none")
 TEXTS = (
-    *("", "a", "a\n", "\n", "a\nb", "a\r\n", "ab", "abc", "abcd", "A", "é", "e\u0301", "$", "a$", "12", "123"),
-    *("12\n", "\u0967\u0968", "x\u00a0y", "x y", "\x1cx", "\u2028", "xyz", "yzyz", "-", "a" * 300, "[x]", "null"),
+    *(
+        "",
+        "a",
+        "a\n",
+        "\n",
+        "a\nb",
+        "a\r\n",
+        "ab",
+        "abc",
+        "abcd",
+        "A",
+        "é",
+        "e\u0301",
+        "$",
+        "a$",
+        "12",
+        "123",
+    ),
+    *(
+        "12\n",
+        "\u0967\u0968",
+        "x\u00a0y",
+        "x y",
+        "\x1cx",
+        "\u2028",
+        "xyz",
+        "yzyz",
+        "-",
+        "a" * 300,
+        "[x]",
+        "null",
+    ),
 )
 PATTERNS = (
-    *("^[a-z]+$", r"^\d{2}$", "^A|b$", "^(?:x|yz)*$", "[$]", r"\$$", r"^\w+\s\w+$", "^.{2}$", r"^[^\n]*$", "a"),
+    *(
+        "^[a-z]+$",
+        r"^\d{2}$",
+        "^A|b$",
+        "^(?:x|yz)*$",
+        "[$]",
+        r"\$$",
+        r"^\w+\s\w+$",
+        "^.{2}$",
+        r"^[^\n]*$",
+        "a",
+    ),
     *(r"\ba\b", "^$", r"^[\s\S]{0,3}$"),
 )
 MOMENTS = (
     datetime.min,
-    datetime(1677, 9, 21),  # before it, and after the next one, the nanoseconds of pandas have no word for a day
+    datetime(
+        1677, 9, 21
+    ),  # before it, and after the next one, the nanoseconds of pandas have no word for a day
     datetime(2262, 4, 12),
     datetime(2026, 3, 29, 2, 30),  # an hour that summer time leaves out
     datetime(2024, 2, 29, 23, 59, 59, 999_999),
@@ -71,7 +114,13 @@ def number(random: np.random.Generator) -> tuple[Any, list[Any]]:
     """A constrained float, and values around its bounds."""
     low = float(one_of(random, (-1.0, 0.0, 0.1, 1e-300, 1e300)))
     high = low + abs(low) + 1.0
-    values = [low, high, np.nextafter(low, -np.inf), np.nextafter(low, np.inf), np.nextafter(high, np.inf)]
+    values = [
+        low,
+        high,
+        np.nextafter(low, -np.inf),
+        np.nextafter(low, np.inf),
+        np.nextafter(high, np.inf),
+    ]
     values += [0.0, -0.0, 5e-324, 1e308, -1e308, float("inf"), -float("inf"), 0.5, 1.0]
     return Annotated[float, Field(**bounds(random, low, high))], [float(value) for value in values]
 
@@ -125,16 +174,29 @@ def is_allowed(annotation: Any, value: Any) -> bool:
 
 def random_contract(random: np.random.Generator) -> tuple[Contract, list[dict[str, Any]]]:
     """A contract of random constraints, and rows of values near them; some are missing."""
-    makers = {"first": number, "second": number, "count": whole_number, "name": text, "code": text, "kind": word}
+    makers = {
+        "first": number,
+        "second": number,
+        "count": whole_number,
+        "name": text,
+        "code": text,
+        "kind": word,
+    }
     makers |= {"at": moment, "flag": truth}
     annotations, values, allowed = {}, {}, {}
     for column, make in makers.items():
         annotation, values[column] = make(random)
         annotations[column] = annotation | None if random.random() < 0.4 else annotation
         values[column] += [None] if random.random() < 0.7 else []
-        allowed[column] = [value for value in values[column] if is_allowed(annotations[column], value)]
-    request = type("Request", (BaseModel,), {"__annotations__": annotations, "__module__": __name__})
-    outcome = type("Outcome", (BaseModel,), {"__annotations__": {"label": bool}, "__module__": __name__})
+        allowed[column] = [
+            value for value in values[column] if is_allowed(annotations[column], value)
+        ]
+    request = type(
+        "Request", (BaseModel,), {"__annotations__": annotations, "__module__": __name__}
+    )
+    outcome = type(
+        "Outcome", (BaseModel,), {"__annotations__": {"label": bool}, "__module__": __name__}
+    )
     rows = []
     for _ in range(ROWS):
         row = {}
@@ -147,7 +209,9 @@ def random_contract(random: np.random.Generator) -> tuple[Contract, list[dict[st
 
 def refused_by_the_service(contract: Contract, rows: list[dict[str, Any]]) -> Found:
     """What the service says of each row, sent alone as JSON."""
-    project: Any = SimpleNamespace(contract=contract, settings=lambda: Settings(serve=ServeSettings(max_rows=1)))
+    project: Any = SimpleNamespace(
+        contract=contract, settings=lambda: Settings(serve=ServeSettings(max_rows=1))
+    )
     batch = batch_model(project)
     found: Found = set()
     for place, row in enumerate(rows):
@@ -179,9 +243,15 @@ def frame_of(contract: Contract, rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def flat(broken: dict[tuple[str, str], np.ndarray]) -> Found:
     """Broken rules by row. A row that breaks a rule of one column is not asked about rules between columns."""
-    found = {(int(row), column, rule) for (rule, column), places in broken.items() for row in places}
+    found = {
+        (int(row), column, rule) for (rule, column), places in broken.items() for row in places
+    }
     alone = {row for row, _, rule in found if rule != "data.rule"}
-    return {(row, column, rule) for row, column, rule in found if rule != "data.rule" or row not in alone}
+    return {
+        (row, column, rule)
+        for row, column, rule in found
+        if rule != "data.rule" or row not in alone
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -195,7 +265,9 @@ def test_what_one_engine_refuses_all_refuse(seed: int, project: Project) -> None
     monitored = flat(skew.broken_rules(contract, contract.arrays(frame), check))
     assert cells(validated) == cells(served), explained(rows, cells(validated) ^ cells(served))
     assert cells(monitored) == cells(served), explained(rows, cells(monitored) ^ cells(served))
-    assert served <= validated, "a value is refused under another name"  # pydantic names the first broken rule only
+    assert served <= validated, (
+        "a value is refused under another name"
+    )  # pydantic names the first broken rule only
     assert monitored == validated
     assert ROWS / 10 < len(cells(served)) < ROWS * len(contract.request_columns) / 2
 
@@ -207,13 +279,21 @@ def cells(found: Found) -> set[tuple[int, str]]:
 
 def explained(rows: list[dict[str, Any]], different: set[tuple[int, str]]) -> str:
     """The values that engines disagree about."""
-    return "; ".join(f"{column}: {rows[row].get(column)!r}" for row, column in sorted(different)[:5])
+    return "; ".join(
+        f"{column}: {rows[row].get(column)!r}" for row, column in sorted(different)[:5]
+    )
 
 
-def of_the_constraint(annotation: Any, good: Any, bad: Any) -> tuple[Contract, list[dict[str, Any]]]:
+def of_the_constraint(
+    annotation: Any, good: Any, bad: Any
+) -> tuple[Contract, list[dict[str, Any]]]:
     """A contract with one constrained column, a good row, and a bad one."""
-    request = type("Request", (BaseModel,), {"__annotations__": {"value": annotation}, "__module__": __name__})
-    outcome = type("Outcome", (BaseModel,), {"__annotations__": {"label": annotation}, "__module__": __name__})
+    request = type(
+        "Request", (BaseModel,), {"__annotations__": {"value": annotation}, "__module__": __name__}
+    )
+    outcome = type(
+        "Outcome", (BaseModel,), {"__annotations__": {"label": annotation}, "__module__": __name__}
+    )
     return Contract(request, outcome), [{"value": good}, {"value": bad}]
 
 
@@ -234,7 +314,9 @@ CONSTRAINTS: dict[str, tuple[Any, Any, Any, str]] = {
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-def test_a_value_that_breaks_a_constraint_is_found_wherever_it_is_planted(name: str, project: Project) -> None:
+def test_a_value_that_breaks_a_constraint_is_found_wherever_it_is_planted(
+    name: str, project: Project
+) -> None:
     """Upstream, in a request and in the log, and in a table of labels."""
     annotation, good, bad, rule = CONSTRAINTS[name]
     check = project.stage("validate").check
@@ -242,7 +324,10 @@ def test_a_value_that_breaks_a_constraint_is_found_wherever_it_is_planted(name: 
     expected = {(1, "value", rule)}
     frame = frame_of(contract, rows)
     assert refused_by_the_service(contract, rows) == expected
-    assert flat(broken_rows(frame, Table("rows", contract.request_columns, []), contract, check)) == expected
+    assert (
+        flat(broken_rows(frame, Table("rows", contract.request_columns, []), contract, check))
+        == expected
+    )
     assert flat(skew.broken_rules(contract, contract.arrays(frame), check)) == expected
     labels = frame.rename(columns={"value": "label"})
     table = Table("labels", {"label": contract.columns["label"]}, [])
@@ -251,14 +336,25 @@ def test_a_value_that_breaks_a_constraint_is_found_wherever_it_is_planted(name: 
 
 def test_a_rule_between_columns_is_asked_by_all(project: Project) -> None:
     annotations = {"first": float, "second": float | None}
-    request = type("Request", (BaseModel,), {"__annotations__": annotations, "__module__": __name__})
-    outcome = type("Outcome", (BaseModel,), {"__annotations__": {"label": bool}, "__module__": __name__})
+    request = type(
+        "Request", (BaseModel,), {"__annotations__": annotations, "__module__": __name__}
+    )
+    outcome = type(
+        "Outcome", (BaseModel,), {"__annotations__": {"label": bool}, "__module__": __name__}
+    )
     contract = Contract(request, outcome, rules=[not_after])
-    rows = [{"first": 1.0, "second": 2.0}, {"first": 2.0, "second": 1.0}, {"first": 3.0, "second": None}]
+    rows = [
+        {"first": 1.0, "second": 2.0},
+        {"first": 2.0, "second": 1.0},
+        {"first": 3.0, "second": None},
+    ]
     frame, check = frame_of(contract, rows), project.stage("validate").check
     expected = {(1, "not_after", "data.rule")}
     assert refused_by_the_service(contract, rows) == expected
-    assert flat(broken_rows(frame, Table("rows", contract.request_columns, []), contract, check)) == expected
+    assert (
+        flat(broken_rows(frame, Table("rows", contract.request_columns, []), contract, check))
+        == expected
+    )
     assert flat(skew.broken_rules(contract, contract.arrays(frame), check)) == expected
 
 
@@ -266,7 +362,10 @@ def test_a_moment_with_a_time_zone_is_refused_by_the_table_too(project: Project)
     contract, _ = of_the_constraint(datetime, None, None)
     moments = pd.DataFrame({"value": pd.to_datetime(["2026-01-01T00:00:00+02:00"])})
     broken = broken_rows(
-        moments, Table("rows", contract.request_columns, []), contract, project.stage("validate").check
+        moments,
+        Table("rows", contract.request_columns, []),
+        contract,
+        project.stage("validate").check,
     )
     assert flat(broken) == {(0, "value", "data.type")}
 
@@ -276,7 +375,10 @@ def test_labels_of_far_dates_are_read_like_any_others(year: int) -> None:
     read: Callable[[pd.Series], pd.Series] = outcomes.moments
     given = pd.Series([f"{year:04}-12-31T00:00:00", "2026-01-01"])
     assert read(given).tolist()[0] is not None
-    assert read(given).to_numpy().astype("datetime64[D]").astype(str).tolist() == [f"{year:04}-12-31", "2026-01-01"]
+    assert read(given).to_numpy().astype("datetime64[D]").astype(str).tolist() == [
+        f"{year:04}-12-31",
+        "2026-01-01",
+    ]
 
 
 def test_a_label_that_is_no_date_is_refused() -> None:

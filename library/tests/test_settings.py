@@ -17,9 +17,12 @@ from mlgates.settings import RENAMED, SECTIONS, Settings, SliceLimits, read, sho
         ("gate: {margin: '1'}", "gate.margin is '1'. Input should be a valid number"),
         ("gate: {margin: -0.1}", "gate.margin is -0.1. Input should be greater than or equal to 0"),
         ("gate: {margin: .nan}", "gate.margin is nan. Input should be greater than or equal to 0"),
-        ("gate: {tune_vetoes: 1}", "gate.tune_vetoes is 1. Input should be a valid boolean"),
+        ("gate: {tune_blocking: 1}", "gate.tune_blocking is 1. Input should be a valid boolean"),
         ("gate: {waive: hour}", "gate.waive is 'hour'. Input should be a valid list"),
-        ("gate: {slices: {origin=JFK: {marign: 1}}}", "gate.slices.origin=JFK.marign is not a parameter"),
+        (
+            "gate: {slices: {origin=JFK: {marign: 1}}}",
+            "gate.slices.origin=JFK.marign is not a parameter",
+        ),
         ("gate: 3", "section 'gate' must hold names and values"),
         ("train: {periods: 0}", "train.periods is 0. Input should be greater than or equal to 1"),
         ("train: {periods: true}", "train.periods is True. Input should be a valid integer"),
@@ -36,11 +39,15 @@ def test_a_wrong_parameter_is_one_sentence(tmp_path: Path, text: str, sentence: 
 
 def test_parameters_override_defaults_and_the_model_section_is_free(tmp_path: Path) -> None:
     slices = "slices: {origin=JFK: {margin: 0.2}}"
-    (tmp_path / "params.yaml").write_text(f"gate: {{margin: 1, {slices}}}\nmodel: {{anything: [1, 2]}}\ntrain:\n")
+    (tmp_path / "params.yaml").write_text(
+        f"gate: {{margin: 1, {slices}}}\nmodel: {{anything: [1, 2]}}\ntrain:\n"
+    )
     found = read(tmp_path)
     assert found.gate.margin == 1 and found.gate.slices == {"origin=JFK": SliceLimits(margin=0.2)}
     assert found.model == {"anything": [1, 2]}
-    assert found.gate.slice_margin == Settings().gate.slice_margin and found.train == Settings().train
+    assert (
+        found.gate.slice_margin == Settings().gate.slice_margin and found.train == Settings().train
+    )
 
 
 @pytest.mark.parametrize("name", RENAMED)
@@ -57,9 +64,11 @@ def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning(tmp_pa
     (tmp_path / "params.yaml").write_text("gate: {margin: 0.5}\nmodel: {max_iter: 7}")
     table = shown(tmp_path)
     lines = {line.split()[0]: line.split() for line in table.splitlines()}
-    assert lines["gate.fairness_vetoes"][1] == "true_positive"
+    assert lines["gate.fairness_blocking"][1] == "true_positive"
     assert lines["group_calibration"] == ["group_calibration"]
-    assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"] and lines["gate.slice_margin"][1:3] == ["0.1", "default"]
+    assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"] and lines["gate.slice_margin"][
+        1:3
+    ] == ["0.1", "default"]
     assert lines["model.max_iter"][1:3] == ["7", "params.yaml"]
     for section, kind in SECTIONS.items():
         for name, field in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]

@@ -77,7 +77,9 @@ def test_what_the_package_itself_imports_is_carried_too(team: Project, tmp_path:
     package = team.root / "src" / PACKAGE
     (package / "__init__.py").write_text("from .version import NAME\n")
     (package / "version.py").write_text("NAME = 'bikes'\n")
-    (package / "inner/__init__.py").write_text("from ..shared import HALF\nfrom .means import Mean\n")
+    (package / "inner/__init__.py").write_text(
+        "from ..shared import HALF\nfrom .means import Mean\n"
+    )
     (package / "shared.py").write_text("HALF = 0.5\n")
     files = team_code.collected(team)
     assert {"bikes/version.py", "bikes/shared.py"} <= set(files)
@@ -89,12 +91,15 @@ def test_an_estimator_whose_class_cannot_be_had_is_named(team: Project, tmp_path
     release, stored = carried(team, tmp_path / "model"), pickle.dumps(team.model.build({}, [], 0))
     gone = stored.replace(b"bikes.inner.means", b"bikes.inner.media")
     with pytest.raises(
-        ProjectError, match=r"cannot be loaded: ModuleNotFoundError: No module named 'bikes\.inner\.media'"
+        ProjectError,
+        match=r"cannot be loaded: ModuleNotFoundError: No module named 'bikes\.inner\.media'",
     ):
         release.unpickled(gone)
 
 
-def test_code_changed_after_the_release_changes_nothing_that_it_computes(team: Project, tmp_path: Path) -> None:
+def test_code_changed_after_the_release_changes_nothing_that_it_computes(
+    team: Project, tmp_path: Path
+) -> None:
     first = carried(team, tmp_path / "first")
     edit(team, "clocks.py", "% 24", "% 60")
     second = carried(team, tmp_path / "second")
@@ -128,16 +133,28 @@ def test_importing_leaves_no_bytecode_and_reads_none(team: Project, tmp_path: Pa
         "from pathlib import Path\nfrom mlgates import team_code\n"
         f"carried = team_code.read(Path({str(folder)!r}))\nprint(carried.module('features').hour(70))"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert ran.stdout == "22\n" and not planted.exists() and digest(folder) == before
     planted.mkdir()
-    (planted / f"clocks.cpython-{sys.version_info.major}{sys.version_info.minor}.pyc").write_bytes(b"forged")
-    again = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert again.stdout == "22\n" and digest(folder) != before  # it is not read, and the digest refuses the folder
+    (planted / f"clocks.cpython-{sys.version_info.major}{sys.version_info.minor}.pyc").write_bytes(
+        b"forged"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (
+        again.stdout == "22\n" and digest(folder) != before
+    )  # it is not read, and the digest refuses the folder
 
 
-def test_an_edited_file_of_the_carried_code_is_another_digest(team: Project, tmp_path: Path) -> None:
+def test_an_edited_file_of_the_carried_code_is_another_digest(
+    team: Project, tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
     carried(team, folder)
     before = digest(folder)
@@ -148,13 +165,23 @@ def test_an_edited_file_of_the_carried_code_is_another_digest(team: Project, tmp
 
 @pytest.mark.parametrize(
     "line",
-    ["from bikes.clocks import hour as _hour", "import bikes.clocks", "import bikes", "from bikes import clocks"],
+    [
+        "from bikes.clocks import hour as _hour",
+        "import bikes.clocks",
+        "import bikes",
+        "from bikes import clocks",
+    ],
 )
 @pytest.mark.parametrize("name", ["features.py", "inner/means.py"])
-def test_an_import_by_the_full_name_is_refused_with_the_remedy(team: Project, name: str, line: str) -> None:
+def test_an_import_by_the_full_name_is_refused_with_the_remedy(
+    team: Project, name: str, line: str
+) -> None:
     path = team.root / "src" / PACKAGE / name
     path.write_text(f"{line}\n{path.read_text()}")
-    with pytest.raises(ProjectError, match=rf"src/bikes/{name}, line 1, imports 'bikes.*\n.*from \.MODULE import NAME"):
+    with pytest.raises(
+        ProjectError,
+        match=rf"src/bikes/{name}, line 1, imports 'bikes.*\n.*from \.MODULE import NAME",
+    ):
         team_code.collected(team)
 
 
@@ -162,7 +189,9 @@ def test_code_that_cannot_be_imported_is_named_as_the_models(tmp_path: Path) -> 
     folder = tmp_path / "code" / PACKAGE
     folder.mkdir(parents=True)
     (folder / "features.py").write_text("import xgboost_of_another_time\n")
-    with pytest.raises(ProjectError, match=r"features\.py that the model carries .*No module named 'xgboost_of_an"):
+    with pytest.raises(
+        ProjectError, match=r"features\.py that the model carries .*No module named 'xgboost_of_an"
+    ):
         team_code.read(tmp_path).module("features")
 
 

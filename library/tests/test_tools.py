@@ -19,28 +19,39 @@ def python(project: Project, code: str) -> tools.Ended:
     return tools.run(project, sys.executable, "-c", code)
 
 
-@pytest.mark.parametrize(("module", "place"), [("subprocess", "tools.py"), ("tempfile", "files.py")])
+@pytest.mark.parametrize(
+    ("module", "place"), [("subprocess", "tools.py"), ("tempfile", "files.py")]
+)
 def test_processes_and_temporary_folders_are_made_in_one_place(module: str, place: str) -> None:
     users = set()
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            imports = isinstance(node, ast.Import) and module in [alias.name for alias in node.names]
+            imports = isinstance(node, ast.Import) and module in [
+                alias.name for alias in node.names
+            ]
             if imports or (isinstance(node, ast.ImportFrom) and node.module == module):
                 users.add(path.relative_to(SOURCE).as_posix())
     assert users == {place}
 
 
-def test_a_tool_finds_its_project_from_anywhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_finds_its_project_from_anywhere(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLOPS_ROOT", "/another")
     monkeypatch.setenv("PYTHONPATH", "/others")
     environs = tools.environment(project)
     assert environs["MLOPS_ROOT"] == str(project.root)
     assert environs["PYTHONPATH"] == f"{project.root / 'src'}{os.pathsep}/others"
     assert environs["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert "late_flights" in python(project, "import late_flights; print(late_flights.__name__)").checked()
+    assert (
+        "late_flights"
+        in python(project, "import late_flights; print(late_flights.__name__)").checked()
+    )
 
 
-def test_a_folder_without_sources_works_on_those_of_this_process(empty: Project, project: Project) -> None:
+def test_a_folder_without_sources_works_on_those_of_this_process(
+    empty: Project, project: Project
+) -> None:
     first = tools.environment(empty)["PYTHONPATH"].split(os.pathsep)[0]
     assert Path(first) == (project.root / "src").resolve()
 
@@ -51,14 +62,18 @@ def test_other_programs_and_another_library_go_first(project: Project, tmp_path:
     assert environs["PYTHONPATH"].split(os.pathsep)[0] == str(tmp_path / "library")
 
 
-def test_telemetry_is_off_unless_somebody_wants_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_is_off_unless_somebody_wants_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DVC_NO_ANALYTICS", raising=False)
     monkeypatch.setenv("DO_NOT_TRACK", "0")
     environs = tools.environment(project)
     assert (environs["DVC_NO_ANALYTICS"], environs["DO_NOT_TRACK"]) == ("1", "0")
 
 
-def test_a_tool_leaves_the_repository_of_a_hook_alone(empty: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_leaves_the_repository_of_a_hook_alone(
+    empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hooked = empty.root / "hooked"
     here = empty.moved(empty.root / "here")
     here.root.mkdir()
@@ -88,15 +103,21 @@ def test_a_silent_failure_is_told_by_what_was_printed_or_as_such(empty: Project)
     assert python(empty, "raise SystemExit(2)").reason == "no reason given"
 
 
-def test_an_absent_tool_is_told_with_where_it_is_to_be_had(empty: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_tool_is_told_with_where_it_is_to_be_had(
+    empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     for start in (tools.run, tools.show):
-        with pytest.raises(ProjectError, match=r"uv is not installed\.\n  Install it: https://docs.astral.sh/uv"):
+        with pytest.raises(
+            ProjectError, match=r"uv is not installed\.\n  Install it: https://docs.astral.sh/uv"
+        ):
             start(empty, "uv", "sync")
 
 
 def test_the_failure_of_a_tool_on_the_terminal_points_at_its_own_words(empty: Project) -> None:
-    with pytest.raises(ProjectError, match=r'`git frobnicate "a b"` stopped; its last lines say why\.\n  Again'):
+    with pytest.raises(
+        ProjectError, match=r'`git frobnicate "a b"` stopped; its last lines say why\.\n  Again'
+    ):
         tools.show(empty, "git", "frobnicate", "a b", remedy="Again")
 
 
@@ -117,7 +138,9 @@ def test_a_tool_in_the_background_ends_with_its_block(empty: Project) -> None:
     assert processes[0].poll() is not None
 
 
-def test_the_settings_of_a_project_are_gone_after_the_block(empty: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_a_project_are_gone_after_the_block(
+    empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     before = dict(os.environ)
     seen = {}

@@ -10,45 +10,79 @@ import mlgates
 from mlgates.errors import ProjectError
 from mlgates.limits import effects
 from mlgates.reports import headline, page, terminal
-from mlgates.verdict import RENAMED, Check, Effect, Report, Verdict, at_most, current_name, not_below
+from mlgates.verdict import (
+    RENAMED,
+    Check,
+    Effect,
+    Report,
+    Verdict,
+    at_most,
+    current_name,
+    not_below,
+)
 
-OK, FAIL, INSUFFICIENT = Verdict.OK, Verdict.FAIL, Verdict.INSUFFICIENT
+OK, FAIL, INCONCLUSIVE = Verdict.OK, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
-    ("interval", "expected"), [((-0.1, 0.2), OK), ((-0.3, 0.2), INSUFFICIENT), ((-0.5, -0.3), FAIL)]
+    ("interval", "expected"), [((-0.1, 0.2), OK), ((-0.3, 0.2), INCONCLUSIVE), ((-0.5, -0.3), FAIL)]
 )
-def test_an_interval_is_compared_as_a_whole(interval: tuple[float, float], expected: Verdict) -> None:
+def test_an_interval_is_compared_as_a_whole(
+    interval: tuple[float, float], expected: Verdict
+) -> None:
     assert not_below("x", 0.0, interval, -0.2, 100).verdict is expected
 
 
 def test_nan_and_too_few_rows_are_insufficient() -> None:
     nan = float("nan")
-    assert not_below("x", nan, (nan, nan), 0, 100).verdict is INSUFFICIENT
-    assert not_below("x", 1, (1, 1), 0, 9, least=10).verdict is INSUFFICIENT
-    assert at_most("x", nan, 1, 100).verdict is INSUFFICIENT
-    assert at_most("x", None, 1, 100).verdict is INSUFFICIENT
-    assert at_most("x", 0, 1, 9, least=10).verdict is INSUFFICIENT
+    assert not_below("x", nan, (nan, nan), 0, 100).verdict is INCONCLUSIVE
+    assert not_below("x", 1, (1, 1), 0, 9, min_rows=10).verdict is INCONCLUSIVE
+    assert at_most("x", nan, 1, 100).verdict is INCONCLUSIVE
+    assert at_most("x", None, 1, 100).verdict is INCONCLUSIVE
+    assert at_most("x", 0, 1, 9, min_rows=10).verdict is INCONCLUSIVE
 
 
 def test_a_report_without_checks_is_insufficient() -> None:
-    assert Report("nothing ran").verdict is INSUFFICIENT
-    assert Report("only optional ones", [Check("x", OK, required=False)]).verdict is INSUFFICIENT
+    assert Report("nothing ran").verdict is INCONCLUSIVE
+    assert Report("only optional ones", [Check("x", OK, required=False)]).verdict is INCONCLUSIVE
 
 
 def test_fail_beats_insufficient_and_an_optional_fail_is_a_fail() -> None:
-    checks = [Check("a", INSUFFICIENT), Check("b", FAIL, required=False)]
+    checks = [Check("a", INCONCLUSIVE), Check("b", FAIL, required=False)]
     assert Report("both", checks).verdict is FAIL
-    assert Report("first", checks[:1]).verdict is INSUFFICIENT
-    assert Report("optional", [Check("a", OK), Check("b", INSUFFICIENT, required=False)]).verdict is OK
+    assert Report("first", checks[:1]).verdict is INCONCLUSIVE
+    assert (
+        Report("optional", [Check("a", OK), Check("b", INCONCLUSIVE, required=False)]).verdict is OK
+    )
     assert Report("both", checks).stops == ["b"] and Report("first", checks[:1]).stops == ["a"]
-    assert Report("one of them", [checks[0], Check("c", INSUFFICIENT, required=False)]).stops == ["a"]
-    assert Report("optional", [Check("a", OK), Check("b", INSUFFICIENT, required=False)]).stops == []
+    assert Report("one of them", [checks[0], Check("c", INCONCLUSIVE, required=False)]).stops == [
+        "a"
+    ]
+    assert (
+        Report("optional", [Check("a", OK), Check("b", INCONCLUSIVE, required=False)]).stops == []
+    )
 
 
-@pytest.mark.parametrize(("verdict", "code"), [(OK, 0), (FAIL, 3), (INSUFFICIENT, 4)])
+@pytest.mark.parametrize(("verdict", "code"), [(OK, 0), (FAIL, 3), (INCONCLUSIVE, 4)])
 def test_exit_codes(verdict: Verdict, code: int) -> None:
     assert Report("x", [Check("a", verdict)]).exit_code == code
+
+
+def test_a_report_of_before_0_4_is_read_under_todays_words() -> None:
+    checks = [{"name": "gate.better", "verdict": "inconclusive"}]
+    vetoing = [{"name": "gate.data", "verdict": "fail", "effect": "veto"}]
+    asking = [{"name": "gate.churn", "verdict": "fail"}]
+    stored = {
+        "title": "x",
+        "facts": {},
+        "checks": checks + vetoing,
+        "drift": [],
+        "warnings": asking,
+    }
+    report = Report.from_dict(stored)
+    assert report["gate.improvement"].verdict is INCONCLUSIVE
+    assert report["gate.data"].effect is Effect.BLOCK_PROMOTION
+    assert [check.name for check in report.warnings] == ["gate.changed_decisions"]
 
 
 def test_a_stored_verdict_is_not_believed() -> None:
@@ -64,10 +98,10 @@ def test_a_stored_verdict_is_not_believed() -> None:
 @pytest.mark.parametrize(
     ("effect", "part", "verdict"),
     [
-        (Effect.STOP, "checks", FAIL),
-        (Effect.VETO, "checks", FAIL),
+        (Effect.BLOCK, "checks", FAIL),
+        (Effect.BLOCK_PROMOTION, "checks", FAIL),
         (Effect.RETRAIN, "drift", OK),
-        (Effect.ADVISE, "advice", OK),
+        (Effect.WARN, "warnings", OK),
     ],
 )
 def test_a_check_carries_what_it_stops_and_its_report_goes_by_nothing_else(
@@ -77,21 +111,23 @@ def test_a_check_carries_what_it_stops_and_its_report_goes_by_nothing_else(
     added = Report("x", [Check("a", OK)])
     added.add(failed)
     assert added == Report("x", [Check("a", OK), failed])
-    assert added.verdict is verdict and added.stops == (["gate.feature_gain.x"] if verdict is FAIL else [])
+    assert added.verdict is verdict and added.stops == (
+        ["gate.feature_gain.x"] if verdict is FAIL else []
+    )
     assert failed in getattr(added, part) and added["gate.feature_gain.x"] == failed
     again = Report.from_dict(json.loads(json.dumps(added.to_dict())))
     assert again == added and again.verdict is verdict
 
 
 def test_what_only_asks_is_shown_below_what_stops_in_whatever_order_it_came() -> None:
-    told = Check("told", FAIL, effect=Effect.ADVISE)
+    told = Check("told", FAIL, effect=Effect.WARN)
     moved = Check("drift.x", FAIL, effect=Effect.RETRAIN)
     report = Report("x", [told, moved, Check("a", OK)])
     assert [check.name for check in report.all_checks] == ["a", "drift.x", "told"]
     assert headline(report).startswith("1 checks are ok, 0 failed")
     assert "(asks for retraining, stops nothing): x" in terminal(report)
-    assert "advice (asks a person, stops nothing): told" in terminal(report)
-    assert "<h2>Drift</h2>" in page(report) and "<h2>Advice</h2>" in page(report)
+    assert "warnings (for a person to look at; they block nothing): told" in terminal(report)
+    assert "<h2>Drift</h2>" in page(report) and "<h2>Warnings</h2>" in page(report)
 
 
 def stored_check(name: str, verdict: str) -> dict[str, object]:
@@ -106,24 +142,24 @@ STORED = {
     "facts": {"model": "m"},
     "checks": [stored_check("gate.feature_cost.x", "ok")],
     "drift": [stored_check("drift.missing.x", "fail")],
-    "advice": [stored_check("gate.feature_gain.x", "fail")],
+    "warnings": [stored_check("gate.feature_gain.x", "fail")],
 }
 
 
 def test_a_report_stored_long_ago_is_read_shown_and_stored_again_as_it_is() -> None:
     report = Report.from_dict(STORED)
     (drifted,) = report.drift
-    (advice,) = report.advice
-    assert (drifted.effect, advice.effect) == (Effect.RETRAIN, Effect.ADVISE)
-    assert report["gate.feature_cost.x"].effect is Effect.STOP
+    (advice,) = report.warnings
+    assert (drifted.effect, advice.effect) == (Effect.RETRAIN, Effect.WARN)
+    assert report["gate.feature_cost.x"].effect is Effect.BLOCK
     assert "gate.feature_gain.x" in terminal(report) and "gate.feature_gain.x" in page(report)
-    assert json.loads(json.dumps(report.to_dict())) == STORED | {"verdict": "insufficient"}
+    assert json.loads(json.dumps(report.to_dict())) == STORED | {"verdict": "inconclusive"}
 
 
-def test_only_a_veto_that_stops_no_run_is_written_down() -> None:
-    sign = Check("poison.near_duplicates", FAIL, effect=Effect.VETO)
-    assert Report("x", [sign]).to_dict()["checks"][0]["effect"] == "veto"
-    for effect in (Effect.STOP, Effect.RETRAIN, Effect.ADVISE):
+def test_only_a_block_of_the_promotion_alone_is_written_down() -> None:
+    sign = Check("poison.near_duplicates", FAIL, effect=Effect.BLOCK_PROMOTION)
+    assert Report("x", [sign]).to_dict()["checks"][0]["effect"] == "block_promotion"
+    for effect in (Effect.BLOCK, Effect.RETRAIN, Effect.WARN):
         assert "effect" not in Check("x", FAIL, effect=effect).to_dict()
 
 
@@ -136,7 +172,7 @@ def test_a_stored_check_cannot_talk_itself_out_of_the_verdict(effect: str) -> No
 
 def test_a_parameter_says_which_kinds_veto_and_the_others_are_advice() -> None:
     found = effects(["cost"], "gate.some_vetoes", ("gain", "cost"))
-    assert found == {"gain": Effect.ADVISE, "cost": Effect.STOP}
+    assert found == {"gain": Effect.WARN, "cost": Effect.BLOCK}
     with pytest.raises(ProjectError, match=r"some_vetoes names 'costs'\.\s+Did you mean 'cost'"):
         effects(["costs"], "gate.some_vetoes", ("gain", "cost"))
 

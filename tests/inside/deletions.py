@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # a fork of a process with OpenMP threads would wait for them for ever
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # a fork of a process with OpenMP threads would wait for them for ever
+)
 sys.dont_write_bytecode = True
 
 from mlgates import Project  # noqa: E402
@@ -131,7 +133,9 @@ class Trials:
         for stage in STAGES[:-1]:
             self._keep(f"pipeline/{stage}.py")
             self.rehearsal.after(stage)
-        in_a_fork(self._open_mlflow, project)  # making an empty store takes longer than what is logged to it
+        in_a_fork(
+            self._open_mlflow, project
+        )  # making an empty store takes longer than what is logged to it
         self._keep("pipeline/track.py")
         self.rehearsal.serve()
         self._keep("service.py")
@@ -218,7 +222,11 @@ def main(files: list[str]) -> None:
                     found[file][name] = in_a_fork(trials.caught_by, file)
                 finally:
                     path.write_text(source, encoding="utf-8")
-                print(f"{file}: {name}: {found[file][name] or 'SURVIVED'}", file=sys.stderr, flush=True)
+                print(
+                    f"{file}: {name}: {found[file][name] or 'SURVIVED'}",
+                    file=sys.stderr,
+                    flush=True,
+                )
     print("\n" + json.dumps(found))
 
 

@@ -37,7 +37,9 @@ def runner(ada: Clone, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Clo
     (ada.root / verify.SIGSTORE).write_text(json.dumps(standin.trust_config()))
     assert keys.trust(ada.project, IDENTITY).name == "ct.yaml"
     ada.commit("ct.yml signs")
-    monkeypatch.setattr(dvc_storage, "lasting", lambda project: True)  # the remote is a folder of the tests
+    monkeypatch.setattr(
+        dvc_storage, "lasting", lambda project: True
+    )  # the remote is a folder of the tests
     for name, value in {
         "CI": "true",
         "GITHUB_ACTIONS": "true",
@@ -50,7 +52,9 @@ def runner(ada: Clone, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Clo
 
 
 @pytest.fixture
-def service(runner: Clone, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clone]:
+def service(
+    runner: Clone, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Clone]:
     """`service()` is another machine, which reaches neither the stand-in nor the world."""
 
     def make(name: str = "bob") -> Clone:
@@ -105,12 +109,20 @@ def _other(key: str, text: str) -> str:
     return first + middle + last[: at.start()] + chr(ord(at[0]) + 1) + last[at.end() :]
 
 
-def test_each_damage_is_told(runner: Clone, standin: StandIn, service: Callable[..., Clone]) -> None:
+def test_each_damage_is_told(
+    runner: Clone, standin: StandIn, service: Callable[..., Clone]
+) -> None:
     promote(runner.project)
     bob = service()
     follow(bob.project)
-    folder = bob.root / "var/models" / releases.read(bob.project).holder("champion").release.fingerprint
-    beside, identity, config = verify.signature(folder), bob.root / "keys/ct.yaml", bob.root / verify.SIGSTORE
+    folder = (
+        bob.root / "var/models" / releases.read(bob.project).holder("champion").release.fingerprint
+    )
+    beside, identity, config = (
+        verify.signature(folder),
+        bob.root / "keys/ct.yaml",
+        bob.root / verify.SIGSTORE,
+    )
 
     def told_if(path: Path, change: Callable[[str], str]) -> str:
         before = path.read_text()
@@ -118,28 +130,42 @@ def test_each_damage_is_told(runner: Clone, standin: StandIn, service: Callable[
         assert path.read_text() != before
         told: str = refusal(verify.signed, bob.project, folder)
         path.write_text(before)
-        assert verify.signed(bob.project, folder) == folder and told.startswith("serving.signature: ")
+        assert verify.signed(bob.project, folder) == folder and told.startswith(
+            "serving.signature: "
+        )
         return told
 
-    assert "ct.yaml signed another model" in told_if(folder / "model.txt", lambda text: text.replace("0.1", "0.2"))
-    for key, said in {"sig": "DSSE", "rootHash": "invalid root hash", "signedEntryTimestamp": "promise"}.items():
+    assert "ct.yaml signed another model" in told_if(
+        folder / "model.txt", lambda text: text.replace("0.1", "0.2")
+    )
+    for key, said in {
+        "sig": "DSSE",
+        "rootHash": "invalid root hash",
+        "signedEntryTimestamp": "promise",
+    }.items():
         assert said in told_if(beside, partial(_other, key))
     assert "failed to load bundle" in told_if(beside, lambda text: text[:-9])
-    assert "does not match (got 'https://token" in told_if(identity, lambda text: text.replace("https://token", "x"))
+    assert "does not match (got 'https://token" in told_if(
+        identity, lambda text: text.replace("https://token", "x")
+    )
     for wrong in ("issuer: ''", "isuer: x", f"issuer: {GITHUB}\nmore: 1", "- "):
         written = f"identity: {IDENTITY}\n{wrong}"
         assert "ct.yaml" in told_if(identity, partial(re.sub, "(?s).+", written))
-    assert "does not vouch" in told_if(config, lambda text: text.replace("trustedRoot", "trustedrot"))
+    assert "does not vouch" in told_if(
+        config, lambda text: text.replace("trustedRoot", "trustedrot")
+    )
     stranger = StandIn(WORKFLOW, url=standin.url).trust_config()
     assert "does not vouch" in told_if(config, lambda text: json.dumps(stranger))
     config.unlink()
     assert "sigstore.json" in refusal(verify.signed, bob.project, folder)
 
 
-def test_a_run_with_neither_key_nor_token_is_told_both_ways(runner: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_neither_key_nor_token_is_told_both_ways(
+    runner: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     told = refusal(promote, runner.project)
-    assert "no key to sign with (GitHub: missing or insufficient OIDC token permissions" in told
+    assert "no key to sign with (GitHub: missing or inconclusive OIDC token permissions" in told
     assert keys.SETTING in told and "--keyless" in told
     monkeypatch.delenv("GITHUB_ACTIONS")
     told = refusal(promote, runner.project)
@@ -147,8 +173,12 @@ def test_a_run_with_neither_key_nor_token_is_told_both_ways(runner: Clone, monke
     assert runner.champion() is None
 
 
-def test_a_sigstore_that_is_away_leaves_the_record_as_it_was(runner: Clone, standin: StandIn) -> None:
-    (runner.root / verify.SIGSTORE).write_text(json.dumps(StandIn(WORKFLOW, url="http://127.0.0.1:9").trust_config()))
+def test_a_sigstore_that_is_away_leaves_the_record_as_it_was(
+    runner: Clone, standin: StandIn
+) -> None:
+    (runner.root / verify.SIGSTORE).write_text(
+        json.dumps(StandIn(WORKFLOW, url="http://127.0.0.1:9").trust_config())
+    )
     runner.commit("Sigstore elsewhere")
     told = refusal(promote, runner.project)
     assert told.startswith("Sigstore did not sign: ")

@@ -90,7 +90,9 @@ def test_of_20_races_nothing_is_lost(reigning: Clone) -> None:
         lost += len(losers)
         for number in losers:
             message = messages[number]
-            assert "was faster: champion is v" in message and len(message.splitlines()) == 2, messages
+            assert "was faster: champion is v" in message and len(message.splitlines()) == 2, (
+                messages
+            )
             if whole:
                 assert "opponent is out of date" in refusal(promote, places[number].project)
             else:
@@ -103,7 +105,10 @@ def test_of_20_races_nothing_is_lost(reigning: Clone) -> None:
     known = releases.read(eve.project)
     assert {release.why for release in known.releases} == wanted
     assert [entry.number for entry in known.assignments] == list(range(1, len(wanted) + 1))
-    tags = [place.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/tags") for place in (*places, eve)]
+    tags = [
+        place.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/tags")
+        for place in (*places, eve)
+    ]
     assert len(set(tags)) == 1
     assert lost >= RACES / 2
     for release in known.releases[: WHOLE + 1]:
@@ -134,7 +139,9 @@ STEPS = [
 ]
 
 
-def killed(monkeypatch: pytest.MonkeyPatch, step: tuple[str, str, str], call: Callable[[], object]) -> None:
+def killed(
+    monkeypatch: pytest.MonkeyPatch, step: tuple[str, str, str], call: Callable[[], object]
+) -> None:
     """Run something in a process that dies at a step, at once: no `finally`, no `except`."""
     name, function, when = step
     module = import_module(name)
@@ -165,7 +172,11 @@ def test_a_promote_killed_at_a_step_is_ended_by_the_next_verb(
         assert ada.clone("eve").champion() == "v1.0.0"
     assert "v1.0.0 is champion" in promote(ada.project, reason="first")
     assert ada.champion() == read_json(pointer)["release"] == "v1.0.0"
-    assert len(ada.git("ls-remote", "--tags", "--refs", "origin").splitlines()) == len(ada.git("tag").split()) == 2
+    assert (
+        len(ada.git("ls-remote", "--tags", "--refs", "origin").splitlines())
+        == len(ada.git("tag").split())
+        == 2
+    )
     assert "v1.0.0" in follow(ada.clone("bob", "--depth", "1").project)
 
 
@@ -174,7 +185,12 @@ ROLLBACK = "mlgates.registry.local_rollback"
 
 @pytest.mark.usefixtures("no_mlflow")
 @pytest.mark.parametrize(
-    "step", [(ROLLBACK, "write", "before"), (ROLLBACK, "write", "after"), (CHAMPION, "put_in_service", "before")]
+    "step",
+    [
+        (ROLLBACK, "write", "before"),
+        (ROLLBACK, "write", "after"),
+        (CHAMPION, "put_in_service", "before"),
+    ],
 )
 def test_a_follow_killed_while_it_records_a_rollback_is_ended_by_the_next(
     reigning: Clone, step: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
@@ -207,7 +223,9 @@ def test_a_rollback_now_yields_to_what_others_decided_since(reigning: Clone) -> 
 def forged(clone: Clone, name: str) -> None:
     """Somebody writes a better number into a committed report."""
     path = clone.root / "reports" / name
-    path.write_text(path.read_text().replace('"value": 0.1', '"value": 0.9', 1).replace("0.1,", "0.9,", 1))
+    path.write_text(
+        path.read_text().replace('"value": 0.1', '"value": 0.9', 1).replace("0.1,", "0.9,", 1)
+    )
 
 
 def test_what_is_forged_is_caught_by_name(ada: Clone) -> None:
@@ -280,13 +298,17 @@ def test_a_deleted_mlflow_version_is_made_again(reigning: Clone) -> None:
     assert "1 versions added, 1 aliases set" in mlflow_registry.mirror(reigning.project)
 
 
-def test_a_locked_registry_is_said_in_a_sentence(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_registry_is_said_in_a_sentence(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mirror = mlflow_registry.mirror
     mirror(reigning.project)
     real = sqlite3.connect
     with closing(real(reigning.root / "mlflow.db", isolation_level=None)) as held:
         held.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr(sqlite3, "connect", lambda path, **more: real(path, **more | {"timeout": 0.2}))
+        monkeypatch.setattr(
+            sqlite3, "connect", lambda path, **more: real(path, **more | {"timeout": 0.2})
+        )
         assert "mlflow.db cannot be read: database is locked" in refusal(mirror, reigning.project)
 
 
@@ -310,9 +332,21 @@ def test_a_truncated_model_is_not_served(reigning: Clone) -> None:
 
 def test_speed_may_differ_and_nothing_else() -> None:
     cost: dict[str, object] = {"milliseconds_1": 1, "megabytes": 2}
-    then: dict[str, object] = {"values": {"a": 1.0}, "slices": [{"b": None}], "cost": cost, "seconds": {"gain": 1.0}}
-    assert metrics({"m": then}, {"m": then | {"cost": cost | {"milliseconds_1": 2}}}).verdict == "ok"
-    wrong: dict[str, object] = {"values": {"a": 1.1}, "slices": [], "cost": {"megabytes": 3}, "seconds": {"gain": 2.0}}
+    then: dict[str, object] = {
+        "values": {"a": 1.0},
+        "slices": [{"b": None}],
+        "cost": cost,
+        "seconds": {"gain": 1.0},
+    }
+    assert (
+        metrics({"m": then}, {"m": then | {"cost": cost | {"milliseconds_1": 2}}}).verdict == "ok"
+    )
+    wrong: dict[str, object] = {
+        "values": {"a": 1.1},
+        "slices": [],
+        "cost": {"megabytes": 3},
+        "seconds": {"gain": 2.0},
+    }
     for other in ({name: value} for name, value in wrong.items()):
         assert metrics({"m": then}, {"m": then | other}).verdict == "fail"
     assert metrics({"m": then}, {}).verdict == "fail"

@@ -29,7 +29,13 @@ GITHUB = "https://token.actions.githubusercontent.com"
 SCT = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 BEARER = "the run's own secret"
-USAGES = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"]
+USAGES = [
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+]
 USAGES += ["key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
 
 
@@ -81,7 +87,9 @@ class StandIn:
     def _certificate(self, key: Any, name: x509.Name, life: timedelta) -> x509.CertificateBuilder:
         now, identifier = datetime.now(UTC), x509.SubjectKeyIdentifier.from_public_key
         made = x509.CertificateBuilder().issuer_name(self.name).subject_name(name).public_key(key)
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(minutes=1))
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(
+            now - timedelta(minutes=1)
+        )
         made = made.not_valid_after(now + life).add_extension(identifier(key), critical=False)
         mine = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.ca.public_key())
         return made.add_extension(mine, critical=False)
@@ -92,19 +100,36 @@ class StandIn:
     def token(self, audience: str) -> str:
         """GitHub: who runs."""
         now = int(time.time())
-        claims = {"iss": self.issuer, "aud": audience, "sub": "repo", "iat": now, "nbf": now, "exp": now + 300}
-        return str(jwt.encode({**claims, "job_workflow_ref": self.workflow}, self.github, algorithm="ES256"))
+        claims = {
+            "iss": self.issuer,
+            "aud": audience,
+            "sub": "repo",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 300,
+        }
+        return str(
+            jwt.encode(
+                {**claims, "job_workflow_ref": self.workflow}, self.github, algorithm="ES256"
+            )
+        )
 
     def certify(self, token: str, request: x509.CertificateSigningRequest) -> list[str]:
         """Fulcio: a certificate of ten minutes for who has the token, logged."""
-        claims = jwt.decode(token, self.github.public_key(), algorithms=["ES256"], audience="sigstore")
+        claims = jwt.decode(
+            token, self.github.public_key(), algorithms=["ES256"], audience="sigstore"
+        )
         assert request.is_signature_valid
         names = [x509.UniformResourceIdentifier(f"https://github.com/{claims['job_workflow_ref']}")]
         made = self._certificate(request.public_key(), x509.Name([]), timedelta(minutes=10))
         made = made.add_extension(self._usage("digital_signature"), critical=True)
-        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        made = made.add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
+        )
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=True)
-        made = made.add_extension(x509.UnrecognizedExtension(ISSUER, claims["iss"].encode()), critical=False)
+        made = made.add_extension(
+            x509.UnrecognizedExtension(ISSUER, claims["iss"].encode()), critical=False
+        )
         logged = made.sign(self.ca, hashes.SHA256()).tbs_certificate_bytes
         when = struct.pack("!Q", int(time.time() * 1000))
         entry = key_id(self.ca) + struct.pack("!I", len(logged))[1:] + logged
@@ -127,25 +152,41 @@ class StandIn:
         spec = {
             "envelopeHash": sha256(content["envelope"].encode()),
             "payloadHash": sha256(base64.b64decode(envelope["payload"])),
-            "signatures": [{"signature": one["sig"], "verifier": verifier} for one in envelope["signatures"]],
+            "signatures": [
+                {"signature": one["sig"], "verifier": verifier} for one in envelope["signatures"]
+            ],
         }
         body = json.dumps({"apiVersion": "0.0.1", "kind": "dsse", "spec": spec}).encode()
         first = hashlib.sha256(b"\0the first entry").digest()
         root = hashlib.sha256(b"\1" + first + hashlib.sha256(b"\0" + body).digest()).digest()
-        entry = {"body": b64(body), "integratedTime": int(time.time()), "logID": key_id(self.log).hex(), "logIndex": 1}
+        entry = {
+            "body": b64(body),
+            "integratedTime": int(time.time()),
+            "logID": key_id(self.log).hex(),
+            "logIndex": 1,
+        }
         note = f"stand-in for Rekor\n2\n{b64(root)}\n"
         checkpoint = f"{note}\n\u2014 stand-in {b64(key_id(self.log)[:4] + signed(self.log, note.encode()))}\n"
         tree = {"logIndex": 1, "treeSize": 2, "rootHash": root.hex()}
         proof = {**tree, "checkpoint": checkpoint, "hashes": [first.hex()]}
-        promised = signed(self.log, json.dumps(entry, sort_keys=True, separators=(",", ":")).encode())
-        return {"00": entry | {"verification": {"inclusionProof": proof, "signedEntryTimestamp": b64(promised)}}}
+        promised = signed(
+            self.log, json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+        )
+        return {
+            "00": entry
+            | {"verification": {"inclusionProof": proof, "signedEntryTimestamp": b64(promised)}}
+        }
 
     def trust_config(self) -> dict[str, Any]:
         """What `keys/sigstore.json` says of this stand-in."""
         since = {"start": "2020-01-01T00:00:00Z"}
 
         def log(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
-            known = {"rawBytes": b64(public(key)), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": since}
+            known = {
+                "rawBytes": b64(public(key)),
+                "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                "validFor": since,
+            }
             named = {"baseUrl": self.url, "hashAlgorithm": "SHA2_256"}
             return {**named, "publicKey": known, "logId": {"keyId": b64(key_id(key))}}
 
@@ -153,7 +194,9 @@ class StandIn:
         authority = {
             "subject": {"organization": "stand-in", "commonName": "stand-in"},
             "uri": self.url,
-            "certChain": {"certificates": [{"rawBytes": b64(self.root.public_bytes(Encoding.DER))}]},
+            "certChain": {
+                "certificates": [{"rawBytes": b64(self.root.public_bytes(Encoding.DER))}]
+            },
             "validFor": since,
         }
         kind = "application/vnd.dev.sigstore."
@@ -189,15 +232,21 @@ def handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = urlsplit(self.path)
             if path.path == "/token" and self.headers["Authorization"] == f"bearer {BEARER}":
-                return self.answer(lambda: {"value": standin.token(parse_qs(path.query)["audience"][0])})
+                return self.answer(
+                    lambda: {"value": standin.token(parse_qs(path.query)["audience"][0])}
+                )
             if path.path == "/.well-known/openid-configuration":
-                return self.answer(lambda: {"authorization_endpoint": "nowhere", "token_endpoint": "nowhere"})
+                return self.answer(
+                    lambda: {"authorization_endpoint": "nowhere", "token_endpoint": "nowhere"}
+                )
             return self.send_error(403)
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/api/v2/signingCert":
-                request = x509.load_pem_x509_csr(base64.b64decode(asked["certificateSigningRequest"]))
+                request = x509.load_pem_x509_csr(
+                    base64.b64decode(asked["certificateSigningRequest"])
+                )
                 token = self.headers["Authorization"].removeprefix("Bearer ")
                 chain = {"chain": {"certificates": standin.certify(token, request)}}
                 return self.answer(lambda: {"signedCertificateEmbeddedSct": chain})

@@ -15,7 +15,9 @@ from mlgates.verdict import EXIT_CODES, Report
 
 Arguments = argparse.Namespace
 Option = tuple[str, dict[str, object]]
-Answer = Report | str | int  # what a verb gives: a report or a text to be told, or just its exit code
+Answer = (
+    Report | str | int
+)  # what a verb gives: a report or a text to be told, or just its exit code
 Run = Callable[[Project, Arguments], Answer]
 
 
@@ -43,7 +45,7 @@ REASON = option("--reason", default="", metavar="TEXT", help="why; kept in the r
 EXIT_ZERO = option(
     "--exit-zero",
     action="store_true",
-    help="end with 0 also on fail and insufficient (for CI, which reads the verdict)",
+    help="end with 0 also on fail and inconclusive (for CI, which reads the verdict)",
 )
 
 
@@ -86,9 +88,13 @@ def _params(project: Project, _: Arguments) -> Answer:
 @verb(
     "release models/candidate and give it the next alias, if everything that this demands holds",
     option("--to", metavar="ALIAS", help="the alias (the next one of promote.path)"),
-    option("--override", action="store_true", help="despite the gate's verdict; with the next three"),
+    option(
+        "--override", action="store_true", help="despite the gate's verdict; with the next three"
+    ),
     option("--by", default="", metavar="NAME", help="who answers for it"),
-    option("--until", default="", metavar="DATE", help="the last day, at most 90 ahead: 2027-01-31"),
+    option(
+        "--until", default="", metavar="DATE", help="the last day, at most 90 ahead: 2027-01-31"
+    ),
     REASON,
     daily=True,
 )
@@ -120,7 +126,12 @@ def _rollback(project: Project, given: Arguments) -> Answer:
 
 @verb(
     "compare what was served, and what came true, with the reference",
-    option("--since", type=float, metavar="SECONDS", help="only predictions after this unix time (90 days ago)"),
+    option(
+        "--since",
+        type=float,
+        metavar="SECONDS",
+        help="only predictions after this unix time (90 days ago)",
+    ),
     daily=True,
 )
 def _monitor(project: Project, given: Arguments) -> Answer:
@@ -173,7 +184,11 @@ def _reproduce(project: Project, given: Arguments) -> Answer:
 @verb(
     "open the next cycle: the last closed period and the champion to beat",
     option("period", nargs="?", help="the last closed period (the next one)"),
-    option("--amend", metavar="PERIOD", help="instead: read this closed period again, because it was wrong"),
+    option(
+        "--amend",
+        metavar="PERIOD",
+        help="instead: read this closed period again, because it was wrong",
+    ),
     option(
         "--amend-all",
         action="store_true",
@@ -200,7 +215,9 @@ def _run(project: Project, given: Arguments) -> Answer:
     return 0
 
 
-@verb("make the library a file, with the numbers of all that a request needs: what `bentoml build` packs")
+@verb(
+    "make the library a file, with the numbers of all that a request needs: what `bentoml build` packs"
+)
 def _wheel(project: Project, _: Arguments) -> Answer:
     from mlgates.registry.wheel import for_bento
 
@@ -216,7 +233,12 @@ def _eject(project: Project, _: Arguments) -> Answer:
 
 @verb(
     "begin to sign models, or sign again what holds an alias, after a key was lost",
-    option("--keyless", default="", metavar="IDENTITY", help="trust what CI signs by the name of its workflow"),
+    option(
+        "--keyless",
+        default="",
+        metavar="IDENTITY",
+        help="trust what CI signs by the name of its workflow",
+    ),
     option("--issuer", default="", metavar="URL", help="who says so of a CI run (GitHub)"),
 )
 def _sign(project: Project, given: Arguments) -> Answer:
@@ -237,10 +259,20 @@ def _follow(project: Project, _: Arguments) -> Answer:
     option("source", help="CSV or Parquet file, or the URL of a database"),
     option("--target", required=True, metavar="COLUMN", help="what is to be predicted"),
     option("--id", default="", metavar="COLUMN", help="what tells rows apart"),
-    option("--time", default="", metavar="COLUMN", help="the moment of the decision, or a year: it makes the periods"),
+    option(
+        "--time",
+        default="",
+        metavar="COLUMN",
+        help="the moment of the decision, or a year: it makes the periods",
+    ),
     option("--group", action="append", default=[], metavar="COLUMN", help="a protected group"),
     option("--query", default="", metavar="SQL", help="for a database: a table's name, or SQL"),
-    option("--task", default="", choices=["binary", "multiclass", "regression"], help="if the target's values mislead"),
+    option(
+        "--task",
+        default="",
+        choices=["binary", "multiclass", "regression"],
+        help="if the target's values mislead",
+    ),
 )
 def _draft(project: Project, given: Arguments) -> Answer:
     from mlgates.draft.draft import Wishes, draft
@@ -265,10 +297,19 @@ def _outcomes(project: Project, given: Arguments) -> Answer:
 
 @verb(
     "forget somebody: mark the rows of an id, so that no data version, log or model has them again",
-    option("ids", nargs="*", metavar="ID", help="the key (several columns: with commas); none: all so far"),
+    option(
+        "ids",
+        nargs="*",
+        metavar="ID",
+        help="the key (several columns: with commas); none: all so far",
+    ),
     option("--file", type=Path, help="CSV or Parquet that holds the ids in columns of their names"),
     option("--column", metavar="NAME", help="the ids are values of this request column, not keys"),
-    option("--purge", action="store_true", help="old versions of data and models, too; cannot be undone"),
+    option(
+        "--purge",
+        action="store_true",
+        help="old versions of data and models, too; cannot be undone",
+    ),
     REASON,
 )
 def _erase(project: Project, given: Arguments) -> Answer:
@@ -302,9 +343,15 @@ class _Parser(argparse.ArgumentParser):
 def _overview() -> str:
     lines = ["usage: mlops VERB [options]      mlops VERB --help shows the options"]
     for title, daily in (("every day:", True), ("besides:", False)):
-        lines += ["", title, *(f"  {name:<9} {one.help}" for name, one in VERBS.items() if one.daily is daily)]
+        lines += [
+            "",
+            title,
+            *(f"  {name:<9} {one.help}" for name, one in VERBS.items() if one.daily is daily),
+        ]
     native = "train: uv run dvc repro    serve: uv run bentoml serve    look: uv run mlflow ui    update: copier update"
-    return "\n".join([*lines, "", native, "exit codes: 0 ok, 1 error, 2 usage, 3 fail, 4 insufficient"])
+    return "\n".join(
+        [*lines, "", native, "exit codes: 0 ok, 1 error, 2 usage, 3 fail, 4 inconclusive"]
+    )
 
 
 def _told(answer: Answer) -> int:

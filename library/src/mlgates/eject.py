@@ -41,10 +41,15 @@ def eject(project: Project) -> str:
     edited files has changes that git does not have, or if pyproject.toml names no source of mlgates.
     """
     if (project.root / VENDOR).exists():
-        raise ProjectError(f"{VENDOR.as_posix()} is there already.", "To take it anew: git rm -r vendor/mlgates")
+        raise ProjectError(
+            f"{VENDOR.as_posix()} is there already.", "To take it anew: git rm -r vendor/mlgates"
+        )
     dirty = [name for name in FILES if changes(project.root, name)]
     if dirty:
-        raise ProjectError(f"Not committed: {', '.join(dirty)}.", "Commit first: then git shows what eject changes.")
+        raise ProjectError(
+            f"Not committed: {', '.join(dirty)}.",
+            "Commit first: then git shows what eject changes.",
+        )
     edited = _edited(project.root)
 
     with whole(project.root / VENDOR) as folder:
@@ -82,7 +87,9 @@ def _with_dependency(pipeline: str) -> str:
     stages = re.split(r"(?m)^(?=  [\w-]+:$)", pipeline)
     for place, stage in enumerate(stages):
         if "tool.mlgates.results" in stage:
-            stages[place] = stage.replace("    deps:\n", f"    deps:\n      - {(VENDOR / SOURCES).as_posix()}\n", 1)
+            stages[place] = stage.replace(
+                "    deps:\n", f"    deps:\n      - {(VENDOR / SOURCES).as_posix()}\n", 1
+            )
     return "".join(stages)
 
 

@@ -47,11 +47,15 @@ class Plan:
             try:
                 known[name] = function(*(known[argument] for argument in self.arguments[name]))
             except Exception as error:
-                raise ProjectError(f"features.py: {name} failed: {type(error).__name__}: {error}") from error
+                raise ProjectError(
+                    f"features.py: {name} failed: {type(error).__name__}: {error}"
+                ) from error
         rows = len(next(iter(arrays.values())))
         for name in self.names:
             if np.shape(known[name]) != (rows,):
-                raise ProjectError(f"features.py: {name} gave {np.shape(known[name])} for {rows} rows.")
+                raise ProjectError(
+                    f"features.py: {name} gave {np.shape(known[name])} for {rows} rows."
+                )
         return {name: known[name] for name in self.names}
 
     def matrix(self, arrays: Arrays, vocabulary: Mapping[str, Sequence[str]]) -> np.ndarray:
@@ -62,12 +66,18 @@ class Plan:
         """The words of each categorical feature in these (training) rows, the most frequent ones if there are many."""
         found = {}
         for name in self.categorical:
-            words, counts = np.unique([word for word in arrays[name] if word is not None], return_counts=True)
-            found[name] = sorted(str(word) for word in words[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES])
+            words, counts = np.unique(
+                [word for word in arrays[name] if word is not None], return_counts=True
+            )
+            found[name] = sorted(
+                str(word) for word in words[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES]
+            )
         return found
 
 
-def encode(features: Arrays, names: Sequence[str], vocabulary: Mapping[str, Sequence[str]]) -> np.ndarray:
+def encode(
+    features: Arrays, names: Sequence[str], vocabulary: Mapping[str, Sequence[str]]
+) -> np.ndarray:
     """Features as one (n, k) float64 matrix, words replaced by their place in the vocabulary or NaN."""
     matrix = np.empty((len(features[names[0]]), len(names)))
     for place, name in enumerate(names):
@@ -78,7 +88,9 @@ def encode(features: Arrays, names: Sequence[str], vocabulary: Mapping[str, Sequ
             try:
                 matrix[:, place] = features[name]
             except ValueError:
-                raise ProjectError(f"features.py: {name} gives words; only columns in AS_IS may.") from None
+                raise ProjectError(
+                    f"features.py: {name} gives words; only columns in AS_IS may."
+                ) from None
     return matrix
 
 
@@ -91,11 +103,15 @@ def plan(module: ModuleType, contract: Contract) -> Plan:
     functions = _functions(module)
     arguments = _arguments(functions)
     _check_names(as_is, arguments, contract)
-    categorical = tuple(name for name in as_is if contract.columns[name].kind in ("category", "text"))
+    categorical = tuple(
+        name for name in as_is if contract.columns[name].kind in ("category", "text")
+    )
     ordered = _ordered(functions, arguments)
     names = (*as_is, *ordered)
     if not names:
-        raise ProjectError("features.py defines no feature.", "Write a function, or list columns in AS_IS.")
+        raise ProjectError(
+            "features.py defines no feature.", "Write a function, or list columns in AS_IS."
+        )
     return Plan(names, ordered, arguments, categorical)
 
 
@@ -134,7 +150,9 @@ def _ordered(
     try:
         order = list(TopologicalSorter(arguments).static_order())
     except CycleError as error:
-        raise ProjectError(f"features.py: features wait for each other: {' -> '.join(error.args[1])}.") from None
+        raise ProjectError(
+            f"features.py: features wait for each other: {' -> '.join(error.args[1])}."
+        ) from None
     return {name: functions[name] for name in order if name in functions}
 
 
@@ -143,18 +161,30 @@ def refuse_barred(user: str, columns: Iterable[str], contract: Contract) -> None
     for name in columns:
         if role := contract.barred(name):
             remedy = "Remove it from features.py; then: uv run dvc repro"
-            raise ProjectError(f"features.forbidden: {user} reads {name!r}, which is {role}.", remedy)
+            raise ProjectError(
+                f"features.forbidden: {user} reads {name!r}, which is {role}.", remedy
+            )
 
 
-def _check_names(as_is: Sequence[str], arguments: Mapping[str, Sequence[str]], contract: Contract) -> None:
-    wanted = [("AS_IS", name) for name in as_is] + [(f, name) for f, names in arguments.items() for name in names]
+def _check_names(
+    as_is: Sequence[str], arguments: Mapping[str, Sequence[str]], contract: Contract
+) -> None:
+    wanted = [("AS_IS", name) for name in as_is] + [
+        (f, name) for f, names in arguments.items() for name in names
+    ]
     allowed = {*contract.feature_columns, *arguments}
     for user, name in wanted:
         refuse_barred(user, [name], contract)
         if name not in allowed:
-            raise ProjectError(f"features.py: {user} reads {name!r}, which is no column.", nearest(name, allowed))
+            raise ProjectError(
+                f"features.py: {user} reads {name!r}, which is no column.", nearest(name, allowed)
+            )
     for name in as_is:
         if name not in contract.feature_columns or contract.columns[name].kind == "datetime":
-            raise ProjectError(f"features.py: {name!r} in AS_IS must be a number or a category of the contract.")
+            raise ProjectError(
+                f"features.py: {name!r} in AS_IS must be a number or a category of the contract."
+            )
     if both := set(arguments) & set(contract.columns):
-        raise ProjectError(f"features.py: {sorted(both)[0]!r} is a feature and a column; name the feature otherwise.")
+        raise ProjectError(
+            f"features.py: {sorted(both)[0]!r} is a feature and a column; name the feature otherwise."
+        )

@@ -23,9 +23,13 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ProjectError(f"{path.name} is missing.", f"Bring it back: git checkout HEAD -- {path.name}") from None
+        raise ProjectError(
+            f"{path.name} is missing.", f"Bring it back: git checkout HEAD -- {path.name}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path.name} is not readable as YAML: {' '.join(str(error).split())}") from None
+        raise ProjectError(
+            f"{path.name} is not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -36,7 +40,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """JSON in a stable form: sorted keys, NaN refused, a newline at the end."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n")
+    write_text(
+        path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n"
+    )
 
 
 def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, Any]:
@@ -79,7 +85,9 @@ def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
 
     It is gone when the block ends, also after an error.
     """
-    with tempfile.TemporaryDirectory(prefix="mlops-", dir=inside, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="mlops-", dir=inside, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder).resolve()
 
 

@@ -43,10 +43,16 @@ class Grid:
         """For a page: every cell is escaped."""
         lines = []
         if self.headings:
-            heads = [f"<th{self._kind(place)}>{escape(name)}</th>" for place, name in enumerate(self.headings)]
+            heads = [
+                f"<th{self._kind(place)}>{escape(name)}</th>"
+                for place, name in enumerate(self.headings)
+            ]
             lines.append(f"<tr>{''.join(heads)}</tr>")
         for row in self.rows:
-            cells = [f"<td{self._kind(place)}>{self._content(place, cell)}</td>" for place, cell in enumerate(row)]
+            cells = [
+                f"<td{self._kind(place)}>{self._content(place, cell)}</td>"
+                for place, cell in enumerate(row)
+            ]
             lines.append(f"<tr>{''.join(cells)}</tr>")
         return f"<table>{''.join(lines)}</table>"
 

@@ -60,7 +60,9 @@ def _wait(process: tools.Running, url: str, log: Path) -> None:
     code = process.poll()
     ended = f"is not ready after {START_SECONDS} s" if code is None else f"ended with {code}"
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-    raise ProjectError(f"The service {ended}. {''.join(said)[:300]}".strip(), f"See {SERVE_LOG.as_posix()}")
+    raise ProjectError(
+        f"The service {ended}. {''.join(said)[:300]}".strip(), f"See {SERVE_LOG.as_posix()}"
+    )
 
 
 def ask(url: str, rows: list[dict[str, object]]) -> dict[str, object]:
@@ -72,4 +74,6 @@ def ask(url: str, rows: list[dict[str, object]]) -> dict[str, object]:
             found: dict[str, object] = json.load(answer)
             return found
     except urllib.error.HTTPError as error:
-        raise ProjectError(f"The service refused ({error.code}): {error.read(500).decode(errors='replace')}") from None
+        raise ProjectError(
+            f"The service refused ({error.code}): {error.read(500).decode(errors='replace')}"
+        ) from None

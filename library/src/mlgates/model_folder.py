@@ -70,32 +70,51 @@ class Scorer:
             return scores
         if self.task == "binary":
             yes = scores >= self.threshold
-            return yes if list(self.classes) == ["False", "True"] else np.asarray(self.classes)[yes.astype(int)]
+            return (
+                yes
+                if list(self.classes) == ["False", "True"]
+                else np.asarray(self.classes)[yes.astype(int)]
+            )
         return np.asarray(self.classes)[scores.argmax(axis=1)]
 
 
 def scored(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray]:
     """The scores of several models on the same rows; those that see the same features have them computed once."""
-    seen = {which: one.matrix(arrays) for which, one in {one.sees: one for one in models.values()}.items()}
+    seen = {
+        which: one.matrix(arrays)
+        for which, one in {one.sees: one for one in models.values()}.items()
+    }
     return {name: one.score(seen[one.sees]) for name, one in models.items()}
 
 
 def fit(
-    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, settings: Settings
+    arrays: Arrays,
+    target: np.ndarray,
+    features: Plan,
+    model: ModuleType,
+    contract: Contract,
+    settings: Settings,
 ) -> Scorer:
     """The team's estimator fitted on n rows, as by `fitted`."""
     return fitted(arrays, target, features, model, contract, settings)[0]
 
 
 def fitted(
-    arrays: Arrays, target: np.ndarray, features: Plan, model: ModuleType, contract: Contract, settings: Settings
+    arrays: Arrays,
+    target: np.ndarray,
+    features: Plan,
+    model: ModuleType,
+    contract: Contract,
+    settings: Settings,
 ) -> tuple[Scorer, np.ndarray]:
     """The team's estimator fitted on n rows, and their features; of `settings` the sections `train` and `model` count.
 
     Raises: ProjectError if `build` refuses the parameters or the target has one class only.
     """
     if contract.task != "regression" and len(np.unique(target)) < 2:
-        raise ProjectError(f"The outcome {contract.outcome.name!r} has one class only in the training rows.")
+        raise ProjectError(
+            f"The outcome {contract.outcome.name!r} has one class only in the training rows."
+        )
     vocabulary = features.vocabulary(arrays)
     matrix = features.matrix(arrays, vocabulary)
     places = [features.names.index(name) for name in features.categorical]
@@ -103,21 +122,36 @@ def fitted(
         estimator = model.build(settings.model, places, settings.train.seed)
     except TypeError as error:
         raise ProjectError(
-            f"model.py: build() refused the parameters: {error}", "See section model of params.yaml."
+            f"model.py: build() refused the parameters: {error}",
+            "See section model of params.yaml.",
         ) from None
-    if infinite := [name for name, column in zip(features.names, matrix.T, strict=True) if np.isinf(column).any()]:
+    if infinite := [
+        name
+        for name, column in zip(features.names, matrix.T, strict=True)
+        if np.isinf(column).any()
+    ]:
         raise ProjectError(f"features.py: {infinite[0]} gives infinite values.")
     try:
         estimator.fit(matrix, target)
     except ValueError as error:
-        empty = [name for name, column in zip(features.names, matrix.T, strict=True) if np.isnan(column).all()]
+        empty = [
+            name
+            for name, column in zip(features.names, matrix.T, strict=True)
+            if np.isnan(column).all()
+        ]
         told = f" No training row has a value of {', '.join(empty)}." if empty else ""
-        raise ProjectError(f"model.py: fit() refused: {error}.{told}", "See section model of params.yaml.") from error
+        raise ProjectError(
+            f"model.py: fit() refused: {error}.{told}", "See section model of params.yaml."
+        ) from error
     threshold = settings.train.threshold
-    return Scorer(estimator, features, vocabulary, contract.task, contract.classes, threshold), matrix
+    return Scorer(
+        estimator, features, vocabulary, contract.task, contract.classes, threshold
+    ), matrix
 
 
-def save(scorer: Scorer, folder: Path, contract: Contract, code: Mapping[str, str] | None = None) -> None:
+def save(
+    scorer: Scorer, folder: Path, contract: Contract, code: Mapping[str, str] | None = None
+) -> None:
     """Write the model folder: no time, no random id, so equal models are equal bytes.
 
     `code` is what the model carries (see `team_code.collected`): its features are computed by just that.
@@ -138,9 +172,14 @@ def save(scorer: Scorer, folder: Path, contract: Contract, code: Mapping[str, st
     }
     write_json(folder / "features.json", content)
     pinned = {name: version(name) for name in ("scikit-learn", "numpy")}
-    write_text(folder / "requirements.txt", "".join(f"{name}=={number}\n" for name, number in pinned.items()))
+    write_text(
+        folder / "requirements.txt",
+        "".join(f"{name}=={number}\n" for name, number in pinned.items()),
+    )
     python = ".".join(map(str, sys.version_info[:3]))
-    environment = f"python: {python}\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
+    environment = (
+        f"python: {python}\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
+    )
     write_text(folder / "python_env.yaml", environment)
     write_text(folder / "MLmodel", _mlmodel(scorer, contract, python, pinned["scikit-learn"]))
 
@@ -194,7 +233,9 @@ def is_whole(folder: Path, expected: str) -> bool:
 def verified(folder: Path, expected: str) -> Path:
     """The folder, if its digest is the recorded one. Raises: ProjectError `serving.digest`."""
     if (found := digest(folder, IGNORED)) != expected:
-        told = f"the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})"
+        told = (
+            f"the model in {folder.name} is not the recorded one ({found[:8]}, not {expected[:8]})"
+        )
         raise ProjectError(f"serving.digest: {told}.")
     return folder
 
@@ -210,7 +251,12 @@ def columns_gone(folder: Path, contract: Contract) -> list[str]:
     return found
 
 
-def load(folder: Path, contract: Contract, features: ModuleType | None = None, expected: str | None = None) -> Scorer:
+def load(
+    folder: Path,
+    contract: Contract,
+    features: ModuleType | None = None,
+    expected: str | None = None,
+) -> Scorer:
     """Load a model folder, after its digest was compared with the recorded one (`expected`).
 
     The features are computed by the code that the folder carries, or by `features` where that is given.
@@ -221,9 +267,13 @@ def load(folder: Path, contract: Contract, features: ModuleType | None = None, e
         verified(folder, expected)
     stored = described(folder, contract)
     if gone := columns_gone(folder, contract):
-        raise ProjectError(f"serving.contract: the model in {folder.name} reads other columns: {'; '.join(gone)}.")
+        raise ProjectError(
+            f"serving.contract: the model in {folder.name} reads other columns: {'; '.join(gone)}."
+        )
     if stored["task"] != contract.task:
-        raise ProjectError(f"The model is made for {stored['task']}, the contract asks for {contract.task}.")
+        raise ProjectError(
+            f"The model is made for {stored['task']}, the contract asks for {contract.task}."
+        )
     return opened(folder, features)
 
 
@@ -236,7 +286,11 @@ def opened(folder: Path, features: ModuleType | None = None) -> Scorer:
     content = (folder / "model.pkl").read_bytes()
     if features is None:
         carried = team_code.read(folder)
-        name, module, estimator = carried.name, carried.module("features"), carried.unpickled(content)
+        name, module, estimator = (
+            carried.name,
+            carried.module("features"),
+            carried.unpickled(content),
+        )
     else:
         name, module, estimator = "", features, pickle.loads(content)
     plan = stored_plan(module, stored["features"], tuple(stored["vocabulary"]))

@@ -45,7 +45,8 @@ class Project:
             if (folder / PIPELINE).exists() and (folder / PYPROJECT).exists():
                 return cls.at(folder)
         raise ProjectError(
-            f"{here} is not inside a project.", "Change into the folder that holds dvc.yaml and pyproject.toml."
+            f"{here} is not inside a project.",
+            "Change into the folder that holds dvc.yaml and pyproject.toml.",
         )
 
     @classmethod
@@ -73,7 +74,8 @@ class Project:
         found: Contract | None = getattr(self.module("schema"), "contract", None)
         if found is None:
             raise ProjectError(
-                f"src/{self.package}/schema.py does not define `contract`.", "See docs/handbook.md, The contract."
+                f"src/{self.package}/schema.py does not define `contract`.",
+                "See docs/handbook.md, The contract.",
             )
         return found
 
@@ -110,24 +112,36 @@ class Project:
         except ProjectError:
             raise
         except ModuleNotFoundError as error:
-            if f"{self.package}.{name}.".startswith(f"{error.name}."):  # itself, or the folder that it lies in
-                raise ProjectError(f"{path} is missing.", f"Bring it back: git checkout HEAD -- {path}") from None
+            if f"{self.package}.{name}.".startswith(
+                f"{error.name}."
+            ):  # itself, or the folder that it lies in
+                raise ProjectError(
+                    f"{path} is missing.", f"Bring it back: git checkout HEAD -- {path}"
+                ) from None
             if (error.name or "").partition(".")[0] == "mlgates":
                 raise _other_release(path, str(error)) from None
-            raise ProjectError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+            raise ProjectError(
+                f"{path} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
         except ImportError as error:
             if (error.name or "").partition(".")[0] == "mlgates":
                 raise _other_release(path, str(error)) from None
-            raise ProjectError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+            raise ProjectError(
+                f"{path} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
         except Exception as error:
-            raise ProjectError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+            raise ProjectError(
+                f"{path} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
 
     def stage(self, name: str) -> ModuleType:
         """The wiring file `pipeline/<name>.py`. Raises: ProjectError if it cannot be imported or has no `main`."""
         path = source(self.package, f"pipeline.{name}").as_posix()
         wiring = [file.stem for file in (self.root / path).parent.glob("[!_]*.py")]
         if wiring and name not in wiring and f"pipeline.{name}" not in self.modules:
-            raise ProjectError(f"{path} is missing.", f"{nearest(name, wiring)} Or: git checkout HEAD -- {path}")
+            raise ProjectError(
+                f"{path} is missing.", f"{nearest(name, wiring)} Or: git checkout HEAD -- {path}"
+            )
         return self.wiring(f"pipeline.{name}")
 
     def wiring(self, name: str) -> ModuleType:
@@ -135,7 +149,10 @@ class Project:
         module = self.module(name)
         if not callable(getattr(module, "main", None)):
             path = source(self.package, name).as_posix()
-            raise ProjectError(f"{path} has no function main(project).", f"Bring it back: git checkout HEAD -- {path}")
+            raise ProjectError(
+                f"{path} has no function main(project).",
+                f"Bring it back: git checkout HEAD -- {path}",
+            )
         return module
 
     def run_stage(self, name: str) -> None:
@@ -147,7 +164,9 @@ class Project:
             owner = getattr(error.obj, "__name__", "") if isinstance(error.obj, ModuleType) else ""
             if owner.partition(".")[0] != "mlgates":
                 raise
-            raise _other_release(source(self.package, f"pipeline.{name}").as_posix(), str(error)) from error
+            raise _other_release(
+                source(self.package, f"pipeline.{name}").as_posix(), str(error)
+            ) from error
 
     def settings(self) -> "Settings":
         """What params.yaml sets, and the defaults of the rest; see `settings.read`."""
@@ -175,7 +194,9 @@ def table(root: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads((root / PYPROJECT).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ProjectError(f"There is no pyproject.toml in {root}.", "Change into the project's folder.") from None
+        raise ProjectError(
+            f"There is no pyproject.toml in {root}.", "Change into the project's folder."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"pyproject.toml is not readable as TOML: {error}") from None
     tools = content.get("tool")

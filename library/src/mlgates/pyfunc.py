@@ -30,12 +30,16 @@ class RawColumns:
         for name, kind in read_json(folder / "features.json")["columns"].items():
             self.columns.append(Column(name=name, kind=kind, source="request", nullable=True))
 
-    def predict(self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> "np.ndarray | pd.DataFrame":
+    def predict(
+        self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None
+    ) -> "np.ndarray | pd.DataFrame":
         """(n,) probabilities of the second class, (n,) values, or with more classes a frame with a column for each.
 
         `params` is MLflow's; there are none.
         """
-        arrays = {column.name: to_array(column, model_input[column.name]) for column in self.columns}
+        arrays = {
+            column.name: to_array(column, model_input[column.name]) for column in self.columns
+        }
         scores = self.scorer.score(self.scorer.matrix(arrays))
         if scores.ndim == 1:
             return scores

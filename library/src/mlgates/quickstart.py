@@ -43,7 +43,9 @@ def up(project: Project, *, serve: bool = True) -> int:
     if serve:
         _free(PORT)
     if not (project.root / ".git").exists():
-        step(project, "the record lives in git", "git", "init", "--quiet", "--initial-branch", "main")
+        step(
+            project, "the record lives in git", "git", "init", "--quiet", "--initial-branch", "main"
+        )
     from mlgates.registry import releases
     from mlgates.trust import keys, verify
 
@@ -52,19 +54,35 @@ def up(project: Project, *, serve: bool = True) -> int:
         key = keys.make(project)[0].relative_to(project.root)
         print(f"\n# your key signs models; others trust its public half: {key}")
     commit(project, "Start from copier-mlops")
-    step(project, "ingest, validate, train, studies, evaluate, gate, track (dvc.yaml)", "dvc", "repro")
+    step(
+        project,
+        "ingest, validate, train, studies, evaluate, gate, track (dvc.yaml)",
+        "dvc",
+        "repro",
+    )
     commit(project, "First training")
     if unheld:
-        step(project, "release it, and make it champion", "mlops", "promote", "--reason", "first release")
+        step(
+            project,
+            "release it, and make it champion",
+            "mlops",
+            "promote",
+            "--reason",
+            "first release",
+        )
     if not serve:
         return 0
     print("\n# over HTTP; its log is var/serve.log\n$ uv run bentoml serve", flush=True)
     with served(project, PORT) as url:
         body = json.dumps({"rows": [example(project)]})
-        print(f"\nThe champion answers at {url} (a page to try it; {url}/metrics has its numbers). For example:\n")
+        print(
+            f"\nThe champion answers at {url} (a page to try it; {url}/metrics has its numbers). For example:\n"
+        )
         print(f"  curl -s {url}/predict -H 'Content-Type: application/json' -d '{body}'\n")
         print(json.dumps(ask(url, [example(project)])))
-        print("\nIn another terminal: uv run mlops status; uv run mlops prove; uv run mlops simulate; uv run mlflow ui")
+        print(
+            "\nIn another terminal: uv run mlops status; uv run mlops prove; uv run mlops simulate; uv run mlflow ui"
+        )
         print("Ctrl-C stops the service.", flush=True)
         with suppress(KeyboardInterrupt):
             while True:
@@ -78,5 +96,7 @@ def example(project: Project) -> dict[str, object]:
     import pandas as pd
 
     contract = project.contract
-    rows = pd.read_parquet(project.root / CANDIDATE / REFERENCE, columns=list(contract.request_columns))
+    rows = pd.read_parquet(
+        project.root / CANDIDATE / REFERENCE, columns=list(contract.request_columns)
+    )
     return contract.payload(rows.tail(1))[0]

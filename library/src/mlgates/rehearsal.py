@@ -92,7 +92,9 @@ class Rehearsal:
     def __init__(self, project: Project, folder: Path) -> None:
         """Nothing runs yet. `folder` is where everything is written; it must be empty or absent."""
         quiet_tools()
-        gc.set_threshold(50_000, 50)  # the tools' imports make many objects and no garbage: a sixth of their time
+        gc.set_threshold(
+            50_000, 50
+        )  # the tools' imports make many objects and no garbage: a sixth of their time
         self.original = project
         self.folder = folder
         self.stages = STAGES  # that promises about every stage look at
@@ -148,7 +150,12 @@ class Rehearsal:
             digest = read_json(project.root / TRAINING)["model"]
             passed = Report("gate", [Check("gate.finite", Verdict.OK)], self._judged(digest))
             _store_lookups(project)
-            pointer = {"alias": "champion", "release": RELEASE, "fingerprint": folder.name, "digest": digest}
+            pointer = {
+                "alias": "champion",
+                "release": RELEASE,
+                "fingerprint": folder.name,
+                "digest": digest,
+            }
             pointer |= {"since": "2026-01-01", "report": passed.to_dict()}
             champion.put_in_service(project, pointer)
         return project
@@ -177,7 +184,9 @@ class Rehearsal:
         after = _stamps(self.folder)
         written = {name for name, stamp in after.items() if before.get(name) != stamp}
         used = project.used - {"data"}
-        if len(self.read_calls) > reads:  # every stage asks data.py for the names of the periods; rows are a dependency
+        if (
+            len(self.read_calls) > reads
+        ):  # every stage asks data.py for the names of the periods; rows are a dependency
             used.add("data")
         return Performance(written, used, printed.getvalue(), noise.getvalue())
 
@@ -236,7 +245,11 @@ def small_periods(project: Project) -> "tuple[dict[str, dict[str, pd.DataFrame]]
 
 
 def _known_in(
-    place: int, table: "pd.DataFrame", look: Lookup, rows: "pd.DataFrame", parts: Sequence[np.ndarray]
+    place: int,
+    table: "pd.DataFrame",
+    look: Lookup,
+    rows: "pd.DataFrame",
+    parts: Sequence[np.ndarray],
 ) -> "pd.DataFrame":
     """The rows of a look-up that became known in a period: before the last row of it asks, and after those before."""
     asked = rows[look.at].to_numpy(dtype="datetime64[us]")
@@ -259,7 +272,11 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
     for path in folder.rglob("*"):
         if path.is_file():
             state = path.stat()
-            found[path.relative_to(folder).as_posix()] = (state.st_mtime_ns, state.st_ino, state.st_size)
+            found[path.relative_to(folder).as_posix()] = (
+                state.st_mtime_ns,
+                state.st_ino,
+                state.st_size,
+            )
     return found
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from mlgates.grid import Grid
 from mlgates.verdict import Check, Report, Verdict
 
-MARKS = {Verdict.OK: "ok", Verdict.FAIL: "FAIL", Verdict.INSUFFICIENT: "insufficient"}
+MARKS = {Verdict.OK: "ok", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive"}
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2733;background:#fff}
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
 .badge{padding:.1rem .6rem;border-radius:1rem;color:#fff;font-size:.85rem;white-space:nowrap}
-.ok{background:#2e7d4f}.fail{background:#b3261e}.insufficient{background:#8a6d00}
+.ok{background:#2e7d4f}.fail{background:#b3261e}.inconclusive{background:#8a6d00}
 table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #dde3ea;text-align:left;
 vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}th{font-weight:600;color:#52606d}
 img{max-width:100%;border:1px solid #dde3ea;border-radius:.4rem}figure{margin:1rem 0}figcaption{color:#52606d}
@@ -36,7 +36,7 @@ def number(value: float | str | bool | None) -> str:
 
 def _cells(check: Check) -> list[str]:
     interval = f"[{check.interval[0]:+.4f}, {check.interval[1]:+.4f}]" if check.interval else ""
-    optional = not check.required and check.verdict is Verdict.INSUFFICIENT
+    optional = not check.required and check.verdict is Verdict.INCONCLUSIVE
     note = f"{check.evidence} (not required)".strip() if optional else check.evidence
     rows = "" if check.rows is None else f"{check.rows:,}"
     return [check.name, number(check.value), interval, number(check.limit), rows, note]
@@ -54,7 +54,7 @@ def _family(check: Check) -> str:
 
 def worst_first(checks: Iterable[Check]) -> list[Check]:
     """Failures, then what could not be judged, then the rest, each in its order."""
-    order = [Verdict.FAIL, Verdict.INSUFFICIENT, Verdict.OK]
+    order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.OK]
     return sorted(checks, key=lambda check: order.index(check.verdict))
 
 
@@ -64,7 +64,9 @@ def _families(checks: Iterable[Check]) -> Iterator[tuple[list[Check], bool]]:
     for check in worst_first(checks):
         members.setdefault((check.verdict, _family(check)), []).append(check)
     for (verdict, _), part in members.items():
-        harmless = verdict is Verdict.OK or (verdict is Verdict.INSUFFICIENT and not any(c.required for c in part))
+        harmless = verdict is Verdict.OK or (
+            verdict is Verdict.INCONCLUSIVE and not any(c.required for c in part)
+        )
         yield part, harmless and len(part) > MOST_SHOWN
 
 
@@ -74,7 +76,15 @@ def _told(checks: Iterable[Check]) -> Iterator[list[str]]:
         first = members[0]
         if folded:
             note = "" if first.verdict is Verdict.OK else " (not required)"
-            yield [MARKS[first.verdict], f"{_family(first)}.*", "", "", "", "", f"{len(members)} checks{note}"]
+            yield [
+                MARKS[first.verdict],
+                f"{_family(first)}.*",
+                "",
+                "",
+                "",
+                "",
+                f"{len(members)} checks{note}",
+            ]
         else:
             yield from ([MARKS[check.verdict], *_cells(check)] for check in members)
 
@@ -94,8 +104,11 @@ def terminal(report: Report) -> str:
     failed = [check.name for check in report.drift if check.verdict is Verdict.FAIL]
     if moved := [name.partition("drift.")[2] or name for name in failed]:
         lines += ["", f"drift (asks for retraining, stops nothing): {', '.join(moved)}"]
-    if doubtful := [check.name for check in report.advice if check.verdict is Verdict.FAIL]:
-        lines += ["", f"advice (asks a person, stops nothing): {', '.join(doubtful)}"]
+    if doubtful := [check.name for check in report.warnings if check.verdict is Verdict.FAIL]:
+        lines += [
+            "",
+            f"warnings (for a person to look at; they block nothing): {', '.join(doubtful)}",
+        ]
     return "\n".join([*lines, "", f"verdict: {MARKS[report.verdict]}"])
 
 
@@ -118,15 +131,23 @@ def _html_rows(checks: Iterable[Check]) -> str:
 def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:
     """One self-contained HTML page: opens offline, loads nothing, runs no script."""
     facts = "".join(
-        f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>" for k, v in report.facts.items() if v is not None
+        f"<dt>{escape(str(k))}</dt><dd>{escape(number(v))}</dd>"
+        for k, v in report.facts.items()
+        if v is not None
     )
     figures = "".join(_figure(path) for path in pictures)
     aside = "".join(
         f"<h2>{title}</h2><p>Asks {what}, stops nothing.</p>{_html_table(part)}"
-        for title, what, part in (("Drift", "for retraining", report.drift), ("Advice", "a person", report.advice))
+        for title, what, part in (
+            ("Drift", "for retraining", report.drift),
+            ("Warnings", "a person", report.warnings),
+        )
         if part
     )
-    title, badge = escape(report.title), f'<span class="badge {report.verdict}">{report.verdict}</span>'
+    title, badge = (
+        escape(report.title),
+        f'<span class="badge {report.verdict}">{report.verdict}</span>',
+    )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f"<h1>{title}</h1><p>{badge} {escape(headline(report))}</p><dl>{facts}</dl>"

@@ -41,7 +41,9 @@ def simulate(project: Project, periods: int) -> int:
         raise ProjectError(f"data.py knows no period after {until}, so there is nothing to play.")
     with scratch(project) as work:
         _first_champion(work)
-        print(f"\nplaying {', '.join(coming)}; requests and outcomes are data.py's, everything else is real\n")
+        print(
+            f"\nplaying {', '.join(coming)}; requests and outcomes are data.py's, everything else is real\n"
+        )
         lines = []
         with served(work, free_port()) as url:
             for period in coming:
@@ -49,7 +51,9 @@ def simulate(project: Project, periods: int) -> int:
                 print("  " + "  ".join(lines[-1]), flush=True)
         print("\n" + Grid(HEADINGS, lines).text())
         pages = _keep(work, project.root / SIMULATED)
-        print("\nthe last pages: " + ", ".join(str(page.relative_to(project.root)) for page in pages))
+        print(
+            "\nthe last pages: " + ", ".join(str(page.relative_to(project.root)) for page in pages)
+        )
     return 0
 
 
@@ -83,9 +87,18 @@ def _play(work: Project, project: Project, period: str, url: str) -> list[str]:
     _run(work, "mlops", "outcomes", str(arrived))
     _run(work, "mlops", "monitor", "--since", str(started), allowed=(0, 3, 4))
     watched = Report.from_dict(read_json(work.root / MONITOR_LATEST))
-    reasons = [check.name.removeprefix("monitor.") for check in watched.checks if check.verdict is Verdict.FAIL]
+    reasons = [
+        check.name.removeprefix("monitor.")
+        for check in watched.checks
+        if check.verdict is Verdict.FAIL
+    ]
     quality = next(
-        (check.evidence.split(",")[0] for check in watched.checks if check.name == "monitor.performance"), ""
+        (
+            check.evidence.split(",")[0]
+            for check in watched.checks
+            if check.name == "monitor.performance"
+        ),
+        "",
     )
     gate, decision = "", "keep"
     if watched.verdict is Verdict.FAIL:
@@ -109,7 +122,9 @@ def _rows(project: Project, period: str, most: int) -> "pd.DataFrame":
 def _ask_all(url: str, project: Project, rows: "pd.DataFrame") -> tuple[str, int]:
     """Send all rows in batches; one with a refused row again, row by row. Returns release and refused rows."""
     sent = json.loads(
-        rows[list(project.contract.request_columns)].to_json(orient="records", date_format="iso", date_unit="us")
+        rows[list(project.contract.request_columns)].to_json(
+            orient="records", date_format="iso", date_unit="us"
+        )
     )
     for row in sent:
         for name, column in project.contract.request_columns.items():

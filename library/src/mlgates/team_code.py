@@ -71,7 +71,9 @@ def collected(project: Project) -> dict[str, str]:
     return files
 
 
-def _closure(package: str, folder: Path, names: Sequence[str], *, packages: bool = False) -> dict[str, Path]:
+def _closure(
+    package: str, folder: Path, names: Sequence[str], *, packages: bool = False
+) -> dict[str, Path]:
     """The files of some modules below a package's folder, and of all of the package that they import.
 
     With `packages` also the `__init__.py` of each package that they lie in, and what that imports: "" is the outermost.
@@ -156,7 +158,9 @@ class Carried:
             return importlib.import_module(f"{self.name}.{name}")
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".replace(self.name, self.package)
-            raise ProjectError(f"The {name}.py that the model carries cannot be imported: {reason}") from error
+            raise ProjectError(
+                f"The {name}.py that the model carries cannot be imported: {reason}"
+            ) from error
 
     def unpickled(self, content: bytes) -> Any:
         """An object whose classes of the team's package are those of the release.
@@ -168,7 +172,9 @@ class Carried:
             return _Unpickler(BytesIO(content), self).load()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".replace(self.name, self.package)
-            raise ProjectError(f"The estimator that the model carries cannot be loaded: {reason}") from error
+            raise ProjectError(
+                f"The estimator that the model carries cannot be loaded: {reason}"
+            ) from error
 
 
 def read(folder: Path) -> Carried:
@@ -248,10 +254,16 @@ class _Finder(importlib.abc.MetaPathFinder):
             if name in carried.files:
                 shown = f"<{carried.package} of the release>/{name}"
                 loader = _Loader(carried.files[name], shown, package=name.endswith(INIT))
-                return importlib.util.spec_from_loader(fullname, loader, origin=shown, is_package=loader.package)
+                return importlib.util.spec_from_loader(
+                    fullname, loader, origin=shown, is_package=loader.package
+                )
         folder = f"{place}/" if place else ""
-        if any(name.startswith(folder) for name in carried.files):  # a package without an __init__.py
-            return importlib.util.spec_from_loader(fullname, _Loader("", INIT, package=True), is_package=True)
+        if any(
+            name.startswith(folder) for name in carried.files
+        ):  # a package without an __init__.py
+            return importlib.util.spec_from_loader(
+                fullname, _Loader("", INIT, package=True), is_package=True
+            )
         return None
 
 

@@ -112,9 +112,13 @@ def the_four_files_fit_together(rehearsal: Rehearsal) -> None:
     settings = project.settings()
     places = [features.names.index(name) for name in features.categorical]
     estimator = project.model.build(settings.model, places, settings.train.seed)
-    needed = ["fit", "predict"] if project.contract.task == "regression" else ["fit", "predict_proba"]
+    needed = (
+        ["fit", "predict"] if project.contract.task == "regression" else ["fit", "predict_proba"]
+    )
     for method in needed:
-        assert callable(getattr(estimator, method, None)), f"model.py: what build() gives has no {method}()"
+        assert callable(getattr(estimator, method, None)), (
+            f"model.py: what build() gives has no {method}()"
+        )
 
 
 @promise_of_the_stages
@@ -138,8 +142,12 @@ def each_stage_names_the_code_that_it_uses(rehearsal: Rehearsal) -> None:
         needed = {source_path(project, module) for module in imported_files(project, sorted(used))}
         listed = {path for path in stages[name]["deps"] if path.startswith(f"{SOURCES}/")}
         unlisted, idle = sorted(needed - listed), sorted(listed - needed)
-        assert not unlisted, f"dvc.yaml: stage {name} uses {', '.join(unlisted)}, which is not among its deps"
-        assert not idle, f"dvc.yaml: stage {name} names {', '.join(idle)} among its deps and does not use it"
+        assert not unlisted, (
+            f"dvc.yaml: stage {name} uses {', '.join(unlisted)}, which is not among its deps"
+        )
+        assert not idle, (
+            f"dvc.yaml: stage {name} names {', '.join(idle)} among its deps and does not use it"
+        )
 
 
 @promise_of_the_stages
@@ -153,7 +161,9 @@ def each_stage_writes_what_dvc_yaml_says(rehearsal: Rehearsal) -> None:
             assert (rehearsal.folder / output).exists(), f"stage {name} did not write {output}"
         for path in written:
             inside = any(path == output or path.startswith(f"{output}/") for output in outputs)
-            assert inside or _is_state(path), f"stage {name} wrote {path}, which dvc.yaml does not name"
+            assert inside or _is_state(path), (
+                f"stage {name} wrote {path}, which dvc.yaml does not name"
+            )
 
 
 # The stages
@@ -164,15 +174,21 @@ def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
     """Rows and look-ups are on disk, the manifest says what they hold, and a closed period is not read again."""
     project = rehearsal.after("ingest")
     manifest = read_json(project.root / MANIFEST)
-    assert list(manifest) == sorted(PERIODS), "reports/manifest.json does not hold the closed periods"
+    assert list(manifest) == sorted(PERIODS), (
+        "reports/manifest.json does not hold the closed periods"
+    )
     for period, tables in rehearsal.periods.items():
         for name, given in tables.items():
             stored = partitions.read(project, "raw", period, name)
             content = partitions.content(stored)
-            assert content == partitions.content(given), f"data/raw does not hold {name} of {period} as data.py gave it"
+            assert content == partitions.content(given), (
+                f"data/raw does not hold {name} of {period} as data.py gave it"
+            )
             assert manifest[period][name] == {"rows": len(given), "sha256": content}
     printed = rehearsal.performance("ingest").printed
-    assert "3 periods" in printed and "3 new" in printed, "ingest does not say how many periods it read"
+    assert "3 periods" in printed and "3 new" in printed, (
+        "ingest does not say how many periods it read"
+    )
     with rehearsal.copy("ingest") as copied:
         reads = list(rehearsal.read_calls)
         _quietly(lambda: copied.stage("ingest").main(copied))
@@ -180,7 +196,9 @@ def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
         cycle = yaml.safe_load((copied.root / CYCLE).read_text(encoding="utf-8"))
         write_text(copied.root / CYCLE, yaml.safe_dump(cycle | {"until": PERIODS[1]}))
         _quietly(lambda: copied.stage("ingest").main(copied))
-        assert list(read_json(copied.root / MANIFEST)) == sorted(PERIODS[:2]), "the manifest keeps periods not in use"
+        assert list(read_json(copied.root / MANIFEST)) == sorted(PERIODS[:2]), (
+            "the manifest keeps periods not in use"
+        )
 
 
 @promise_of_the_stages
@@ -196,7 +214,9 @@ def an_error_in_data_py_names_the_period(rehearsal: Rehearsal) -> None:
         vars(module).update(vars(copied.data))
         module.read = failing  # type: ignore[attr-defined]
         message = _refusal(lambda: copied.stage("ingest").main(copied.having(data=module)))
-        assert PERIODS[1] in message and "the disk is full" in message, f"ingest said of a failing data.py: {message}"
+        assert PERIODS[1] in message and "the disk is full" in message, (
+            f"ingest said of a failing data.py: {message}"
+        )
 
 
 @promise_of_the_stages
@@ -210,11 +230,15 @@ def validate_keeps_or_quarantines_every_row(rehearsal: Rehearsal) -> None:
     for period in PERIODS:
         kept = partitions.read(project, "checked", period)
         out = partitions.read(project, "checked", period, "rows.quarantine")["row"].nunique()
-        assert len(kept) + out == manifest[period][partitions.ROWS]["rows"], f"{period} lost rows in validate"
+        assert len(kept) + out == manifest[period][partitions.ROWS]["rows"], (
+            f"{period} lost rows in validate"
+        )
         assert report.facts["rows"][period]["kept"] == len(kept)
     performance = rehearsal.performance("validate")
     assert "verdict: " in performance.printed, "validate does not print its report"
-    assert "Calculating" not in performance.noise, "validate draws progress bars, which fill the log of a CI run"
+    assert "Calculating" not in performance.noise, (
+        "validate draws progress bars, which fill the log of a CI run"
+    )
 
 
 @promise_of_the_stages
@@ -227,7 +251,10 @@ def validate_stops_the_run_on_schema_skew(rehearsal: Rehearsal) -> None:
         _remove(copied, VALIDATION)
         message = _refusal(lambda: copied.stage("validate").main(copied))
         assert "data.columns" in message, f"validate said of a lost column: {message}"
-        assert Report.from_dict(read_json(copied.root / VALIDATION))["data.columns"].verdict is Verdict.FAIL
+        assert (
+            Report.from_dict(read_json(copied.root / VALIDATION))["data.columns"].verdict
+            is Verdict.FAIL
+        )
 
 
 @promise_of_the_stages
@@ -255,8 +282,13 @@ def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     """The digest is the folder's, the rows and periods are those of the split, and the model and its baselines load."""
     project = rehearsal.after("train")
     trained = read_json(project.root / TRAINING)
-    assert trained["model"] == digest(project.root / CANDIDATE), "reports/train.json is about another model"
-    assert trained["periods"] == {"train": list(PERIODS[:2]), "evaluation": list(PERIODS[2:])} or not _timed(rehearsal)
+    assert trained["model"] == digest(project.root / CANDIDATE), (
+        "reports/train.json is about another model"
+    )
+    assert trained["periods"] == {
+        "train": list(PERIODS[:2]),
+        "evaluation": list(PERIODS[2:]),
+    } or not _timed(rehearsal)
     contract, features = project.contract, project.features
     scorer = model_folder.load(project.root / CANDIDATE, contract)
     assert list(scorer.plan.names) == trained["features"] == list(plan(features, contract).names)
@@ -265,7 +297,9 @@ def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     baselines = sorted(path.name for path in (project.root / BASELINES).iterdir())
     assert baselines == ["simple", "trivial"], f"models/baselines holds {baselines}"
     printed = rehearsal.performance("train").printed
-    assert f"{trained['rows']['fitted']:,}" in printed, "train does not say on how many rows it was fitted"
+    assert f"{trained['rows']['fitted']:,}" in printed, (
+        "train does not say on how many rows it was fitted"
+    )
 
 
 @promise_of_the_stages
@@ -304,7 +338,9 @@ def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) 
 
     project = rehearsal.after("evaluate")
     measured = read_json(project.root / METRICS)
-    assert measured["model"] == read_json(project.root / TRAINING)["model"], "metrics.json is about another model"
+    assert measured["model"] == read_json(project.root / TRAINING)["model"], (
+        "metrics.json is about another model"
+    )
     rows = pd.read_parquet(project.root / EVALUATION)
     contract = project.contract
     assert measured["rows"] == len(rows)
@@ -313,9 +349,13 @@ def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) 
     for name, make in metrics.named(contract.task).items():
         value = metrics.value(make(contract.target(rows), scores), len(rows))
         stored = measured["values"]["candidate"][name]["value"]
-        assert np.isclose(stored, value), f"metrics.json has {name} {stored}, but the rows give {value}"
+        assert np.isclose(stored, value), (
+            f"metrics.json has {name} {stored}, but the rows give {value}"
+        )
     assert {"candidate", "baseline.simple", "baseline.trivial"} <= set(measured["values"])
-    assert (project.root / PICTURES / "models.svg").exists(), "evaluate drew no picture of the models"
+    assert (project.root / PICTURES / "models.svg").exists(), (
+        "evaluate drew no picture of the models"
+    )
     printed = rehearsal.performance("evaluate").printed
     assert metrics.MAIN[contract.task] in printed, "evaluate does not print the main metric"
 
@@ -329,12 +369,16 @@ def the_gate_judges_what_was_measured(rehearsal: Rehearsal) -> None:
     assert stored == again, "reports/gate.json is not what gate.decide gives for the reports"
     model = read_json(project.root / TRAINING)["model"]
     assert stored["facts"]["model"] == model
-    assert model in (project.root / CARD).read_text(encoding="utf-8"), "the model card names another model"
+    assert model in (project.root / CARD).read_text(encoding="utf-8"), (
+        "the model card names another model"
+    )
     page = (project.root / GATE_PAGE).read_text(encoding="utf-8")
     assert "<svg" in page or "data:image/svg" in page, "the gate's page shows no picture"
     printed = rehearsal.performance("gate").printed
     assert "verdict: " in printed, "gate does not print its report"
-    assert rules.sentence(Report.from_dict(stored)) in printed, "gate does not say what follows from its verdict"
+    assert rules.sentence(Report.from_dict(stored)) in printed, (
+        "gate does not say what follows from its verdict"
+    )
 
 
 @promise_of_the_stages
@@ -347,7 +391,9 @@ def the_checks_of_the_team_are_part_of_the_verdict(rehearsal: Rehearsal) -> None
         planted = copied.having(checks=checks)
         _quietly(lambda: planted.stage("gate").main(planted))
         report = Report.from_dict(read_json(copied.root / GATE))
-        assert PLANTED.name in report.stops, "a failing check of checks.py does not stop the promotion"
+        assert PLANTED.name in report.stops, (
+            "a failing check of checks.py does not stop the promotion"
+        )
         assert rehearsed.module("checks").checks(read_json(copied.root / METRICS)) is not None
 
 
@@ -385,20 +431,37 @@ def _hold_the_run_complete(project: Project) -> None:
     for path in again.files:
         assert path.name in kept, f"the run does not hold the file {path.name}"
     logged = [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs]
-    assert logged == [(again.data.name, again.data.digest)], "the run does not name the data that it was trained on"
-    contexts = [tag.value for used in run.inputs.dataset_inputs for tag in used.tags if tag.key.endswith("context")]
+    assert logged == [(again.data.name, again.data.digest)], (
+        "the run does not name the data that it was trained on"
+    )
+    contexts = [
+        tag.value
+        for used in run.inputs.dataset_inputs
+        for tag in used.tags
+        if tag.key.endswith("context")
+    ]
     assert contexts == ["training"], "the run does not say that these data were for training"
     pictures = {entry.path for entry in store.list_artifacts(run.info.run_id, "pictures")}
-    assert pictures == {f"pictures/{path.name}" for path in again.pictures.iterdir()}, "pictures are not in the run"
+    assert pictures == {f"pictures/{path.name}" for path in again.pictures.iterdir()}, (
+        "pictures are not in the run"
+    )
     tuning = read_json(project.root / TUNING)
-    children = store.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    children = store.search_runs(
+        [store.experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    )
     assert len(children) == len(tuning["trials"]), "each trial of tuning is not one child run"
-    tried = [{key: str(value) for key, value in trial["values"].items()} for trial in tuning["trials"]]
+    tried = [
+        {key: str(value) for key, value in trial["values"].items()} for trial in tuning["trials"]
+    ]
     values = [trial["value"] for trial in tuning["trials"]]
     for child in children:
         assert child.data.params in tried, "a child run has other parameters than the trial"
-        assert child.data.metrics.get(tuning["metric"]) in values, "a child run does not have the metric of its trial"
-        assert child.info.run_name.startswith(f"{next(iter(tried[0]))}="), "a child run is not named by its values"
+        assert child.data.metrics.get(tuning["metric"]) in values, (
+            "a child run does not have the metric of its trial"
+        )
+        assert child.info.run_name.startswith(f"{next(iter(tried[0]))}="), (
+            "a child run is not named by its values"
+        )
 
 
 # The service and the monitor
@@ -415,9 +478,13 @@ def the_service_answers_as_the_predictor_does(rehearsal: Rehearsal) -> None:
     swaps = _counted(prometheus.page().decode(), "mlops_swaps_total")
     with serving(rehearsal) as client:
         started = _counted(client.get("/metrics").text, "mlops_swaps_total")
-        assert started == swaps + 1, "the champion is not loaded when the service starts, but by the first request"
+        assert started == swaps + 1, (
+            "the champion is not loaded when the service starts, but by the first request"
+        )
         answer = client.post("/predict", json=body)
-        assert answer.status_code == 200, f"the service answered {answer.status_code}: {answer.text[:200]}"
+        assert answer.status_code == 200, (
+            f"the service answered {answer.status_code}: {answer.text[:200]}"
+        )
         predictions = answer.json()["predictions"]
         assert client.get("/readyz").status_code == 200
         counted = client.get("/metrics").text
@@ -427,9 +494,13 @@ def the_service_answers_as_the_predictor_does(rehearsal: Rehearsal) -> None:
     left = sorted(path.name for path in (project.root / PREDICTIONS).glob("*-wal"))
     assert not left, f"the service left its prediction log open when it stopped: {', '.join(left)}"
     logged = prediction_log.read(project).set_index(prediction_log.ID)
-    assert {one["id"] for one in predictions} <= set(logged.index), "an answer is not in the prediction log"
+    assert {one["id"] for one in predictions} <= set(logged.index), (
+        "an answer is not in the prediction log"
+    )
     for one, expected in zip(predictions, _predicted(project, body), strict=True):
-        assert {**one, "id": ""} == {**expected, "id": ""}, "the service answers otherwise than Predictor"
+        assert {**one, "id": ""} == {**expected, "id": ""}, (
+            "the service answers otherwise than Predictor"
+        )
 
 
 @promise_of_the_service
@@ -446,7 +517,9 @@ def each_worker_of_the_service_writes_a_log_of_its_own(rehearsal: Rehearsal) -> 
             client.post("/predict", json=body)
     finally:
         bentoml.server_context.worker_index = before
-    assert (project.root / PREDICTIONS / "3.db").exists(), "the third worker writes to the log of another one"
+    assert (project.root / PREDICTIONS / "3.db").exists(), (
+        "the third worker writes to the log of another one"
+    )
 
 
 @promise_of_the_service
@@ -467,20 +540,36 @@ def the_service_says_what_it_is_and_keeps_its_limits(rehearsal: Rehearsal) -> No
     project = rehearsal.serve()
     service = _service(project)
     assert service.name == project.package
-    assert service.config["workers"] == 1, "several workers would each count in metrics of their own"
-    assert service.config["metrics"] == {"enabled": False}, "BentoML's own metrics grow with every unknown path"
-    assert service.config["logging"]["access"]["enabled"] is False, "a line for each request would fill the disk"
-    assert {"timeout", "max_concurrency"} <= set(service.config["traffic"]), "the service has no limit on its load"
-    assert "/predict" in service.config["tracing"]["excluded_urls"], "each request would be traced, and nobody reads it"
-    assert service.image and "wheels" in service.image.build_include_paths, "an image would be built without mlgates"
+    assert service.config["workers"] == 1, (
+        "several workers would each count in metrics of their own"
+    )
+    assert service.config["metrics"] == {"enabled": False}, (
+        "BentoML's own metrics grow with every unknown path"
+    )
+    assert service.config["logging"]["access"]["enabled"] is False, (
+        "a line for each request would fill the disk"
+    )
+    assert {"timeout", "max_concurrency"} <= set(service.config["traffic"]), (
+        "the service has no limit on its load"
+    )
+    assert "/predict" in service.config["tracing"]["excluded_urls"], (
+        "each request would be traced, and nobody reads it"
+    )
+    assert service.image and "wheels" in service.image.build_include_paths, (
+        "an image would be built without mlgates"
+    )
     threads = {env.name: env.value for env in service.envs}
-    assert threads.get("OMP_NUM_THREADS") == "1", "threads of small batches cost more than they save"
+    assert threads.get("OMP_NUM_THREADS") == "1", (
+        "threads of small batches cost more than they save"
+    )
     page = json.dumps(service.openapi_spec.asdict())
     for name in project.contract.request_columns:
         assert f'"{name}"' in page, f"the OpenAPI page does not describe the column {name}"
     assert "predictions" in page, "the OpenAPI page does not describe the answer"
     meaning = (project.contract.request.__doc__ or "").strip()
-    assert not meaning or meaning in str(service.description), "the service does not say what it is for"
+    assert not meaning or meaning in str(service.description), (
+        "the service does not say what it is for"
+    )
 
 
 @promise_of_the_service
@@ -493,9 +582,9 @@ def the_monitor_finds_no_drift_in_the_reference(rehearsal: Rehearsal) -> None:
     assert "<iframe" in page, "the monitor's page lacks Evidently's part"
     of_scores = report["monitor.prediction_drift"]
     methods = {check.evidence for check in report.drift if check is not of_scores}
-    assert all(method in ("wasserstein distance", "jensenshannon distance") for method in methods), (
-        f"distances are {sorted(methods)}"
-    )
+    assert all(
+        method in ("wasserstein distance", "jensenshannon distance") for method in methods
+    ), f"distances are {sorted(methods)}"
     assert report.facts["predictions"] == report["monitor.min_rows"].value
 
 
@@ -506,8 +595,12 @@ def the_monitor_finds_drift_and_skew(rehearsal: Rehearsal) -> None:
     feature = plan(rehearsal.original.features, rehearsal.contract).names[-1]
     report, _ = _watched(rehearsal, moved=moved, skewed=feature)
     if moved:
-        assert report[f"monitor.drift.{moved}"].verdict is Verdict.FAIL, f"the monitor did not find drift of {moved}"
-    assert report[f"skew.{feature}"].verdict is Verdict.FAIL, f"the monitor did not find the skew of {feature}"
+        assert report[f"monitor.drift.{moved}"].verdict is Verdict.FAIL, (
+            f"the monitor did not find drift of {moved}"
+        )
+    assert report[f"skew.{feature}"].verdict is Verdict.FAIL, (
+        f"the monitor did not find the skew of {feature}"
+    )
 
 
 @promise_of_the_service
@@ -528,8 +621,12 @@ def the_monitor_compares_each_column_as_what_it_is(rehearsal: Rehearsal) -> None
     compared = Comparison(frame, moved, ["few"], ["many"], {"few": 9.0, "many": 0.1})
     checks, _ = drift(compared, rehearsal.original.module("monitor").distributions)
     methods = [check.evidence for check in checks]
-    assert methods == ["wasserstein distance", "jensenshannon distance"], f"monitor.py compares by {methods}"
-    assert checks[0].verdict is Verdict.OK, "monitor.py judges by other limits than those that it is given"
+    assert methods == ["wasserstein distance", "jensenshannon distance"], (
+        f"monitor.py compares by {methods}"
+    )
+    assert checks[0].verdict is Verdict.OK, (
+        "monitor.py judges by other limits than those that it is given"
+    )
     expected = by_evidently(Pair("few", few, 2 * few + 1, Method.WASSERSTEIN, words=0))
     measured = float(checks[0].value or 0)
     told = f"monitor.py measures {measured}, which is {expected:.6f}"
@@ -580,7 +677,11 @@ def _outputs(stage: Mapping[str, Any]) -> list[str]:
 
 def _is_state(path: str) -> bool:
     """Whether a file belongs to a tool and not to a stage: MLflow's store, locks, what DVC keeps."""
-    of_mlflow = (MLFLOW_DATABASE.name, f"{MLFLOW_ARTIFACTS.as_posix()}/", f"{STATE.as_posix()}/mlflow.")
+    of_mlflow = (
+        MLFLOW_DATABASE.name,
+        f"{MLFLOW_ARTIFACTS.as_posix()}/",
+        f"{STATE.as_posix()}/mlflow.",
+    )
     return path.startswith((*of_mlflow, f"{DVC_CONFIG.parent.as_posix()}/"))
 
 
@@ -624,7 +725,9 @@ def _planted_checks(measured: Mapping[str, Any]) -> list[Check]:
 def _breaking(rehearsal: Rehearsal) -> tuple[str, object, str]:
     """A request column, a value that the contract does not allow, and the rule that it breaks."""
     planted = breaking(rehearsal.contract)
-    assert planted, "schema.py forbids no value of any request column: nothing could ever be found bad"
+    assert planted, (
+        "schema.py forbids no value of any request column: nothing could ever be found bad"
+    )
     column, value, rule = planted
     return column.name, value, rule
 
@@ -632,7 +735,9 @@ def _breaking(rehearsal: Rehearsal) -> tuple[str, object, str]:
 @contextlib.contextmanager
 def serving(rehearsal: Rehearsal, placed: Project | None = None) -> Iterator[Any]:
     """A client of the project's service, run in this process with the champion of the rehearsal or of a copy."""
-    with warnings.catch_warnings(action="ignore"):  # about the name of the package that httpx will have
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # about the name of the package that httpx will have
         from starlette.testclient import TestClient
 
     project = placed or rehearsal.serve()
@@ -663,7 +768,9 @@ def _predicted(project: Project, body: Mapping[str, Any]) -> list[dict[str, Any]
 
     predictor = Predictor(project, worker=9)
     try:
-        predictions: list[dict[str, Any]] = predictor.predict(predictor.parse(json.dumps(body).encode()))["predictions"]
+        predictions: list[dict[str, Any]] = predictor.predict(
+            predictor.parse(json.dumps(body).encode())
+        )["predictions"]
         return predictions
     finally:
         predictor.close()
@@ -679,7 +786,9 @@ def _moving(rehearsal: Rehearsal) -> str:
     return ""
 
 
-def _watched(rehearsal: Rehearsal, moved: str = "", skewed: str = "", since: float | None = None) -> tuple[Report, str]:
+def _watched(
+    rehearsal: Rehearsal, moved: str = "", skewed: str = "", since: float | None = None
+) -> tuple[Report, str]:
     """The report of monitor.py, and its page, on logged rows of the reference.
 
     In the log the numbers of the column `moved` all lie in their upper half, and the feature `skewed` is served
@@ -696,7 +805,9 @@ def _watched(rehearsal: Rehearsal, moved: str = "", skewed: str = "", since: flo
         _log(copied, rows, skewed)
         returned = copied.module("monitor").main(copied, since)
         report = Report.from_dict(read_json(copied.root / MONITOR_LATEST))
-        assert returned and returned.title == report.title, "main() of monitor.py does not return its report"
+        assert returned and returned.title == report.title, (
+            "main() of monitor.py does not return its report"
+        )
         page = (copied.root / MONITOR_PAGE).read_text(encoding="utf-8")
     assert project.root.exists()
     return report, page
@@ -720,7 +831,9 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
         "release": [recorded["release"]] * count,
         "fingerprint": [recorded["fingerprint"]] * count,
         "digest": [recorded["digest"]] * count,
-        "score": [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist(),
+        "score": [json.dumps(row) for row in scores.tolist()]
+        if scores.ndim > 1
+        else scores.tolist(),
         "decision": scorer.decide(scores).tolist(),
     }
     for name, column in contract.feature_columns.items():

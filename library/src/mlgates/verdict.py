@@ -15,29 +15,40 @@ class Verdict(StrEnum):
 
     OK = "ok"
     FAIL = "fail"
-    INSUFFICIENT = "insufficient"
+    INCONCLUSIVE = "inconclusive"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Verdict | None":
+        """Read a report that was stored before 0.4, when the verdict had another name."""
+        return cls.INCONCLUSIVE if value == "inconclusive" else None
 
 
-EXIT_CODES = {Verdict.OK: 0, Verdict.FAIL: 3, Verdict.INSUFFICIENT: 4}
+EXIT_CODES = {Verdict.OK: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
 
 
 class Effect(StrEnum):
-    """What a check does where it fails; only STOP and VETO count for the verdict of its report."""
+    """What follows where a check fails; only blocking checks count for the verdict of a report."""
 
-    STOP = "stop"  # whatever asked for the report: a run, a promotion, a service
-    VETO = "veto"  # the promotion alone: the run goes on, so that all the rest is measured
-    RETRAIN = "retrain"  # asks for retraining: the data have moved
-    ADVISE = "advise"  # asks a person to look
+    BLOCK = "block"  # it blocks whatever asked for the report: a run, a promotion, a service
+    BLOCK_PROMOTION = "block_promotion"  # the run goes on, so that everything else is measured
+    RETRAIN = "retrain"  # it asks for retraining: the data have moved
+    WARN = "warn"  # it asks a person to look
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Effect | None":
+        """Read a report that was stored before 0.4."""
+        return cls.BLOCK_PROMOTION if value == "veto" else None
 
 
 IMPLIED = {  # the parts of a stored report, and what a check there does unless it says otherwise
-    "checks": Effect.STOP,
+    "checks": Effect.BLOCK,
     "drift": Effect.RETRAIN,
-    "advice": Effect.ADVISE,
+    "warnings": Effect.WARN,
 }
-PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.VETO: "checks"}
+PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.BLOCK_PROMOTION: "checks"}
 
 
+OLD_PARTS = {"warnings": "warnings"}  # what a part was called before 0.4
 RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of the name
     "data.account": "data.row_count",
     "data.key": "data.unique_key",
@@ -69,7 +80,9 @@ RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of
 
 def current_name(name: str) -> str:
     """The name of a check today, given the name in a stored report, which may be older."""
-    head = re.match(r"\w+\.\w+", name)  # what follows is a column, a feature, a slice, or `:` and a look-up
+    head = re.match(
+        r"\w+\.\w+", name
+    )  # what follows is a column, a feature, a slice, or `:` and a look-up
     if head is None or head[0] not in RENAMED:
         return name
     return RENAMED[head[0]] + name[head.end() :]
@@ -91,14 +104,16 @@ class Check:
     rows: int | None = None
     required: bool = True
     evidence: str = ""
-    effect: Effect = Effect.STOP
+    effect: Effect = Effect.BLOCK
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; JSON knows no NaN and no infinity, so they become None.
 
-        Of the effects only VETO is written: the others follow from the part of the report.
+        Of the effects only BLOCK_PROMOTION is written: the others follow from the part of the report.
         """
-        numbers = [number for number in (self.value, *(self.interval or ())) if isinstance(number, float)]
+        numbers = [
+            number for number in (self.value, *(self.interval or ())) if isinstance(number, float)
+        ]
         finite = all(map(math.isfinite, numbers))
         stored = asdict(self if finite else replace(self, value=None, interval=None))
         if self.effect in IMPLIED.values():
@@ -118,15 +133,21 @@ class Check:
             raise ValueError(f"{stored['effect']!r} among the {part}")
         verdict = Verdict(stored["verdict"])
         name = current_name(stored["name"])
-        return cls(**{**stored, "name": name, "verdict": verdict, "interval": interval, "effect": effect})
+        return cls(
+            **{**stored, "name": name, "verdict": verdict, "interval": interval, "effect": effect}
+        )
 
 
-def at_most(name: str, value: float | None, limit: float, rows: int, *, least: int = 1, **more: Any) -> Check:
-    """`ok` if the value is at most the limit; `insufficient` without a value or with fewer than `least` rows."""
+def at_most(
+    name: str, value: float | None, limit: float, rows: int, *, min_rows: int = 1, **more: Any
+) -> Check:
+    """`ok` if the value is at most the limit; `inconclusive` without a value or with fewer than `min_rows` rows."""
     value = None if value is None or value != value else value
-    if value is None or rows < least:
-        return Check(name, Verdict.INSUFFICIENT, value, limit, rows=rows, **more)
-    return Check(name, Verdict.OK if value <= limit else Verdict.FAIL, value, limit, rows=rows, **more)
+    if value is None or rows < min_rows:
+        return Check(name, Verdict.INCONCLUSIVE, value, limit, rows=rows, **more)
+    return Check(
+        name, Verdict.OK if value <= limit else Verdict.FAIL, value, limit, rows=rows, **more
+    )
 
 
 def not_below(
@@ -136,15 +157,15 @@ def not_below(
     limit: float,
     rows: int,
     *,
-    least: int = 1,
+    min_rows: int = 1,
     **more: Any,
 ) -> Check:
-    """Compare an interval with a lower limit: above is `ok`, below is `fail`, astride or absent is `insufficient`."""
-    verdict = Verdict.INSUFFICIENT
+    """Compare an interval with a lower limit: above is `ok`, below is `fail`, astride or absent is `inconclusive`."""
+    verdict = Verdict.INCONCLUSIVE
     if interval and interval[0] == interval[0] and interval[1] == interval[1]:
-        if rows >= least and interval[0] >= limit:
+        if rows >= min_rows and interval[0] >= limit:
             verdict = Verdict.OK
-        elif rows >= least and interval[1] < limit:
+        elif rows >= min_rows and interval[1] < limit:
             verdict = Verdict.FAIL
     else:
         interval = None
@@ -156,7 +177,7 @@ class Report:
     """Checks under one title; `facts` are for the reader.
 
     What a failed check stops, it carries itself (`Check.effect`), and this class alone goes by it:
-    `checks` make the verdict; neither `drift`, which asks for retraining, nor `advice`, which asks
+    `checks` make the verdict; neither `drift`, which asks for retraining, nor `warnings`, which ask
     a person, stops anything.
     """
 
@@ -189,18 +210,18 @@ class Report:
         return self._part("drift")
 
     @property
-    def advice(self) -> tuple[Check, ...]:
+    def warnings(self) -> tuple[Check, ...]:
         """The checks that ask a person to look."""
-        return self._part("advice")
+        return self._part("warnings")
 
     @property
     def verdict(self) -> Verdict:
-        """`fail` if any check fails, else `insufficient` if a required one is or none ran, else `ok`."""
+        """`fail` if any check fails, else `inconclusive` if a required one is or none ran, else `ok`."""
         if any(check.verdict is Verdict.FAIL for check in self.checks):
             return Verdict.FAIL
         required = [check for check in self.checks if check.required]
-        if not required or any(check.verdict is Verdict.INSUFFICIENT for check in required):
-            return Verdict.INSUFFICIENT
+        if not required or any(check.verdict is Verdict.INCONCLUSIVE for check in required):
+            return Verdict.INCONCLUSIVE
         return Verdict.OK
 
     @property
@@ -212,7 +233,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 ok, 3 fail, 4 insufficient."""
+        """0 ok, 3 fail, 4 inconclusive."""
         return EXIT_CODES[self.verdict]
 
     def __getitem__(self, name: str) -> Check:
@@ -238,9 +259,14 @@ class Report:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Report":
         """Read back what `to_dict` wrote; the stored verdict is not believed. Raises: ProjectError for no report."""
         try:
-            checks = [Check.from_dict(check, part) for part in IMPLIED for check in stored[part]]
+            checks = []
+            for part in IMPLIED:
+                name = OLD_PARTS[part] if OLD_PARTS.get(part) in stored else part
+                for check in stored[name]:
+                    checks.append(Check.from_dict(check, part))
             return cls(stored["title"], checks, dict(stored["facts"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ProjectError(
-                f"A stored report is damaged ({error!r}).", "Make it again: uv run dvc repro --force gate"
+                f"A stored report is damaged ({error!r}).",
+                "Make it again: uv run dvc repro --force gate",
             ) from None

@@ -10,7 +10,9 @@ from mlgates.data.datasheet import datasheet
 
 
 def test_the_data_sheet_measures_nothing_of_persons() -> None:
-    person = create_model("Order", __base__=Order, amount=(Annotated[float, About(privacy="personal")], ...))
+    person = create_model(
+        "Order", __base__=Order, amount=(Annotated[float, About(privacy="personal")], ...)
+    )
     sheet = datasheet(Contract(person, Outcome), [Shop().rows["1"]], "1")
     line = next(line for line in sheet.splitlines() if line.startswith("| amount"))
     assert line.split("|")[4].strip() == "" and "owner" in sheet.rpartition("Left to fill in")[2]

@@ -16,11 +16,16 @@ from mlgates.files import read_json
 
 
 def test_a_changed_bound_changes_all_that_follows_from_it() -> None:
-    higher = create_model("Order", __base__=Order, amount=(Annotated[float, Field(ge=0, le=12)], ...))
+    higher = create_model(
+        "Order", __base__=Order, amount=(Annotated[float, Field(ge=0, le=12)], ...)
+    )
     old, new = CONTRACT, Contract(higher, Outcome, [LOOKUP], key=["id"], time="at")
     told = [str(described(contract)["rows"]["expectations"]) for contract in (old, new)]
     assert "10" in told[0] and "12" in told[1]
-    pages = [contract.request_model.model_json_schema()["properties"]["amount"]["maximum"] for contract in (old, new)]
+    pages = [
+        contract.request_model.model_json_schema()["properties"]["amount"]["maximum"]
+        for contract in (old, new)
+    ]
     assert pages == [10, 12]
     row = Shop().rows["1"].drop(columns="sold").iloc[0].to_dict() | {"amount": 11.0}
     assert new.request_model.model_validate(row)
@@ -34,7 +39,9 @@ def test_the_suite_that_is_written_is_that_of_the_schema(empty: Project) -> None
     write_suite(empty)
     written = read_json(empty.root / "reports/suite.json")
     assert written == described(empty.contract)
-    assert written != described(replace(empty.contract, forbidden=[*empty.contract.forbidden, "known_too_late"]))
+    assert written != described(
+        replace(empty.contract, forbidden=[*empty.contract.forbidden, "known_too_late"])
+    )
 
 
 RULES = suite(Table.of(CONTRACT))
@@ -54,7 +61,9 @@ def test_the_places_of_rows_that_break_a_rule_are_found(check: Any) -> None:
     assert sum(len(places) for places in found.values()) == 2
 
 
-def test_a_large_table_is_checked_in_parts_with_the_same_result(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_table_is_checked_in_parts_with_the_same_result(
+    check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = Shop().rows["1"]
     rows.loc[[3, 499], "amount"] = 11.0
     rows.loc[599, "id"] = rows.loc[0, "id"]  # far apart: a key is compared over all parts
@@ -75,7 +84,9 @@ def test_a_result_that_does_not_name_every_row_is_refused(wanted: str) -> None:
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         asset = context.data_sources.add_pandas("periods").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": table})
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
+            batch_parameters={"dataframe": table}
+        )
         return batch.validate(rules, result_format=wanted)
 
     rows = Shop().rows["1"]

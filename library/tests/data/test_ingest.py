@@ -63,7 +63,9 @@ def test_a_manifest_that_was_lost_is_written_again_from_the_data(shop: Project) 
 
 def test_rows_in_another_order_are_the_same_period(shop: Project) -> None:
     close_period(shop, "1", tables(shop, "1"))
-    shuffled = {name: frame.sample(frac=1, random_state=0) for name, frame in tables(shop, "1").items()}
+    shuffled = {
+        name: frame.sample(frac=1, random_state=0) for name, frame in tables(shop, "1").items()
+    }
     close_period(shop, "1", shuffled)
 
 
@@ -72,14 +74,18 @@ def test_a_closed_period_with_other_rows_is_refused_and_left_as_it_was(shop: Pro
     before = read_json(shop.root / "reports/manifest.json")
     changed = tables(shop, "1")
     changed[TABLE] = changed[TABLE].iloc[1:]
-    with pytest.raises(ProjectError, match=r"data\.manifest: 1 is closed, but rows is now read as 599 rows"):
+    with pytest.raises(
+        ProjectError, match=r"data\.manifest: 1 is closed, but rows is now read as 599 rows"
+    ):
         close_period(shop, "1", changed)
     assert read_json(shop.root / "reports/manifest.json") == before
     assert len(partitions.read(shop, "raw", "1")) == ROWS
 
 
 def test_what_is_no_table_is_refused_and_nothing_is_half_written(shop: Project) -> None:
-    with pytest.raises(ProjectError, match=r"data\.py gave list for price of 1; a DataFrame is needed"):
+    with pytest.raises(
+        ProjectError, match=r"data\.py gave list for price of 1; a DataFrame is needed"
+    ):
         close_period(shop, "1", {TABLE: shop.data.read("1"), "price": []})  # type: ignore[dict-item]
     assert list((shop.root / "data/raw").iterdir()) == []
     assert not (shop.root / "reports/manifest.json").exists()
@@ -98,4 +104,7 @@ def test_a_broken_source_stops_ingest_with_the_period(shop: Project) -> None:
     shop.data.periods = lambda: [*PERIODS]
     with pytest.raises(ProjectError, match=r"data\.py could not give period 2: KeyError"):
         shop.stage("ingest").main(shop)
-    assert partitions.folder(shop, "raw", "1").exists() and not partitions.folder(shop, "raw", "2").exists()
+    assert (
+        partitions.folder(shop, "raw", "1").exists()
+        and not partitions.folder(shop, "raw", "2").exists()
+    )

@@ -18,7 +18,17 @@ from mlgates.registry.training_cycle import amend, amend_all
 from mlgates.training.split import split
 from mlgates.verdict import Check, Report, Verdict
 
-LOOKED_UP = ("category", "columns", "manifest", "missing", "quarantine", "range", "row_count", "type", "unique_key")
+LOOKED_UP = (
+    "category",
+    "columns",
+    "manifest",
+    "missing",
+    "quarantine",
+    "range",
+    "row_count",
+    "type",
+    "unique_key",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +65,9 @@ def take_over(shop: Project, known: Project) -> None:
         if not shop.data.rows[period].equals(shop.data.made(int(period))):
             break
         for step in ("raw", "checked"):
-            shutil.copytree(partitions.folder(known, step, period), partitions.folder(shop, step, period))
+            shutil.copytree(
+                partitions.folder(known, step, period), partitions.folder(shop, step, period)
+            )
         manifest[period] = read_json(known.root / MANIFEST)[period]
     write_json(shop.root / MANIFEST, manifest)
 
@@ -64,18 +76,32 @@ def test_healthy_periods_are_ok_and_all_rows_are_accounted_for(shop: Project) ->
     for report in checked(shop).values():
         assert report.verdict is Verdict.OK
         assert report.facts["rows"] == {"read": ROWS, "kept": ROWS, "quarantined": 0}
-        shown = {check.name.removesuffix(":price") for check in report.checks if check.name.endswith(":price")}
-        assert shown == {f"data.{name}" for name in LOOKED_UP}  # no rule that nothing in this table could break
+        shown = {
+            check.name.removesuffix(":price")
+            for check in report.checks
+            if check.name.endswith(":price")
+        }
+        assert shown == {
+            f"data.{name}" for name in LOOKED_UP
+        }  # no rule that nothing in this table could break
 
 
 def test_each_bad_row_is_in_quarantine_with_its_rule_and_its_value(shop: Project) -> None:
     rows = shop.data.rows["2"].astype({"shop": object})
-    rows.loc[5, "amount"], rows.loc[7, "shop"], rows.loc[9, "id"], rows.loc[11, "least"] = 11.0, "c", None, 9.99
+    rows.loc[5, "amount"], rows.loc[7, "shop"], rows.loc[9, "id"], rows.loc[11, "least"] = (
+        11.0,
+        "c",
+        None,
+        9.99,
+    )
     rows.loc[11, "amount"] = 9.0
     shop.data.rows["2"] = rows
     report = checked(shop)["2"]
     found = pd.read_parquet(partitions.folder(shop, "checked", "2") / "rows.quarantine.parquet")
-    lines = {(row, rule, column) for row, rule, column in found[["row", "rule", "column"]].itertuples(index=False)}
+    lines = {
+        (row, rule, column)
+        for row, rule, column in found[["row", "rule", "column"]].itertuples(index=False)
+    }
     assert lines == {
         (5, "data.range", "amount"),
         (7, "data.category", "shop"),
@@ -83,11 +109,16 @@ def test_each_bad_row_is_in_quarantine_with_its_rule_and_its_value(shop: Project
         (11, "data.rule", "ordered"),
     }
     assert found.set_index("row")["value"][5] == "11.0"
-    assert report.facts["rows"] == {"read": ROWS, "kept": ROWS - 4, "quarantined": 4} and report.verdict is Verdict.OK
+    assert (
+        report.facts["rows"] == {"read": ROWS, "kept": ROWS - 4, "quarantined": 4}
+        and report.verdict is Verdict.OK
+    )
 
 
 def test_rows_of_an_earlier_period_go_to_quarantine_and_a_whole_one_fails(shop: Project) -> None:
-    shop.data.rows["2"] = pd.concat([shop.data.rows["2"], shop.data.rows["1"].head(3)], ignore_index=True)
+    shop.data.rows["2"] = pd.concat(
+        [shop.data.rows["2"], shop.data.rows["1"].head(3)], ignore_index=True
+    )
     shop.data.rows["3"] = shop.data.rows["2"]
     reports = checked(shop)
     assert reports["2"].facts["rows"]["quarantined"] == 3 and reports["2"].verdict is Verdict.OK
@@ -98,7 +129,9 @@ def test_late_rows_stay_where_they_arrived_and_are_drift(shop: Project) -> None:
     late = shop.data.made(1).head(60).assign(id=[f"late-{row}" for row in range(60)])
     shop.data.rows["2"] = pd.concat([shop.data.rows["2"], late], ignore_index=True)
     report = checked(shop)["2"]
-    assert report["drift.late"].verdict is Verdict.FAIL and report.facts["rows"]["kept"] == ROWS + 60
+    assert (
+        report["drift.late"].verdict is Verdict.FAIL and report.facts["rows"]["kept"] == ROWS + 60
+    )
     assert report.verdict is Verdict.OK
 
 
@@ -108,7 +141,10 @@ def test_copies_with_new_keys_are_drift(shop: Project) -> None:
         [rows, rows.head(60).assign(id=[f"copy-{row}" for row in range(60)])], ignore_index=True
     )
     reports = checked(shop)
-    assert reports["3"]["drift.duplicates"].verdict is Verdict.FAIL and reports["3"].verdict is Verdict.OK
+    assert (
+        reports["3"]["drift.duplicates"].verdict is Verdict.FAIL
+        and reports["3"].verdict is Verdict.OK
+    )
     assert reports["2"]["drift.duplicates"].verdict is Verdict.OK
 
 
@@ -116,8 +152,8 @@ def test_copies_with_new_keys_are_drift(shop: Project) -> None:
 def test_an_empty_or_tiny_period_is_insufficient_and_never_ok(shop: Project, rows: int) -> None:
     shop.data.rows["2"] = shop.data.rows["2"].head(rows)
     reports = checked(shop)
-    assert reports["2"]["data.min_rows"].verdict is Verdict.INSUFFICIENT
-    assert reports["2"].verdict is Verdict.INSUFFICIENT and reports["3"].verdict is Verdict.OK
+    assert reports["2"]["data.min_rows"].verdict is Verdict.INCONCLUSIVE
+    assert reports["2"].verdict is Verdict.INCONCLUSIVE and reports["3"].verdict is Verdict.OK
 
 
 def test_a_closed_period_changes_only_by_an_amendment(shop: Project) -> None:
@@ -138,7 +174,9 @@ def test_all_closed_periods_are_read_again_in_one_go(shop: Project) -> None:
     before = checked(shop)
     said = amend_all(shop)
     assert f"{len(before)} periods, 1 to 3, will be read again" in said
-    assert read_json(shop.root / MANIFEST) == {} and not [*(shop.root / "data/raw").glob("period=*")]
+    assert read_json(shop.root / MANIFEST) == {} and not [
+        *(shop.root / "data/raw").glob("period=*")
+    ]
     for period in before:
         shop.data.rows[period]["more"] = 1.0  # what the source delivers by now
     again = checked(shop)
@@ -193,11 +231,15 @@ def test_the_holdout_is_the_same_in_every_cycle_and_never_trained_on(shop: Proje
         parts = split(shop, known, settings)
         held.add(partitions.content(parts["holdout"]))
         trained |= set(parts["train"]["id"])
-    assert len(held) == 1 and len(parts["holdout"]) > 200 and not trained & set(parts["holdout"]["id"])
+    assert (
+        len(held) == 1 and len(parts["holdout"]) > 200 and not trained & set(parts["holdout"]["id"])
+    )
 
 
 def test_a_misspelt_column_of_data_py_is_named_with_the_nearest_one(shop: Project) -> None:
-    shop.data.rows = {name: rows.rename(columns={"amount": "amonut"}) for name, rows in shop.data.rows.items()}
+    shop.data.rows = {
+        name: rows.rename(columns={"amount": "amonut"}) for name, rows in shop.data.rows.items()
+    }
     assert "missing: amount. Did you mean 'amonut'" in checked(shop)["1"]["data.columns"].evidence
 
 
@@ -206,7 +248,9 @@ def test_a_sign_of_poison_is_advice_and_vetoes_where_the_parameter_says_so(shop:
     shop.data.rows["3"] = rows.assign(amount=rows["amount"].mask(rows.index % 50 == 0, 9.99))
     told = checked(shop)["3"]
     assert told["poison.trigger"].verdict is Verdict.FAIL and told.verdict is Verdict.OK
-    (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [trigger]}\n")
+    (shop.root / "params.yaml").write_text(
+        "validate: {drift_min_rows: 100, poison_blocking: [trigger]}\n"
+    )
     check = shop.stage("validate").check
     for _ in ("checked", "read from its report"):
         period = check_period(shop, "3", ["1", "2"], check)
@@ -217,6 +261,10 @@ def test_a_sign_of_poison_is_advice_and_vetoes_where_the_parameter_says_so(shop:
     whole.add(Check("data.range", Verdict.FAIL))
     with pytest.raises(ProjectError, match=r"The data of this cycle cannot be used: data\.range\."):
         stop_on_schema_skew(whole)
-    (shop.root / "params.yaml").write_text("validate: {drift_min_rows: 100, poison_vetoes: [triger]}\n")
-    with pytest.raises(ProjectError, match=r"validate\.poison_vetoes names 'triger'.\s+Did you mean 'trigger'"):
+    (shop.root / "params.yaml").write_text(
+        "validate: {drift_min_rows: 100, poison_blocking: [triger]}\n"
+    )
+    with pytest.raises(
+        ProjectError, match=r"validate\.poison_blocking names 'triger'.\s+Did you mean 'trigger'"
+    ):
         check_period(shop, "3", ["1", "2"], check)

@@ -27,7 +27,9 @@ from mlgates.settings import EvaluateSettings
         ("multiclass", [[0.0, 1.0], [1.0, 0.0]] * 2, 1.0),
     ],
 )
-def test_predictions_are_compared_with_what_happened(task: str, scores: Any, expected: float) -> None:
+def test_predictions_are_compared_with_what_happened(
+    task: str, scores: Any, expected: float
+) -> None:
     target = np.array([0.0, 1.0, 2.0, 3.0] if task == "regression" else [0, 1, 0, 1])
     measure = behavior.calibration_error(SimpleNamespace(task=task), target, np.array(scores))
     assert measure(np.ones((2, 4))) == pytest.approx([expected] * 2)
@@ -46,8 +48,14 @@ def test_noise_stays_within_bounds_and_leaves_zeros_and_words_alone() -> None:
     found = noisy(SimpleNamespace(plan=SimpleNamespace(columns=list(arrays))), arrays, noise)
     assert found["word"] is arrays["word"] and (found["whole"][::2] == 0).all()
     changed = found["whole"][1::2]
-    assert (changed == changed.round()).all() and (changed >= 0).all() and changed.max() == 10 > changed.min()
-    assert found["free"].min() < -1e6 and found["free"].max() > 1e6 and (found["free"] % 1 != 0).any()
+    assert (
+        (changed == changed.round()).all()
+        and (changed >= 0).all()
+        and changed.max() == 10 > changed.min()
+    )
+    assert (
+        found["free"].min() < -1e6 and found["free"].max() > 1e6 and (found["free"] % 1 != 0).any()
+    )
     assert noisy(SimpleNamespace(plan=SimpleNamespace(columns=["word"])), arrays, noise) == {}
 
 
@@ -58,16 +66,32 @@ def test_only_a_look_up_that_may_be_missing_goes_missing() -> None:
     class May(BaseModel):
         stock: float | None
 
-    looks = [Lookup(model, on="place", at="number", time="known", max_age="1d") for model in (Must, May)]
+    looks = [
+        Lookup(model, on="place", at="number", time="known", max_age="1d") for model in (Must, May)
+    ]
     arrays = {name: np.ones(3) for name in ("number", "price", "stock")}
     found = behavior.silent(made(lookups=looks), arrays)
-    assert [*found] == ["may"] and np.isnan(found["may"]["stock"]).all() and (found["may"]["price"] == 1).all()
+    assert (
+        [*found] == ["may"]
+        and np.isnan(found["may"]["stock"]).all()
+        and (found["may"]["price"] == 1).all()
+    )
 
 
 def test_decisions_that_moved_are_counted_and_the_slices_with_most_of_them_come_first() -> None:
-    assert behavior.moved(np.array([1.0, 1.0, 1.0]), np.array([1.5, 1.6, 0.4]), 0.5).tolist() == [False, True, True]
+    assert behavior.moved(np.array([1.0, 1.0, 1.0]), np.array([1.5, 1.6, 0.4]), 0.5).tolist() == [
+        False,
+        True,
+        True,
+    ]
     assert behavior.moved(np.array(["a", "b"]), np.array(["a", "a"]), 9.0).tolist() == [False, True]
-    sizes = {"one": [0], "most": range(40), "half": range(20, 60), "none": range(60, 100), "all": range(100)}
+    sizes = {
+        "one": [0],
+        "most": range(40),
+        "half": range(20, 60),
+        "none": range(60, 100),
+        "all": range(100),
+    }
     slices = {("place", name): np.array(places) for name, places in sizes.items()}
     found = behavior._most_changed(slices, np.arange(100) < 40)
     assert found == {
@@ -96,7 +120,11 @@ def test_chance_alone_is_no_miscalibration() -> None:
         happened = (random.random(2000) < truth).astype(float)
         measures = {
             name: behavior.calibration_error(contract, happened, given)
-            for name, given in {"right": truth, "high": truth**0.5, "squashed": 0.5 + (truth - 0.5) * 0.4}.items()
+            for name, given in {
+                "right": truth,
+                "high": truth**0.5,
+                "squashed": 0.5 + (truth - 0.5) * 0.4,
+            }.items()
         }
         found = metrics.estimates(measures, 2000, 100, seed)
         assert found["right"].interval()[0] < 0.03 and found["right"].value < 0.04

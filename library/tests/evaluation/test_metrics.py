@@ -8,7 +8,9 @@ from mlgates.evaluation import metrics
 
 RNG = np.random.default_rng(0)
 TARGET = (RNG.random(500) < 0.3).astype(float)
-SCORES = np.round(np.clip(TARGET * 0.2 + RNG.random(500) * 0.8, 0.01, 0.99), 2)  # rounded, so that there are ties
+SCORES = np.round(
+    np.clip(TARGET * 0.2 + RNG.random(500) * 0.8, 0.01, 0.99), 2
+)  # rounded, so that there are ties
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,9 @@ def test_weighted_metrics_equal_scikit_learn(ours: object, theirs: object) -> No
 
 
 @pytest.mark.parametrize("places", [None, np.arange(0, 500, 3)])
-def test_metrics_that_share_their_counts_are_those_that_count_alone(places: np.ndarray | None) -> None:
+def test_metrics_that_share_their_counts_are_those_that_count_alone(
+    places: np.ndarray | None,
+) -> None:
     part = np.arange(500) if places is None else places
     together = metrics.measures("binary", TARGET, SCORES, places)
     for weights in RNG.poisson(1, (3, 2, 500)).astype(np.float32):

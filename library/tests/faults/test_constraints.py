@@ -57,14 +57,21 @@ def test_every_constraint_has_a_value_just_beyond_it() -> None:
     found = broken_ones(Contract(Everything, Bought))
     assert found == {
         "a value above its bound": {"price": 1.0, "count": 5, "at": datetime(2020, 2, 1)},
-        "a value below its bound": {"price": 0.0, "count": 0, "at": datetime(2019, 12, 31, 23, 59, 59, 999999)},
+        "a value below its bound": {
+            "price": 0.0,
+            "count": 0,
+            "at": datetime(2019, 12, 31, 23, 59, 59, 999999),
+        },
         "an infinite value": {"price": np.inf},
         "an unknown word": {"colour": constraints.NO_WORD},
         "a text that is too short": {"code": "aa"},
         "a text that is too long": {"code": "aaaaaa"},
         "a text of another form": {"code": "???"},
     }
-    assert broken_ones(Contract(Free, Bought)) == {} and constraints.breaking(Contract(Free, Bought)) is None
+    assert (
+        broken_ones(Contract(Free, Bought)) == {}
+        and constraints.breaking(Contract(Free, Bought)) is None
+    )
 
 
 def test_a_pattern_that_allows_every_strange_letter_has_no_fault() -> None:
@@ -92,7 +99,9 @@ def test_the_sample_has_its_constraints_proven_too(bench: Bench, fault: Any) -> 
     assert caught is not False, told
 
 
-def test_a_constraint_that_the_monitor_overlooks_escapes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constraint_that_the_monitor_overlooks_escapes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault = next(one for one in OURS if one.name == "a value above its bound, in the log")
     assert outcome(fault, bench)[0] is True
     monkeypatch.setattr("mlgates.monitoring.skew.broken_rules", lambda *_: {})
@@ -100,7 +109,9 @@ def test_a_constraint_that_the_monitor_overlooks_escapes(bench: Bench, monkeypat
     assert caught is False and "not found in" in told
 
 
-def test_a_rule_that_the_service_overlooks_escapes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_the_service_overlooks_escapes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault = next(one for one in OURS if one.name == "a value above its bound, in a request")
     monkeypatch.setattr("mlgates.faults.constraints.parse_rows", lambda *_: [])
     caught, told = outcome(fault, bench)

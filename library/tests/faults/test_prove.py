@@ -45,7 +45,12 @@ LIMITS = [
 ]
 AREAS = "data|drift|explain|features|gate|monitor|poison|record|reproduce|serving|skew|train"
 NAME = re.compile(rf"(?:{AREAS})\.(?!py|html|json)[a-z0-9_.*=]*[a-z0-9*](?![a-z0-9_.*])")
-OPEN = ("drift.*", "drift.*.*", "record.*", "skew.*")  # kinds of drift, a tag in MLflow, and features: no fixed names
+OPEN = (
+    "drift.*",
+    "drift.*.*",
+    "record.*",
+    "skew.*",
+)  # kinds of drift, a tag in MLflow, and features: no fixed names
 IN_TESTS = {  # checks that no fault turns red, and what does; a star stands for what is known at run time only
     "gate.digest": "test_a_changed_or_absent_model_is_not_promoted",
     "monitor.drift.*": "test_a_unit_changed_upstream_is_drift_and_no_skew",
@@ -73,10 +78,17 @@ def names(code: str) -> Iterator[str]:
     strings = {node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)}
     inner = {part for node in strings if isinstance(node, ast.JoinedStr) for part in node.values}
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    named = {node.args[0] for node in calls if ast.unparse(node.func) in ("Check", "at_most", "not_below")}
+    named = {
+        node.args[0]
+        for node in calls
+        if ast.unparse(node.func) in ("Check", "at_most", "not_below")
+    }
     for node in strings - inner:
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-        text = "".join(str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "*" for part in parts)
+        text = "".join(
+            str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "*"
+            for part in parts
+        )
         found = NAME.match(text)
         if found or (node in named and text.strip("*")):
             yield found[0] if found else text
@@ -85,9 +97,15 @@ def names(code: str) -> Iterator[str]:
 def unproven(codes: Iterable[str]) -> set[str]:
     """The checks that nothing is known to turn red; `AREA.*` is no name."""
     caught = {fault.caught_by for fault in FAULTS if fault.expected is not Verdict.OK}
-    parameters = {f"{section}.{field.name}" for section, part in SECTIONS.items() for field in fields(part)}
+    parameters = {
+        f"{section}.{field.name}" for section, part in SECTIONS.items() for field in fields(part)
+    }
     missing = set()
-    for name in {name for code in codes for name in names(code)} - {*IN_TESTS, *IN_TEMPLATE, *OPEN} - parameters:
+    for name in (
+        {name for code in codes for name in names(code)}
+        - {*IN_TESTS, *IN_TEMPLATE, *OPEN}
+        - parameters
+    ):
         family = name.partition(".*")[0]
         if family.isalpha() or not any(fnmatchcase(one, name) or one == family for one in caught):
             missing.add(name)
@@ -125,10 +143,14 @@ def test_every_check_is_turned_red_by_a_fault_or_a_test(project: Project) -> Non
 
 @pytest.mark.parametrize(("name", "test"), [*IN_TESTS.items()])
 def test_a_test_that_stands_in_for_a_fault_names_the_check(name: str, test: str) -> None:
-    assert name.partition(".*")[0] in body(test, TESTS).replace("\\", ""), f"{name} is not named in {test}"
+    assert name.partition(".*")[0] in body(test, TESTS).replace("\\", ""), (
+        f"{name} is not named in {test}"
+    )
 
 
-@pytest.mark.skipif(not (TEMPLATE / "copier.yml").exists(), reason="the library alone: the template is elsewhere")
+@pytest.mark.skipif(
+    not (TEMPLATE / "copier.yml").exists(), reason="the library alone: the template is elsewhere"
+)
 @pytest.mark.parametrize("test", sorted({*IN_TEMPLATE.values()}))
 def test_a_test_of_the_template_that_stands_in_for_a_fault_is_there(test: str) -> None:
     assert body(test, TEMPLATE / "tests")
@@ -165,7 +187,9 @@ class NothingDrifted:
         for name in self.columns:
             settings = {"type": VALUE_DRIFT, "column": name, "method": "none"}
             metrics.append({"config": settings, "value": 0.0})
-            tests.append({"metric_config": {"params": settings}, "status": SimpleNamespace(value="SUCCESS")})
+            tests.append(
+                {"metric_config": {"params": settings}, "status": SimpleNamespace(value="SUCCESS")}
+            )
         return {"metrics": metrics, "tests": tests}
 
     def get_html_str(self, as_iframe: bool) -> str:
@@ -191,4 +215,6 @@ def test_a_limit_thrown_open_lets_its_fault_escape(
     opened = replace(getattr(bench.settings, section), **{limit: value})
     settings = replace(bench.settings, **{section: opened})
     after, evidence = outcome(fault, replace(bench, settings=settings))
-    assert before is not False and after is not True, evidence  # with this limit some faults cannot even show
+    assert before is not False and after is not True, (
+        evidence
+    )  # with this limit some faults cannot even show

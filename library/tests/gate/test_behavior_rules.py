@@ -22,7 +22,7 @@ def behaved(**changed: Any) -> Any:
     limits = {
         "behavior_min_rows": 1000, "max_calibration_error": 0.05, "max_noise_loss": 0.05, "max_lookup_loss": 0.05,
         "max_noise_decisions": 0.1, "max_changed_decisions": 0.2, "max_latency_ms": 1.0, "max_batch_latency_ms": 2.0,
-        "max_model_size_mb": 3.0, "max_memory_mb": 4.0, "behavior_vetoes": [],
+        "max_model_size_mb": 3.0, "max_memory_mb": 4.0, "behavior_blocking": [],
     }  # fmt: skip
     for name, value in changed.items():
         (found if name in found else limits)[name] = value
@@ -53,18 +53,29 @@ def test_each_limit_of_behaviour_is_that_of_one_check(limit: str, less: float, n
 
 def test_behaviour_on_few_rows_tells_nothing_but_the_cost() -> None:
     told = behaved(rows=999, behavior_min_rows=1000)
-    known = {"gate.repeatable", "gate.latency.1", "gate.latency.100", "gate.model_size", "gate.memory"}
+    known = {
+        "gate.repeatable",
+        "gate.latency.1",
+        "gate.latency.100",
+        "gate.model_size",
+        "gate.memory",
+    }
     assert {name for name, verdict in told.items() if verdict == "ok"} == known
     with pytest.raises(ProjectError, match="Did you mean 'changed_decisions'"):
-        judged(parts(1, 0.0), behavior_vetoes=["changed_decisons"])
+        judged(parts(1, 0.0), behavior_blocking=["changed_decisons"])
 
 
 @pytest.mark.parametrize(
-    ("ends", "oldest"), [([None, -0.06], 2), ([-0.06, -0.06], 1), ([-0.04, -0.04], 3), ([-0.04, None], 3)]
+    ("ends", "oldest"),
+    [([None, -0.06], 2), ([-0.06, -0.06], 1), ([-0.04, -0.04], 3), ([-0.04, None], 3)],
 )
-def test_a_champion_may_get_as_old_as_no_loss_is_sure(ends: list[float | None], oldest: int) -> None:
+def test_a_champion_may_get_as_old_as_no_loss_is_sure(
+    ends: list[float | None], oldest: int
+) -> None:
     ages = [(1, 0.0), *zip((2, 3), ends, strict=True)]
-    entries = [{"age": age, "difference": {"value": -0.1, "interval": [None, high]}} for age, high in ages]
+    entries = [
+        {"age": age, "difference": {"value": -0.1, "interval": [None, high]}} for age, high in ages
+    ]
     found = behavior_rules.oldest({"ages": entries, "unit": 1.0, "otherwise": 9}, 0.05)
     assert found[0] == oldest
     assert behavior_rules.oldest({"ages": [], "unit": 1.0, "otherwise": 9}, 0.05)[0] == 9
@@ -86,7 +97,9 @@ CURVE = {"unit": 1.0, "otherwise": 7, "rows": 1000, "repeatable": None}
     ],
 )
 def test_the_greatest_age_follows_from_the_curve(highs: list[Any], expected: int) -> None:
-    ages = [{"age": age, "difference": {"value": -0.1, "interval": [-0.3, high]}} for age, high in highs]
+    ages = [
+        {"age": age, "difference": {"value": -0.1, "interval": [-0.3, high]}} for age, high in highs
+    ]
     periods, told = behavior_rules.oldest(CURVE | {"ages": ages}, 0.05)
     shown = any(high is not None and high < -0.05 for _, high in highs)
     assert periods == expected and ("loses" in told) == shown

@@ -22,18 +22,25 @@ LIMITS = GateSettings(
     feature_periods=3,
     feature_microseconds=100,
     microseconds_per_point=50,
-    feature_vetoes=["cost"],
-    fairness_vetoes=[],
-    behavior_vetoes=[],
+    feature_blocking=["cost"],
+    fairness_blocking=[],
+    behavior_blocking=[],
 )
 USELESS, USEFUL = (-0.01, 0.01), (0.02, 0.04)
 
 
-def period(interval: tuple[float | None, float | None], rows: int = 5000, made: str = "a", us: float = 5.0) -> Any:
+def period(
+    interval: tuple[float | None, float | None], rows: int = 5000, made: str = "a", us: float = 5.0
+) -> Any:
     """A report of one feature, `x`."""
     value = None if None in interval else sum(interval) / 2  # type: ignore[arg-type]
     cost = {"microseconds": us, "batch_microseconds": 0.1, "lookup_microseconds": 0.0, "bytes": 8}
-    told = {"gain": {"value": value, "interval": list(interval)}, "reads": ["y"], "lookups": [], "definition": made}
+    told = {
+        "gain": {"value": value, "interval": list(interval)},
+        "reads": ["y"],
+        "lookups": [],
+        "definition": made,
+    }
     return {"rows": rows, "unit": 1.0, "measured": "2026-05-05", "features": {"x": told | cost}}
 
 
@@ -41,21 +48,27 @@ def period(interval: tuple[float | None, float | None], rows: int = 5000, made: 
     ("history", "expected"),
     [
         ([period(USEFUL)], "ok"),
-        ([period(USELESS)], "insufficient"),
-        ([period(USELESS)] * 2, "insufficient"),
+        ([period(USELESS)], "inconclusive"),
+        ([period(USELESS)] * 2, "inconclusive"),
         ([period(USELESS)] * 3, "fail"),
-        ([period(USELESS), period(USEFUL), period(USELESS)], "insufficient"),
+        ([period(USELESS), period(USEFUL), period(USELESS)], "inconclusive"),
         ([period((1e-5, 2e-4))] * 3, "fail"),  # above zero, by less than the margin
-        ([period(USELESS, made="b"), *[period(USELESS)] * 2], "insufficient"),  # another definition has no history
-        ([period(USELESS), period(USELESS, rows=999), period(USELESS)], "insufficient"),
-        ([*[period(USELESS)] * 3, period(USEFUL, rows=999)], "insufficient"),
-        ([period((None, None))] * 3, "insufficient"),
-        ([{"rows": 5000, "features": {}}, *[period(USELESS)] * 2], "insufficient"),  # it is new
+        (
+            [period(USELESS, made="b"), *[period(USELESS)] * 2],
+            "inconclusive",
+        ),  # another definition has no history
+        ([period(USELESS), period(USELESS, rows=999), period(USELESS)], "inconclusive"),
+        ([*[period(USELESS)] * 3, period(USEFUL, rows=999)], "inconclusive"),
+        ([period((None, None))] * 3, "inconclusive"),
+        ([{"rows": 5000, "features": {}}, *[period(USELESS)] * 2], "inconclusive"),  # it is new
     ],
 )
 def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expected: str) -> None:
     checks = {check.name: check for check in feature_rules.judge(history, LIMITS)}
-    assert checks["gate.feature_gain.x"].verdict == expected and checks["gate.feature_cost.x"].verdict == "ok"
+    assert (
+        checks["gate.feature_gain.x"].verdict == expected
+        and checks["gate.feature_cost.x"].verdict == "ok"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,8 +79,8 @@ def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expecte
         (period(USELESS, us=160), "fail"),
         (period(USEFUL, us=290), "ok"),
         (period(USEFUL, us=310), "fail"),
-        (period(USEFUL, us=310, rows=10), "insufficient"),
-        (period((None, None), us=101), "insufficient"),
+        (period(USEFUL, us=310, rows=10), "inconclusive"),
+        (period((None, None), us=101), "inconclusive"),
     ],
 )
 def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
@@ -76,7 +89,9 @@ def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
     ] == expected
 
 
-@pytest.mark.parametrize(("day", "expected"), [("2026-05-05", "insufficient"), ("2026-05-04", "fail")])
+@pytest.mark.parametrize(
+    ("day", "expected"), [("2026-05-05", "inconclusive"), ("2026-05-04", "fail")]
+)
 def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
     history = [period(USELESS, us=5000)] * 3
     checks = feature_rules.judge(history, replace(LIMITS, waive=[f"x until {day}"]))
@@ -86,7 +101,11 @@ def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("waiver", "sentence"),
-    [("xx until 2027-01-31", "Did you mean 'x'"), ("x", "x until 2027"), ("x until soon", "x until 2027")],
+    [
+        ("xx until 2027-01-31", "Did you mean 'x'"),
+        ("x", "x until 2027"),
+        ("x until soon", "x until 2027"),
+    ],
 )
 def test_a_wrong_waiver_is_one_sentence(waiver: str, sentence: str) -> None:
     with pytest.raises(ProjectError, match=sentence):
@@ -103,14 +122,19 @@ def judged(vetoes: list[str], us: float) -> Any:
     }  # fmt: skip
     data = Report("data", [Check("x", Verdict.OK)])
     history = [period(USELESS, us=us)] * 3
-    return gate(measured, data, replace(LIMITS, feature_vetoes=vetoes), ablations=history)
+    return gate(measured, data, replace(LIMITS, feature_blocking=vetoes), ablations=history)
 
 
 def test_a_useless_feature_is_advice_and_vetoes_where_the_team_wants_it() -> None:
     report = judged(["cost"], us=5)
-    assert report.verdict == "ok" and [check.name for check in report.advice] == ["gate.feature_gain.x"]
+    assert report.verdict == "ok" and [check.name for check in report.warnings] == [
+        "gate.feature_gain.x"
+    ]
     assert report["gate.feature_gain.x"].verdict == "fail"
-    assert "advice (asks a person, stops nothing): gate.feature_gain.x" in reports.terminal(report)
+    assert (
+        "warnings (for a person to look at; they block nothing): gate.feature_gain.x"
+        in reports.terminal(report)
+    )
     assert "gate.feature_gain.x" in reports.page(report)
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     assert judged(["gain"], us=5).verdict == "fail"

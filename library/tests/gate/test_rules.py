@@ -30,10 +30,10 @@ def _measured(interval: tuple[float, float], value: float) -> dict[str, object]:
     [
         ((0.003, 0.02), 0.01, 0, Verdict.OK),
         ((0.0001, 0.0011), 0.0006, 0, Verdict.FAIL),  # surely better, by a hair: no promotion
-        ((-0.01, 0.02), 0.005, 0, Verdict.INSUFFICIENT),
+        ((-0.01, 0.02), 0.005, 0, Verdict.INCONCLUSIVE),
         ((-0.001, 0.001), 0.0, 0, Verdict.FAIL),
         ((-0.001, 0.001), 0.0, 3, Verdict.OK),  # an old champion need not lose
-        ((-0.01, 0.001), 0.0, 3, Verdict.INSUFFICIENT),
+        ((-0.01, 0.001), 0.0, 3, Verdict.INCONCLUSIVE),
     ],
 )
 def test_only_a_better_candidate_or_an_equal_one_to_an_old_champion_passes(
@@ -47,10 +47,10 @@ def test_only_a_better_candidate_or_an_equal_one_to_an_old_champion_passes(
 def test_a_champion_that_could_not_be_measured_is_said_and_stops_nothing() -> None:
     measured = _measured((0.1, 0.2), 0.15) | {"differences": {}}
     report = gate(measured, Report("data", [Check("x", Verdict.OK)]), LIMITS)
-    assert (report["gate.champion"].verdict, report.verdict) == (Verdict.INSUFFICIENT, Verdict.OK)
+    assert (report["gate.champion"].verdict, report.verdict) == (Verdict.INCONCLUSIVE, Verdict.OK)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.INSUFFICIENT])
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.INCONCLUSIVE])
 def test_bad_or_too_little_data_is_no_promotion(verdict: Verdict) -> None:
     report = gate(_measured((0.1, 0.2), 0.15), Report("data", [Check("x", verdict)]), LIMITS)
     assert report.verdict is verdict
@@ -67,7 +67,12 @@ def test_a_metric_that_was_not_measured_is_named() -> None:
 
 def test_a_champion_that_predicts_something_else_is_said_and_not_compared(empty: Project) -> None:
     contract = empty.contract
-    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes, "columns": {}}
+    described = {
+        "outcome": contract.outcome.name,
+        "task": contract.task,
+        "classes": contract.classes,
+        "columns": {},
+    }
     (empty.root / "var/models/f/code").mkdir(parents=True)
     write_json(empty.root / "var/models/f/features.json", described)
     assert champion(empty, "f", lambda _: 1) == {"champion": 1}
@@ -78,14 +83,17 @@ def test_a_champion_that_predicts_something_else_is_said_and_not_compared(empty:
     measured = _measured((0.1, 0.2), 0.15) | {"not_compared": reason}
     measured["differences"] = {"baseline.trivial": measured["values"]["candidate"]}  # type: ignore[index]
     report = gate(measured, Report("data", [Check("x", Verdict.OK)]), LIMITS)
-    assert report["gate.champion"].verdict is Verdict.INSUFFICIENT and report.verdict is Verdict.OK
+    assert report["gate.champion"].verdict is Verdict.INCONCLUSIVE and report.verdict is Verdict.OK
     assert reason in report["gate.champion"].evidence
 
 
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"no_such_column": "float"}, "it reads columns that are no longer delivered: 'no_such_column' is not in the"),
+        (
+            {"no_such_column": "float"},
+            "it reads columns that are no longer delivered: 'no_such_column' is not in the",
+        ),
         ({}, ""),
     ],
 )
@@ -93,7 +101,11 @@ def test_a_champion_whose_columns_are_gone_is_said_and_not_compared(
     empty: Project, columns: dict[str, str], reason: str
 ) -> None:
     contract = empty.contract
-    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    described = {
+        "outcome": contract.outcome.name,
+        "task": contract.task,
+        "classes": contract.classes,
+    }
     (empty.root / "var/models/f/code").mkdir(parents=True)
     write_json(empty.root / "var/models/f/features.json", described | {"columns": columns})
     assert not_comparable(empty, "f").startswith(reason)
@@ -102,20 +114,32 @@ def test_a_champion_whose_columns_are_gone_is_said_and_not_compared(
 
 def test_a_column_of_another_type_is_gone_too(empty: Project) -> None:
     contract = empty.contract
-    name = next(name for name, column in contract.feature_columns.items() if not contract.barred(name))
-    described = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
+    name = next(
+        name for name, column in contract.feature_columns.items() if not contract.barred(name)
+    )
+    described = {
+        "outcome": contract.outcome.name,
+        "task": contract.task,
+        "classes": contract.classes,
+    }
     (empty.root / "var/models/f/code").mkdir(parents=True)
-    write_json(empty.root / "var/models/f/features.json", described | {"columns": {name: "another kind"}})
-    assert f"{name!r} was another kind and is {contract.columns[name].kind}" in not_comparable(empty, "f")
+    write_json(
+        empty.root / "var/models/f/features.json", described | {"columns": {name: "another kind"}}
+    )
+    assert f"{name!r} was another kind and is {contract.columns[name].kind}" in not_comparable(
+        empty, "f"
+    )
 
 
 def test_values_that_lose_to_the_best_tried_stop_a_promotion_unless_the_team_lets_them() -> None:
     trials = [{"values": {"depth": depth}} for depth in (1, 2)]
     lost = {"trials": trials, "best": 1, "difference": {"value": -0.1, "interval": [-0.2, -0.05]}}
     limits = {"tuning": lost | {"rows": 1000, "unit": 1.0}, "tune_tolerance": 0.02}
-    vetoed, told = (judged(parts(1, 0.0), **limits, tune_vetoes=vetoes) for vetoes in (True, False))
+    vetoed, told = (
+        judged(parts(1, 0.0), **limits, tune_blocking=vetoes) for vetoes in (True, False)
+    )
     assert vetoed.verdict == "fail" and told.verdict != "fail"
-    assert vetoed["gate.tuning"].verdict == "fail" and told["gate.tuning"] in told.advice
+    assert vetoed["gate.tuning"].verdict == "fail" and told["gate.tuning"] in told.warnings
 
 
 def test_a_champion_of_an_older_library_is_no_deadlock(empty: Project) -> None:

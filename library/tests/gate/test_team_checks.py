@@ -17,10 +17,10 @@ def test_the_teams_own_check_is_part_of_the_verdict(ada: Clone) -> None:
     report = rules.decide(ada.project.having(checks=checks))
     assert report["own.size"] == own
     assert report.verdict == "fail"
-    told = Check("own.size", Verdict.FAIL, effect=Effect.ADVISE)
+    told = Check("own.size", Verdict.FAIL, effect=Effect.WARN)
     checks.checks = lambda measured: [told]  # type: ignore[attr-defined]
     report = rules.decide(ada.project.having(checks=checks))
-    assert told in report.advice and report.verdict == "ok"
+    assert told in report.warnings and report.verdict == "ok"
     nothing = ada.project.having(checks=ModuleType("checks"))
     assert "checks.py: checks() failed: AttributeError" in refusal(rules.decide, nothing)
 

@@ -17,7 +17,12 @@ def test_a_default_that_only_the_report_of_training_names_is_a_parameter(reignin
     path.write_text(json.dumps(trained))
     reigning.commit()
     second = replace(first, commit=reigning.git("rev-parse", "HEAD"))
-    before, after = used_parameters(reigning.project, first), used_parameters(reigning.project, second)
+    before, after = (
+        used_parameters(reigning.project, first),
+        used_parameters(reigning.project, second),
+    )
     assert "model.gain" in before
-    assert {name for name in before | after if before.get(name) != after.get(name)} == {"train.holdout"}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {
+        "train.holdout"
+    }
     assert after["train.holdout"] == 0.25

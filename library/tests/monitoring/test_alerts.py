@@ -53,7 +53,9 @@ def on_github(empty: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return empty
 
 
-def calls(project: Project, capsys: pytest.CaptureFixture[str], verdict: Verdict, until: str) -> list[str]:
+def calls(
+    project: Project, capsys: pytest.CaptureFixture[str], verdict: Verdict, until: str
+) -> list[str]:
     """What GitHub is asked after a report with this verdict, in a cycle until that period."""
     log = project.root / "state.log"
     log.unlink(missing_ok=True)
@@ -81,7 +83,7 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
 
     comment = ["GET issues", "POST issues/1/comments"]
     train = ["PATCH issues/1", "POST actions/workflows/ct.yml/dispatches"]
-    assert asked(Verdict.INSUFFICIENT, "1") == []
+    assert asked(Verdict.INCONCLUSIVE, "1") == []
     assert asked(Verdict.OK, "1") == ["GET issues"]
     assert asked(Verdict.FAIL, "1") == ["GET issues", "POST issues", *train]
     (issue,) = json.loads((on_github.root / "state").read_text())

@@ -28,7 +28,12 @@ def columns(seed: int, shift: float = 0.0) -> dict[str, np.ndarray]:
     numbers = random.integers(0, 10 * LOG.most_words, ROWS)
     texts = np.array([f"text {number}" for number in numbers], dtype=object)
     empty = np.full(ROWS, np.nan)
-    return {"length": random.normal(shift, 1, ROWS), "colour": words, "remark": texts, "unknown": empty}
+    return {
+        "length": random.normal(shift, 1, ROWS),
+        "colour": words,
+        "remark": texts,
+        "unknown": empty,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +214,12 @@ def test_a_report_without_tests_is_refused() -> None:
     from evidently.presets import DataDriftPreset
 
     def untested(compared: Comparison) -> Any:
-        definition = DataDefinition(numerical_columns=compared.numbers, categorical_columns=compared.categories)
+        definition = DataDefinition(
+            numerical_columns=compared.numbers, categorical_columns=compared.categories
+        )
         sides = [
-            Dataset.from_pandas(frame, data_definition=definition) for frame in (compared.current, compared.reference)
+            Dataset.from_pandas(frame, data_definition=definition)
+            for frame in (compared.current, compared.reference)
         ]
         return Report([DataDriftPreset(columns=compared.columns)], include_tests=False).run(*sides)
 

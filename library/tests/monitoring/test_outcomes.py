@@ -37,12 +37,16 @@ def broken(contract: Contract, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def test_outcomes_of_a_service_that_never_answered_are_refused(installed: Project, world: World) -> None:
+def test_outcomes_of_a_service_that_never_answered_are_refused(
+    installed: Project, world: World
+) -> None:
     with pytest.raises(ProjectError, match="was ever predicted"):
         hand_in(installed, world.resample(0, 10), ".csv")
 
 
-def test_outcomes_are_taken_once_and_only_for_what_was_predicted(installed: Project, world: World) -> None:
+def test_outcomes_are_taken_once_and_only_for_what_was_predicted(
+    installed: Project, world: World
+) -> None:
     contract, path = world.contract, installed.root / OUTCOMES
     rows = world.resample(0, 300)
     predicted = len(rows.head(200))

@@ -13,16 +13,18 @@ def test_quality_is_judged_as_soon_as_outcomes_are_known(world: World) -> None:
     logged, known = world.served(rows), world.known(rows)
     silent = world.watched(logged.tail(100))
     assert not silent["monitor.performance"].required
-    assert silent["monitor.labels"].verdict is Verdict.INSUFFICIENT
+    assert silent["monitor.labels"].verdict is Verdict.INCONCLUSIVE
     few = world.watched(logged.tail(100), known)
-    assert few["monitor.performance"].verdict is Verdict.INSUFFICIENT
+    assert few["monitor.performance"].verdict is Verdict.INCONCLUSIVE
     assert few["monitor.labels"].value == 1.0
     values = known[outcome].sample(frac=1, random_state=0).to_numpy()
     shuffled = known.assign(**{outcome: values}).sample(frac=1, random_state=1)
     assert "monitor.performance" in failed(world.watched(logged, shuffled))
 
 
-@pytest.mark.parametrize(("measured", "expected"), [({"roc_auc": 0.85}, "ok"), ({"roc_auc": 0.9}, "insufficient")])
+@pytest.mark.parametrize(
+    ("measured", "expected"), [({"roc_auc": 0.85}, "ok"), ({"roc_auc": 0.9}, "inconclusive")]
+)
 def test_what_the_scores_promise_is_compared_with_what_the_gate_measured(
     world: World, measured: dict[str, float], expected: str
 ) -> None:
@@ -34,4 +36,4 @@ def test_what_the_scores_promise_is_compared_with_what_the_gate_measured(
 
 def test_without_a_measurement_of_the_gate_nothing_is_promised(world: World) -> None:
     check = estimate(np.linspace(0, 1, 1_000), {}, world.limits)
-    assert check.verdict is Verdict.INSUFFICIENT
+    assert check.verdict is Verdict.INCONCLUSIVE

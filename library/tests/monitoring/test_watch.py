@@ -39,7 +39,7 @@ def test_healthy_rows_raise_no_alarm(world: World, seed: int) -> None:
 def test_too_few_rows_are_insufficient_and_nothing_else_is_hidden(world: World) -> None:
     logged = world.served(world.resample(0, 100))
     report = world.watched(logged)
-    assert report["monitor.min_rows"].verdict is Verdict.INSUFFICIENT
+    assert report["monitor.min_rows"].verdict is Verdict.INCONCLUSIVE
     assert report.exit_code == 4
     name = f"feature__{world.scorer.plan.names[0]}"
     assert world.watched(logged.assign(**{name: logged[name] + 1e-9})).exit_code == 3
@@ -54,11 +54,13 @@ def test_a_champion_of_old_data_is_stale(world: World) -> None:
     young = world.watched(logged, age=3, oldest=3)["monitor.staleness"]
     assert young.verdict is Verdict.OK
     unknown = world.watched(logged, age=40)["monitor.staleness"]
-    assert unknown.verdict is Verdict.INSUFFICIENT
+    assert unknown.verdict is Verdict.INCONCLUSIVE
     assert not unknown.required
 
 
-def test_look_ups_are_read_back_to_what_the_oldest_prediction_may_have_found(tmp_path: Path, shop: World) -> None:
+def test_look_ups_are_read_back_to_what_the_oldest_prediction_may_have_found(
+    tmp_path: Path, shop: World
+) -> None:
     (look,) = shop.contract.lookups
     days = pd.date_range("2026-01-01", periods=3, freq="30D")
     for place, day in enumerate(days):
@@ -71,7 +73,9 @@ def test_look_ups_are_read_back_to_what_the_oldest_prediction_may_have_found(tmp
     assert found["price"].tolist() == [2, 1]
 
 
-def test_the_log_of_the_service_gives_one_page_that_loads_nothing(installed: Project, world: World) -> None:
+def test_the_log_of_the_service_gives_one_page_that_loads_nothing(
+    installed: Project, world: World
+) -> None:
     folder = installed.root / MONITOR
     assert monitor(installed).exit_code == 4
     rows = world.resample(0, 1_000)
@@ -128,7 +132,9 @@ def test_every_report_is_kept_and_the_last_pages(empty: Project) -> None:
     assert "<iframe" not in (folder / "latest.html").read_text()
 
 
-def test_answers_of_another_model_and_an_override_that_has_ended_are_told(installed: Project, world: World) -> None:
+def test_answers_of_another_model_and_an_override_that_has_ended_are_told(
+    installed: Project, world: World
+) -> None:
     pointer = installed.root / CHAMPION
     over = {"by": "Grace", "until": "2001-01-01", "reason": "the season"}
     write_json(pointer, {**read_json(pointer), "override": over})

@@ -69,11 +69,16 @@ def answer(bakery: Clone) -> None:
     contract, data = bakery.project.contract, bakery.project.data
     rows = data.read("1")
     arrays = contract.arrays(rows)
-    logged: dict[str, list[Any]] = {prediction_log.ID: prediction_log.new_ids(len(rows)), "at": [1.0] * len(rows)}
+    logged: dict[str, list[Any]] = {
+        prediction_log.ID: prediction_log.new_ids(len(rows)),
+        "at": [1.0] * len(rows),
+    }
     for name, column in contract.request_columns.items():
         logged[name] = cells(column, arrays[name])
     log = prediction_log.PredictionLog(bakery.root / PREDICTIONS / "1.db")
     log.append(logged, prediction_log.types(contract, []))
     log.close()
     prediction_log.record(bakery.project, rows)
-    online_store.build(bakery.root / ONLINE_STORE, contract, {"visits": [data.lookup("visits", "1")]})
+    online_store.build(
+        bakery.root / ONLINE_STORE, contract, {"visits": [data.lookup("visits", "1")]}
+    )

@@ -92,7 +92,9 @@ def test_ids_are_keys_values_or_lines_of_a_file(before: Clone, tmp_path: Path) -
     assert raw["customer"].tolist() == ["fay", "gil"]
 
 
-def test_logs_are_wiped_while_the_service_writes_them(before: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_are_wiped_while_the_service_writes_them(
+    before: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def impatient(path: Path) -> "closing[sqlite3.Connection]":
         return closing(sqlite3.connect(path, timeout=0.1, isolation_level=None))
 

@@ -26,7 +26,9 @@ PLACES = [
 ]
 
 
-def test_after_a_purge_no_byte_is_left_and_all_others_are_still_there(before: Clone, clean: Clone) -> None:
+def test_after_a_purge_no_byte_is_left_and_all_others_are_still_there(
+    before: Clone, clean: Clone
+) -> None:
     held = " ".join(traces(before, ADA))
     assert [place for place in PLACES if place in held] == PLACES
     held = " ".join(traces(clean, ADA))

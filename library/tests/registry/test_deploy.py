@@ -39,7 +39,9 @@ def test_a_model_that_lies_here_whole_is_not_fetched(reigning: Clone) -> None:
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_an_opponent_that_nobody_signed_stops_no_service(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opponent_that_nobody_signed_stops_no_service(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(keys.SETTING, str(reigning.around / "home/ada.pem"))
     reigning.retrain(0.2, close="2")
     promote(reigning.project)

@@ -15,7 +15,10 @@ from mlgates.registry.status import status
     ("said", "reason"),
     [
         ("warning: x\nfatal: it is gone \nmore", "it is gone"),
-        ("To there\n ! [rejected] tag -> tag (exists)\nerror: failed", "[rejected] tag -> tag (exists)"),
+        (
+            "To there\n ! [rejected] tag -> tag (exists)\nerror: failed",
+            "[rejected] tag -> tag (exists)",
+        ),
         ("one\nlast", "last"),
         ("", "no reason given"),
     ],
@@ -47,7 +50,9 @@ def test_of_many_names_the_first_are_told() -> None:
     assert few(["a", "b", "c", "d"]) == "a, b, c, ..."
 
 
-def test_without_git_there_is_one_sentence(ada: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_there_is_one_sentence(
+    ada: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(ada.root / ".git")
     assert "not a git repository" in refusal(promote, ada.project)
     ada.git("init", "--quiet")

@@ -19,7 +19,9 @@ from mlgates.registry.status import status
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_rollback_now_needs_no_git_and_is_recorded_later(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollback_now_needs_no_git_and_is_recorded_later(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody(*_: object, **__: object) -> None:
         raise ProjectError("Nobody knows you.")
 
@@ -111,14 +113,18 @@ def test_what_others_decided_since_a_rollback_stays(
     moves = releases.read(project).assignments
     assert [move.to for move in moves] == passed + ["v1.0.0"] * recorded
     if recorded:
-        annotation = git(tmp_path, "for-each-ref", "--format=%(subject)", f"refs/tags/{moves[-1].tag}")
+        annotation = git(
+            tmp_path, "for-each-ref", "--format=%(subject)", f"refs/tags/{moves[-1].tag}"
+        )
         assert json.loads(annotation)["switched"] == {"by": "Ada", "at": "noon"}
     assert pending(project) == {}
     assert caught_up(project) == ""
 
 
 @pytest.mark.usefixtures("nobody")
-def test_a_rollback_is_signed_by_whoever_can_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_is_signed_by_whoever_can_be_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nameless() -> str:
         raise KeyError("nobody")
 

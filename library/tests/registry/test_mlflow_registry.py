@@ -17,7 +17,12 @@ def shown(project: Project) -> tuple[list[str], str]:
     versions = store.search_model_versions("name = 'tiny'")
     champion = store.get_model_version_by_alias("tiny", "champion")
     files = [entry.path for entry in store.list_artifacts(champion.run_id, "model")]
-    assert files == ["model/MLmodel", "model/contract.json", "model/features.json", "model/model.txt"]
+    assert files == [
+        "model/MLmodel",
+        "model/contract.json",
+        "model/features.json",
+        "model/model.txt",
+    ]
     place = store.get_experiment(store.experiment).artifact_location
     assert str(project.root.resolve()) in place
     in_order = sorted(versions, key=lambda version: int(version.version))
@@ -71,7 +76,9 @@ def test_a_damaged_database_is_made_again(reigning: Clone, damage: str) -> None:
     assert "1 versions added, 1 aliases set" in mirror(reigning.project)
 
 
-def test_an_mlflow_server_that_is_away_is_said_in_a_sentence(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_server_that_is_away_is_said_in_a_sentence(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     message = refusal(mirror, reigning.project)

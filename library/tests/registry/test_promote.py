@@ -147,7 +147,9 @@ def test_a_model_that_the_remote_cannot_get_is_not_promoted(ada: Clone) -> None:
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(
+    ada: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert "DVC remote is a folder of this runner" in refusal(promote, ada.project)
     assert not ada.git("tag")
@@ -165,10 +167,10 @@ def test_a_hosted_runner_does_not_keep_the_only_copy_of_a_model(ada: Clone, monk
     [
         (Verdict.OK, None, True, "", 0),
         (Verdict.FAIL, None, False, "The gate says fail: gate.improvement.", 3),
-        (Verdict.INSUFFICIENT, None, True, "The gate says insufficient: gate.improvement.", 4),
-        (Verdict.INSUFFICIENT, None, False, "The gate says insufficient: gate.improvement.", 4),
+        (Verdict.INCONCLUSIVE, None, True, "The gate says inconclusive: gate.improvement.", 4),
+        (Verdict.INCONCLUSIVE, None, False, "The gate says inconclusive: gate.improvement.", 4),
         (Verdict.FAIL, GRACE, True, "", 0),
-        (Verdict.INSUFFICIENT, GRACE, True, "", 0),
+        (Verdict.INCONCLUSIVE, GRACE, True, "", 0),
         (Verdict.OK, GRACE, True, "nothing to override", 1),
     ],
 )
@@ -290,7 +292,9 @@ def test_a_killed_promote_is_ended_by_the_next_one(
     assert len(sent) == len(ada.git("tag").splitlines()) == 2
 
 
-def test_neither_mlflow_nor_the_look_ups_hold_a_promotion_up(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_mlflow_nor_the_look_ups_hold_a_promotion_up(
+    ada: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(name: str, period: str) -> pd.DataFrame:
         raise OSError("the warehouse is away")
 

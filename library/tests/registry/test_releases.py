@@ -42,7 +42,9 @@ def test_the_version_says_what_changed(reigning: Clone) -> None:
         ("python -m tiny.train", "python -O -m tiny.train", "v1.1.0"),
     ],
 )
-def test_the_version_says_which_line_of_dvc_lock_changed(reigning: Clone, old: str, new: str, expected: str) -> None:
+def test_the_version_says_which_line_of_dvc_lock_changed(
+    reigning: Clone, old: str, new: str, expected: str
+) -> None:
     first = releases.read(reigning.project).releases[-1]
     path = reigning.root / "dvc.lock"
     text = path.read_text()
@@ -76,7 +78,9 @@ def test_tags_made_by_hand_are_read(ada: Clone) -> None:
     for alias, expected in (("champion", [9, 10]), (None, [9, 10]), ("staging", [])):
         assert [entry.number for entry in record.history(release, alias)] == expected
     assert not record.history(replace(release, version="v2.0.0"))
-    unknown = f"is not the recorded model ({release.digest[:8]}, not known: it was registered by hand)"
+    unknown = (
+        f"is not the recorded model ({release.digest[:8]}, not known: it was registered by hand)"
+    )
     assert unknown in refusal(deploy.fetch, ada.project, replace(release, digest=""))
 
 
@@ -108,7 +112,9 @@ def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Clone
     assert "v1.0.0" in deploy.follow(reigning.project)
 
 
-def test_a_clock_that_is_behind_waits_or_is_told(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_behind_waits_or_is_told(
+    ada: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(time, "time", lambda: 1_000.0)
@@ -132,7 +138,9 @@ def test_a_clock_that_is_behind_waits_or_is_told(ada: Clone, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_of_two_who_promote_at_once_one_is_told_who_was_faster(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_who_promote_at_once_one_is_told_who_was_faster(
+    ada: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dvc_storage.push(ada.project, "models/candidate")
     bob = ada.clone("bob", "--depth", "1")
     bob.run("dvc", "pull", "--quiet")

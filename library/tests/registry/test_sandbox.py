@@ -46,7 +46,9 @@ def test_scratch_leaves_no_trace(reigning: Clone, monkeypatch: pytest.MonkeyPatc
     assert hashed(reigning.around) == before
 
 
-def test_a_play_signs_with_a_key_of_its_own(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_play_signs_with_a_key_of_its_own(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(keys.SETTING, str(reigning.around / "ada.pem"))
     keys.make(reigning.project)
     reigning.commit("my key")
@@ -97,7 +99,15 @@ def test_what_a_clone_pushes_does_not_reach_the_team(in_subfolder: Project, comm
     with cloned(in_subfolder, commit) as (work, _):
         git(work.root, "commit", "--quiet", "--allow-empty", "-m", "played")
         git(work.root, "tag", "--force", "first")
-        git(work.root, "push", "--quiet", "--force", "origin", "HEAD:refs/heads/played", "refs/tags/first")
+        git(
+            work.root,
+            "push",
+            "--quiet",
+            "--force",
+            "origin",
+            "HEAD:refs/heads/played",
+            "refs/tags/first",
+        )
     assert git(in_subfolder.root, "for-each-ref") == before
 
 

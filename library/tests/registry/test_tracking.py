@@ -55,7 +55,7 @@ def measured(empty: Project, sample: Any, nobody: None) -> Project:
     write_json(root / MANIFEST, {"1": {"rows": {"sha256": "aa"}}, "4": {"rows": {"sha256": "dd"}}})
     write_json(root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.4}}}})
     gain = {"name": "gate.feature_gain.hour", "value": 0.01}
-    report = {"verdict": "ok", "facts": {"model": "f" * 64}, "checks": [], "advice": [gain]}
+    report = {"verdict": "ok", "facts": {"model": "f" * 64}, "checks": [], "warnings": [gain]}
     write_json(root / GATE, report)
     write_json(root / BOM, {})
     for page in PAGES:
@@ -80,7 +80,9 @@ def model_run(store: Store, project: Project) -> Any:
 
 def children(store: Store, run: Any) -> list[dict[str, str]]:
     """What the child runs of a run tried."""
-    found = store.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    found = store.search_runs(
+        [store.experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    )
     return sorted((child.data.params for child in found), key=str)
 
 
@@ -89,7 +91,9 @@ def artifacts(store: Store, run: Any, folder: str | None = None) -> set[str]:
     return {entry.path for entry in store.list_artifacts(run.info.run_id, folder)}
 
 
-def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_for_each_model_is_brought_up_to_date(
+    measured: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     track(measured)
     store = open_store(measured)
     first = model_run(store, measured)
@@ -103,7 +107,9 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     folders = {entry.path for entry in store.list_artifacts(first.info.run_id) if entry.is_dir}
     assert folders == {"pictures", "model"}  # files are files
     (used,) = first.inputs.dataset_inputs
-    assert used.dataset.name == "1 to 3" and '"sha256": "aa"' in used.dataset.source.replace("\\", "")
+    assert used.dataset.name == "1 to 3" and '"sha256": "aa"' in used.dataset.source.replace(
+        "\\", ""
+    )
     assert '"sha256": "dd"' not in used.dataset.source.replace("\\", "")
     assert "model/model.pkl" in artifacts(store, first, "model")
     assert artifacts(store, first, "pictures") == {"pictures/reliability.svg"}
@@ -113,7 +119,9 @@ def test_one_run_for_each_model_is_brought_up_to_date(measured: Project, monkeyp
     # the gate says otherwise now, one set of values is new, and one was not tried any more
     report = read_json(measured.root / GATE)
     write_json(measured.root / GATE, {**report, "verdict": "fail"})
-    changed = read_json(measured.root / TRAINING) | {"params": {"model": {"max_iter": 99, "depth": 3}}}
+    changed = read_json(measured.root / TRAINING) | {
+        "params": {"model": {"max_iter": 99, "depth": 3}}
+    }
     write_json(measured.root / TRAINING, changed)
     write_json(measured.root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.3}}}})
     tried(measured, trial(OWN, 0.41), trial({"max_iter": 90}, 0.39))
@@ -164,7 +172,9 @@ def test_a_model_that_reads_what_is_barred_is_not_logged(measured: Project) -> N
     assert not (measured.root / TRACKED).exists()
 
 
-def test_an_mlflow_server_that_is_away_is_one_sentence(measured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_server_that_is_away_is_one_sentence(
+    measured: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "MLflow at http://127.0.0.1:9 does not work" in refusal(track, measured)
@@ -173,7 +183,17 @@ def test_an_mlflow_server_that_is_away_is_one_sentence(measured: Project, monkey
 
 def test_a_run_says_who_trained_from_which_commit(measured: Project) -> None:
     git(measured.root, "init", "--quiet", "--initial-branch=main")
-    git(measured.root, "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "commit", "--allow-empty", "-qm", "x")
+    git(
+        measured.root,
+        "-c",
+        "user.name=Ada",
+        "-c",
+        "user.email=ada@example.org",
+        "commit",
+        "--allow-empty",
+        "-qm",
+        "x",
+    )
     git(measured.root, "config", "user.name", "Ada")
     git(measured.root, "config", "user.email", "ada@example.org")
     tags = tracking.begin(measured).tags

@@ -31,7 +31,9 @@ def test_close_names_the_next_period_and_the_champion(reigning: Clone) -> None:
     assert "There is no period after 5 yet" in refusal(close, project)
 
 
-@pytest.mark.parametrize(("until", "expected"), [(None, "3"), ("1", "2"), ("2", "3"), ("3", None), ("9", None)])
+@pytest.mark.parametrize(
+    ("until", "expected"), [(None, "3"), ("1", "2"), ("2", "3"), ("3", None), ("9", None)]
+)
 def test_the_first_cycle_takes_as_many_periods_as_training_needs(
     tmp_path: Path, until: str | None, expected: str | None
 ) -> None:

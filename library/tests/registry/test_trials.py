@@ -28,7 +28,9 @@ def logged_by_the_mirror(store: Store, parent: str, report: dict[str, Any]) -> N
 def logged_by_track(store: Store, parent: str, report: dict[str, Any]) -> None:
     """As the wiring file track.py logs them."""
     for new in tracking._new_trials(store, parent, report):
-        child = store.create_run(store.experiment, tags={"mlflow.parentRunId": parent, "trial": new.mark})
+        child = store.create_run(
+            store.experiment, tags={"mlflow.parentRunId": parent, "trial": new.mark}
+        )
         for name, value in new.values.items():
             store.log_param(child.info.run_id, name, value)
         for name, number in new.metrics.items():
@@ -43,7 +45,9 @@ def test_trials_are_child_runs_each_once(store: Store, log: Any) -> None:
     for trials in (both, both, both[:1]):
         log(store, parent, {"metric": "x", "trials": trials})
         runs = store.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
-        assert sorted(run.data.params["a"] for run in runs) == sorted(str(one["values"]["a"]) for one in trials)
+        assert sorted(run.data.params["a"] for run in runs) == sorted(
+            str(one["values"]["a"]) for one in trials
+        )
     assert runs[0].data.metrics == {"x": 0.5, "seconds": 1.0} and runs[0].info.status == "FINISHED"
 
 
@@ -53,4 +57,6 @@ def test_the_mirror_and_track_know_each_others_trials(store: Store) -> None:
     logged_by_track(store, parent, report)
     logged_by_the_mirror(store, parent, report)
     assert tracking._new_trials(store, parent, report) == []
-    assert len(store.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{parent}'")) == 2
+    assert (
+        len(store.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{parent}'")) == 2
+    )

@@ -41,10 +41,15 @@ def predictor(served_project: Project) -> Iterator[Predictor]:
     made.close()
 
 
-def with_features(contract: Contract, scorer: model_folder.Scorer, number: int) -> tuple[Any, dict[str, str]]:
+def with_features(
+    contract: Contract, scorer: model_folder.Scorer, number: int
+) -> tuple[Any, dict[str, str]]:
     """A model on one feature that is `number`, and the code that it carries: features.py is another one each time."""
     column = next(name for name in contract.request_columns if not contract.barred(name))
-    files = {"late/__init__.py": "", "late/features.py": FEATURES.format(column=column, number=number)}
+    files = {
+        "late/__init__.py": "",
+        "late/features.py": FEATURES.format(column=column, number=number),
+    }
     plan = Plan(("how_many",), {"how_many": np.ones_like}, {"how_many": (column,)}, ())
     target = np.arange(max(2, len(contract.classes)))
     kind = DummyRegressor if contract.task == "regression" else DummyClassifier
@@ -52,7 +57,9 @@ def with_features(contract: Contract, scorer: model_folder.Scorer, number: int) 
     return replace(scorer, estimator=estimator, plan=plan, vocabulary={}), files
 
 
-def released(project: Project, scorer: model_folder.Scorer, files: dict[str, str], release: str) -> None:
+def released(
+    project: Project, scorer: model_folder.Scorer, files: dict[str, str], release: str
+) -> None:
     """Record a champion that carries its own code."""
     folder = project.root / "var/models" / release.replace(".", "")
     model_folder.save(scorer, folder, project.contract, files)
@@ -89,7 +96,9 @@ def test_releases_with_other_features_answer_one_after_the_other_and_lose_no_req
     assert len(logged) == 5 * len(answers)
     for release, rows in logged.groupby("release"):
         if release != "v1.0.0":
-            assert set(rows["feature__how_many"]) == {int(str(release).split(".")[1])}, "features of another release"
+            assert set(rows["feature__how_many"]) == {int(str(release).split(".")[1])}, (
+                "features of another release"
+            )
 
 
 def other_contract(project: Project) -> Project:
@@ -127,7 +136,9 @@ def test_a_champion_made_for_another_contract_is_answered_503_with_what_to_do(
     named = {"release": "v1.1.0", "fingerprint": "v110", "digest": digest(folder), "report": report}
     champion.put_in_service(deployed, pointer | named)
     assert predictor.ready() and behind() == 0
-    champion.put_in_service(deployed, pointer)  # rolled back: the old answers would be checked by the wrong contract
+    champion.put_in_service(
+        deployed, pointer
+    )  # rolled back: the old answers would be checked by the wrong contract
     assert not predictor.ready()
     with pytest.raises(Refused, match="was made for another contract"):
         predictor.predict(predictor.parse(json.dumps(body(1, more=1.0)).encode()))
@@ -170,7 +181,9 @@ def test_a_bound_of_zero_is_part_of_the_contract(project: Project) -> None:
     assert {name: stored[name]["low"] for name in bounded} == bounded
 
 
-def test_a_model_whose_library_is_absent_is_said_to_be_that(served_project: Project, body: Any) -> None:
+def test_a_model_whose_library_is_absent_is_said_to_be_that(
+    served_project: Project, body: Any
+) -> None:
     pointer = read_json(served_project.root / CHAMPION)
     folder = champion.find(served_project, pointer["fingerprint"])
     features = next((folder / "code").glob("*/features.py"))
@@ -187,7 +200,9 @@ def test_a_model_whose_library_is_absent_is_said_to_be_that(served_project: Proj
     predictor.close()
 
 
-@pytest.mark.parametrize("error", [MemoryError(), FileNotFoundError(2, "No such file", "/srv/secret/model.pkl")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), FileNotFoundError(2, "No such file", "/srv/secret/model.pkl")]
+)
 def test_an_error_of_the_machine_is_named_without_its_words(
     served_project: Project, body: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

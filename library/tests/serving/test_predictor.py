@@ -44,7 +44,9 @@ def refused(predictor: Predictor, request: Any) -> Refused:
     return caught.value
 
 
-def test_what_is_answered_is_logged_with_its_release(predictor: Predictor, served_project: Project, body: Any) -> None:
+def test_what_is_answered_is_logged_with_its_release(
+    predictor: Predictor, served_project: Project, body: Any
+) -> None:
     assert predictor.ready()
     answer = predictor.predict(predictor.parse(json.dumps(body(3)).encode()))
     assert answer["release"] == "v1.0.0"
@@ -103,7 +105,9 @@ def test_no_more_rows_than_allowed_are_parsed(served_project: Project, body: Any
     assert fault["rule"] == "data.min_rows"
 
 
-def test_without_a_champion_nothing_is_predicted(empty: Project, project: Project, body: Any) -> None:
+def test_without_a_champion_nothing_is_predicted(
+    empty: Project, project: Project, body: Any
+) -> None:
     shutil.copy(project.root / "params.yaml", empty.root)
     predictor = Predictor(empty)
     assert not predictor.ready()
@@ -112,7 +116,9 @@ def test_without_a_champion_nothing_is_predicted(empty: Project, project: Projec
     assert "uv run mlops promote" in refusal.message
 
 
-def test_what_cannot_be_logged_is_not_answered(predictor: Predictor, served_project: Project, body: Any) -> None:
+def test_what_cannot_be_logged_is_not_answered(
+    predictor: Predictor, served_project: Project, body: Any
+) -> None:
     content = json.dumps(body(1)).encode()
     predictor.predict(predictor.parse(content))
     path = served_project.root / "var/predictions/1.db"

@@ -95,7 +95,9 @@ def server(bare_project: Project, sample: Any, promote: Any, body: Any) -> Itera
     command += ["--host", "127.0.0.1", "--port", str(port)]
     settings = {"MLOPS_ROOT": str(root), "BENTOML_HOME": str(root / "var/bentoml")}
     with (root / "service.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=root, env=os.environ | settings, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=root, env=os.environ | settings, stdout=log, stderr=log
+        )
     running = Server(bare_project, port, process)
     try:
         running.wait(lambda: running.get("/livez")[0] == 200)
@@ -189,7 +191,9 @@ def wrong_values(contract: Contract) -> list[tuple[str, Any, str]]:
     return cases
 
 
-def test_a_refused_row_is_named_by_row_column_and_rule(server: Server, body: Any, contract: Contract) -> None:
+def test_a_refused_row_is_named_by_row_column_and_rule(
+    server: Server, body: Any, contract: Contract
+) -> None:
     columns = contract.request_columns
     refused = server.metric('mlops_refused_total{rule="data.columns"}')
     for name, value, rule in wrong_values(contract):

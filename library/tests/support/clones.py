@@ -110,11 +110,15 @@ def found(name: str, around: Path) -> Clone:
     git(around, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
     git(around, "init", "--quiet", "--initial-branch=main", "ada")
     root = around / "ada"
-    shutil.copytree(PROJECTS / name, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PROJECTS / name, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     (root / ".dvc").mkdir()
     (root / ".dvc/config").write_text(DVC_CONFIG)
     (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (root / ".gitignore").write_text("/models\n/data/\n/reports/gate.html\n/var\n/mlflow.db\n__pycache__\n")
+    (root / ".gitignore").write_text(
+        "/models\n/data/\n/reports/gate.html\n/var\n/mlflow.db\n__pycache__\n"
+    )
     ada = Clone(Project(root, name))
     ada.git("remote", "add", "origin", "../origin.git")
     ada.introduce("ada")

@@ -92,7 +92,9 @@ class World:
             logged[f"feature__{name}"] = matrix[:, place]
         for look in contract.lookups:
             logged[f"{look.name}__age"] = 0.0
-        logged["score"] = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores
+        logged["score"] = (
+            [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores
+        )
         logged["decision"] = scorer.decide(scores)
         return logged
 

@@ -11,12 +11,17 @@ from mlgates import Project, features
 from mlgates.training import ablation
 
 
-def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(project: Project, sample: Any) -> None:
+def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(
+    project: Project, sample: Any
+) -> None:
     settings = project.settings()
     plan = features.plan(project.features, project.contract)
     number = next(name for name in plan.names if name not in plan.categorical)
     plan = replace(plan, names=(number,), categorical=())
-    halves = sample.rows.iloc[::2].reset_index(drop=True), sample.rows.iloc[1::2].reset_index(drop=True)
+    halves = (
+        sample.rows.iloc[::2].reset_index(drop=True),
+        sample.rows.iloc[1::2].reset_index(drop=True),
+    )
     found, again = (ablation.ablate(project, plan, *halves, settings) for _ in range(2))
     feature, gain = found["features"][number], found["features"][number]["gain"]
     assert gain == again["features"][number]["gain"] and gain["interval"][1] > gain["interval"][0]
@@ -44,7 +49,10 @@ def another_way(column: np.ndarray) -> np.ndarray:
 
 
 def test_a_feature_is_another_one_when_what_it_is_computed_from_changes(project: Project) -> None:
-    known, name = features.plan(project.features, project.contract), "made"  # a drafted team has no function
+    known, name = (
+        features.plan(project.features, project.contract),
+        "made",
+    )  # a drafted team has no function
     plan = replace(known, functions={name: one_way}, arguments={name: (known.columns[0],)})
     other = replace(plan, functions={name: another_way})
     arguments = {**plan.arguments, "user": (name,)}

@@ -81,7 +81,9 @@ def scores(contract: Contract, scorer: Any, rows: Any) -> Any:
 def loss(contract: Contract, scorer: Any, rows: Any) -> float:
     """Log loss, or the mean absolute error."""
     make = metrics.mean_absolute_error if contract.task == "regression" else metrics.log_loss
-    return float(make(contract.target(rows), scores(contract, scorer, rows))(np.ones((1, len(rows))))[0])
+    return float(
+        make(contract.target(rows), scores(contract, scorer, rows))(np.ones((1, len(rows))))[0]
+    )
 
 
 def constant(contract: Contract) -> Build:
@@ -89,11 +91,17 @@ def constant(contract: Contract) -> Build:
     return lambda *_: made
 
 
-def test_training_lowers_the_loss_from_its_first_step(contract: Contract, sample: Any, bench: Bench) -> None:
+def test_training_lowers_the_loss_from_its_first_step(
+    contract: Contract, sample: Any, bench: Bench
+) -> None:
     rows = sample.rows.head(1500)
-    start, end = (loss(contract, bench.fit(rows, build), rows) for build in (constant(contract), None))
+    start, end = (
+        loss(contract, bench.fit(rows, build), rows) for build in (constant(contract), None)
+    )
     assert end < start
-    for name in {"max_iter", "n_estimators", "iterations"} & {*getattr(sample.scorer.estimator, "get_params", dict)()}:
+    for name in {"max_iter", "n_estimators", "iterations"} & {
+        *getattr(sample.scorer.estimator, "get_params", dict)()
+    }:
         first = bench.fit(rows, lambda *given: bench.build(*given).set_params(**{name: 1}))  # noqa: B023
         assert end < loss(contract, first, rows) < start
 
@@ -111,29 +119,41 @@ def tiny(contract: Contract, rows: Any) -> Any:
 
 
 @pytest.mark.parametrize("planted", ["", PLANTED])
-def test_a_tiny_set_is_overfitted(contract: Contract, sample: Any, bench: Bench, planted: str) -> None:
+def test_a_tiny_set_is_overfitted(
+    contract: Contract, sample: Any, bench: Bench, planted: str
+) -> None:
     rows = tiny(contract, sample.rows)
     scorer, target = bench.fit(rows, constant(contract) if planted else None), contract.target(rows)
     if contract.task == "regression":
         missed = np.abs(scores(contract, scorer, rows) - target).mean() / np.ptp(target) > 0.1
     else:
-        missed = (scorer.decide(scores(contract, scorer, rows)) != scorer.decide(exact(contract, target))).any()
+        missed = (
+            scorer.decide(scores(contract, scorer, rows)) != scorer.decide(exact(contract, target))
+        ).any()
     assert missed == bool(planted)
 
 
 def exact(contract: Contract, target: Any) -> Any:
     """The scores of one who knows."""
-    return target if contract.task == "binary" else np.eye(len(contract.classes))[target.astype(int)]
+    return (
+        target if contract.task == "binary" else np.eye(len(contract.classes))[target.astype(int)]
+    )
 
 
 @pytest.mark.parametrize("planted", ["", PLANTED])
 def test_save_and_load_agree_to_the_bit(
     contract: Contract, sample: Any, bench: Bench, tmp_path: Path, planted: str
 ) -> None:
-    scorer = replace(sample.scorer, estimator=Lossy(sample.scorer.estimator)) if planted else sample.scorer
+    scorer = (
+        replace(sample.scorer, estimator=Lossy(sample.scorer.estimator))
+        if planted
+        else sample.scorer
+    )
     model_folder.save(scorer, tmp_path / "model", contract, team_code.collected(bench.project))
     loaded = model_folder.load(tmp_path / "model", contract)
-    same = np.array_equal(scores(contract, scorer, sample.rows), scores(contract, loaded, sample.rows))
+    same = np.array_equal(
+        scores(contract, scorer, sample.rows), scores(contract, loaded, sample.rows)
+    )
     assert same != bool(planted)
 
 
@@ -153,13 +173,19 @@ def test_two_fits_with_the_same_seed_agree_to_the_bit(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
-def test_a_model_that_learnt_nothing_is_refused(contract: Contract, sample: Any, value: float) -> None:
+def test_a_model_that_learnt_nothing_is_refused(
+    contract: Contract, sample: Any, value: float
+) -> None:
     check_beats_constant(contract, sample.scorer, sample.rows)
     exploded = np.full_like(scores(contract, sample.scorer, sample.rows), value)
-    wrong = SimpleNamespace(matrix=sample.scorer.matrix, score=lambda matrix: exploded[: len(matrix)])
+    wrong = SimpleNamespace(
+        matrix=sample.scorer.matrix, score=lambda matrix: exploded[: len(matrix)]
+    )
     if contract.task != "regression" and value == 1e9:
         sure = contract.target(sample.rows.sample(len(sample.rows), random_state=1))
-        wrong.score = lambda matrix: exact(contract, sure)[: len(matrix)]  # sure of itself, and wrong
+        wrong.score = lambda matrix: exact(contract, sure)[
+            : len(matrix)
+        ]  # sure of itself, and wrong
     with pytest.raises(ProjectError, match=r"^train\.beats_constant: "):
         check_beats_constant(contract, wrong, sample.rows)
 
@@ -172,7 +198,9 @@ def surely_wrong(contract: Contract, rows: Any) -> Build:
     return lambda *_: DummyClassifier(strategy="constant", constant=int(classes[counts.argmin()]))
 
 
-def test_train_looks_whether_anything_was_learnt(contract: Contract, sample: Any, bench: Bench) -> None:
+def test_train_looks_whether_anything_was_learnt(
+    contract: Contract, sample: Any, bench: Bench
+) -> None:
     rows = sample.rows.head(1000)
     with pytest.raises(ProjectError, match=r"^train\.beats_constant: "):
         train(bench.building(surely_wrong(contract, rows)), rows, bench.settings)

@@ -16,25 +16,32 @@ from mlgates.gate import rules
 from mlgates.settings import EvaluateSettings, GateSettings, Settings
 from mlgates.training import tuning
 
-LIMITS = GateSettings(tune_tolerance=0.02, tune_vetoes=True, slice_min_rows=200)
+LIMITS = GateSettings(tune_tolerance=0.02, tune_blocking=True, slice_min_rows=200)
 
 
 def report(low: float, high: float, rows: int = 5000, unit: float = 1.0) -> dict[str, Any]:
     """What tune writes, of two trials, the second one the best."""
     trials = [{"values": {"a": a}, "value": 0.5, "seconds": 1.0} for a in (1, 2)]
     difference = {"value": (low + high) / 2, "interval": [low, high]}
-    return {"metric": "x", "rows": rows, "unit": unit, "trials": trials, "best": 1, "difference": difference}
+    return {
+        "metric": "x",
+        "rows": rows,
+        "unit": unit,
+        "trials": trials,
+        "best": 1,
+        "difference": difference,
+    }
 
 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
         (report(-0.01, 0.01), "ok"),
-        (report(-0.03, -0.01), "insufficient"),
+        (report(-0.03, -0.01), "inconclusive"),
         (report(-0.05, -0.03), "fail"),
         (report(-0.05, -0.03, unit=10.0), "ok"),  # an error in minutes: a share of it
-        (report(-0.05, -0.03, rows=199), "insufficient"),
-        ({"trials": []}, "insufficient"),
+        (report(-0.05, -0.03, rows=199), "inconclusive"),
+        ({"trials": []}, "inconclusive"),
     ],
 )
 def test_values_may_lose_the_tolerance_to_the_best(found: Any, expected: str) -> None:
@@ -60,15 +67,22 @@ def guessing(project: Project, search: Any) -> Project:
     return project.having(features=features, model=model)
 
 
-def test_the_first_trial_is_the_teams_and_none_is_tried_twice(project: Project, sample: Any) -> None:
+def test_the_first_trial_is_the_teams_and_none_is_tried_twice(
+    project: Project, sample: Any
+) -> None:
     settings = replace(project.settings(), model={"a": 2, "b": 1})
     team = guessing(project, {"a": [1, 2, 3]})
-    halves = sample.rows.iloc[::2].reset_index(drop=True), sample.rows.iloc[1::2].reset_index(drop=True)
+    halves = (
+        sample.rows.iloc[::2].reset_index(drop=True),
+        sample.rows.iloc[1::2].reset_index(drop=True),
+    )
     found, again = (tuning.tune(team, *halves, settings) for _ in range(2))
     tried = [trial["values"]["a"] for trial in found["trials"]]
     assert tried[0] == 2 and sorted(tried) == [1, 2, 3]
     assert [trial["values"]["a"] for trial in again["trials"]] == tried
-    assert all(params["b"] == 1 for params in team.model.seen) and team.model.seen[0] == settings.model
+    assert (
+        all(params["b"] == 1 for params in team.model.seen) and team.model.seen[0] == settings.model
+    )
     assert found["best"] == 0 and found["difference"]["value"] == 0  # of equals, the team's
     assert rules.tuned(found, LIMITS).verdict == "ok"
 
@@ -103,7 +117,9 @@ def test_what_measures_is_newer_than_what_teaches(contract: Contract, sample: An
     assert [len(part) for part in tuning.parts(contract, rows, 50)] == [50, 50]
 
 
-def test_rows_of_one_time_or_already_split_by_key_still_teach_and_measure(contract: Contract, sample: Any) -> None:
+def test_rows_of_one_time_or_already_split_by_key_still_teach_and_measure(
+    contract: Contract, sample: Any
+) -> None:
     untimed = replace(contract, time=None)
     rows = sample.rows[partitions.key_share(sample.rows, untimed).to_numpy() > 0.5]
     assert [len(part) for part in tuning.parts(untimed, rows, 50)] == [50, 50]

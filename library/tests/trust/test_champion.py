@@ -31,7 +31,10 @@ def test_nobody_else_unpickles_a_released_model() -> None:
                 users |= {path for alias in node.names if alias.name == "load"}
             elif isinstance(node, ast.Attribute) and ast.unparse(node) == "model_folder.load":
                 users.add(path)
-    assert {path.relative_to(SOURCE).as_posix() for path in users} == {*UNPICKLES, "trust/champion.py"}
+    assert {path.relative_to(SOURCE).as_posix() for path in users} == {
+        *UNPICKLES,
+        "trust/champion.py",
+    }
 
 
 def test_without_a_champion_all_say_the_same(empty: Project) -> None:
@@ -43,10 +46,15 @@ def test_without_a_champion_all_say_the_same(empty: Project) -> None:
     assert champion.in_service_or_nothing(empty) == {}
 
 
-def test_a_damaged_pointer_is_told_by_those_who_read_it_and_passed_over_by_those_who_write_it(empty: Project) -> None:
+def test_a_damaged_pointer_is_told_by_those_who_read_it_and_passed_over_by_those_who_write_it(
+    empty: Project,
+) -> None:
     (empty.root / CHAMPION).parent.mkdir()
     (empty.root / CHAMPION).write_text("{")
-    assert refusal(champion.in_service, empty) == "champion.json is damaged.\n  Run: uv run mlops follow"
+    assert (
+        refusal(champion.in_service, empty)
+        == "champion.json is damaged.\n  Run: uv run mlops follow"
+    )
     assert champion.in_service_or_nothing(empty) == {}
 
 

@@ -12,7 +12,9 @@ from mlgates.trust.sign import sign
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_from_the_first_key_on_whom_the_team_trusts_must_sign(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_first_key_on_whom_the_team_trusts_must_sign(
+    reigning: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project, private = reigning.project, reigning.around / "home/ada.pem"
     monkeypatch.setenv(keys.SETTING, str(private))
     assert verify.UNSIGNED in promote(project)

@@ -35,7 +35,17 @@ HONOURED = {
     "str": ("min_length", "max_length", "pattern"),
 }
 # Keys of a core schema that say nothing about which values are allowed, or are read elsewhere in this module.
-NEUTRAL = ("type", "schema", "ref", "metadata", "serialization", "cls", "members", "sub_type", "expected")
+NEUTRAL = (
+    "type",
+    "schema",
+    "ref",
+    "metadata",
+    "serialization",
+    "cls",
+    "members",
+    "sub_type",
+    "expected",
+)
 # Values that say what holds for every column anyway.
 USUAL = {
     "strict": True,
@@ -63,13 +73,21 @@ INSTEAD = {
     "default": "A table has no defaults. Allow the value to be missing: `| None = None`.",
     "default_factory": "A table has no defaults. Allow the value to be missing: `| None = None`.",
 }
-CONFIG = ("str_strip_whitespace", "str_to_lower", "str_to_upper", "str_min_length", "str_max_length")
+CONFIG = (
+    "str_strip_whitespace",
+    "str_to_lower",
+    "str_to_upper",
+    "str_min_length",
+    "str_max_length",
+)
 TYPES = "Use int, float, bool, str, datetime, Literal[...] or an enum, each with `| None` if it may be missing."
 WORDS = "The values must be words: Literal['1', '2'], and text in the table."
 # What a table and the prediction log can hold: integers of 64 bits, and numbers that are not infinite.
 INT_RANGE = (-(2**63), 2**63 - 1)
 FLOAT_RANGE = (-sys.float_info.max, sys.float_info.max)
-EXACT = 2**53  # the largest integer up to which float64, and so every contract array, holds each one
+EXACT = (
+    2**53
+)  # the largest integer up to which float64, and so every contract array, holds each one
 INSTANT = timedelta(microseconds=1)  # the resolution of every datetime here
 
 
@@ -111,7 +129,9 @@ def rules_of(model: type[BaseModel]) -> dict[str, Rules]:
     fields = schema["schema"]
     if fields["type"] != "model-fields":
         raise _validator(f"schema.py: class {model.__name__}", fields)
-    return {name: _rules(name, field["schema"], definitions) for name, field in fields["fields"].items()}
+    return {
+        name: _rules(name, field["schema"], definitions) for name, field in fields["fields"].items()
+    }
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -135,7 +155,9 @@ def _rules(name: str, schema: Schema, definitions: dict[str, Schema]) -> Rules:
     return Rules(kind=kind, nullable=nullable, **limits)
 
 
-def _without_default(column: str, schema: Schema, definitions: dict[str, Schema]) -> tuple[Schema, bool]:
+def _without_default(
+    column: str, schema: Schema, definitions: dict[str, Schema]
+) -> tuple[Schema, bool]:
     """The schema of the value itself, and whether it may be missing. Raises: ProjectError for a default but None."""
     nullable, has_default, default = False, False, None
     schema = _resolved(schema, definitions)
@@ -171,7 +193,9 @@ def _check_constraints(column: str, schema: Schema) -> None:
             continue
         if value is None or (value is False and key not in USUAL):
             continue  # as good as not there
-        raise ProjectError(f"{column}: {key} cannot be honoured in tables.", INSTEAD.get(key, AS_A_RULE))
+        raise ProjectError(
+            f"{column}: {key} cannot be honoured in tables.", INSTEAD.get(key, AS_A_RULE)
+        )
 
 
 def _limits(column: str, kind: str, schema: Schema) -> Iterator[tuple[str, Any]]:
@@ -198,7 +222,9 @@ def _words(column: str, schema: Schema) -> tuple[str, ...]:
         values = [member.value for member in schema["members"]]
     for value in values:
         if value is None:
-            raise ProjectError(f"{column} names None among its words.", "Write it as `Literal[...] | None`.")
+            raise ProjectError(
+                f"{column} names None among its words.", "Write it as `Literal[...] | None`."
+            )
         if not isinstance(value, str):
             raise ProjectError(f"{column} names {value!r} among its words.", WORDS)
     return tuple(str(getattr(value, "value", value)) for value in values)
@@ -212,9 +238,13 @@ def _pattern(column: str, pattern: Any) -> str:
     except re.error as error:
         raise ProjectError(f"{column}: Python cannot read the pattern {text!r}: {error}.") from None
     if flags or re.search(r"\(\?[a-zA-Z-]+[):]", text):
-        raise ProjectError(f"{column}: the pattern {text!r} has flags.", "Write out what is meant, such as [Aa].")
+        raise ProjectError(
+            f"{column}: the pattern {text!r} has flags.", "Write out what is meant, such as [Aa]."
+        )
     if re.search(r"(?<!\\)(\\\\)*\[\^?\]", text):
-        raise ProjectError(f"{column}: the pattern {text!r} has a class that begins with ].", r"Write it as \].")
+        raise ProjectError(
+            f"{column}: the pattern {text!r} has a class that begins with ].", r"Write it as \]."
+        )
     return str(text)
 
 
@@ -236,7 +266,9 @@ def _whole_numbers(column: str, schema: Schema) -> Iterator[tuple[str, Any]]:
     for name in BOUNDS:
         if schema.get(name) is not None and abs(schema[name]) > EXACT:
             hint = "Numbers are float64 here, exact up to 2**53. An id is better a str."
-            raise ProjectError(f"{column}: {name}={schema[name]} is too large to be compared exactly.", hint)
+            raise ProjectError(
+                f"{column}: {name}={schema[name]} is too large to be compared exactly.", hint
+            )
     lows = [schema["ge"]] if schema.get("ge") is not None else []
     if schema.get("gt") is not None:
         lows.append(schema["gt"] + 1)
@@ -284,4 +316,6 @@ def _validator(where: str, schema: Schema) -> ProjectError:
     if not schema["type"].startswith("function-"):
         return ProjectError(f"{where} is a {schema['type']}, which is no row of a table.", TYPES)
     named = f" ({name})" if name and "val_func" not in name and "<" not in name else ""
-    return ProjectError(f"{where} has a validator{named}, which only the service would run.", AS_A_RULE)
+    return ProjectError(
+        f"{where} has a validator{named}, which only the service would run.", AS_A_RULE
+    )

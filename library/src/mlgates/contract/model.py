@@ -108,7 +108,9 @@ class Lookup:
         """`max_age` in seconds. Raises: ProjectError if it is not a number followed by s, m, h or d."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.max_age)
         if not match:
-            raise ProjectError(f"look-up {self.name}: max_age {self.max_age!r} is not like '6h', '30m' or '2d'.")
+            raise ProjectError(
+                f"look-up {self.name}: max_age {self.max_age!r} is not like '6h', '30m' or '2d'."
+            )
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
@@ -123,7 +125,9 @@ def columns_of(model: type[BaseModel], source: str, about: About = About()) -> d
     found = {}
     for name, part in schema.get("properties", {}).items():
         options = [part, *part.get("anyOf", [])]
-        options += [definitions[option["$ref"].rpartition("/")[2]] for option in options if "$ref" in option]
+        options += [
+            definitions[option["$ref"].rpartition("/")[2]] for option in options if "$ref" in option
+        ]
         said: dict[str, Any] = {}
         description = ""
         for option in options:
@@ -173,11 +177,15 @@ class Contract:
         parts.append(("outcome", columns_of(self.outcome_model, "outcome", self.about)))
         for source, part in parts:
             if twice := set(columns) & set(part):
-                raise ProjectError(f"schema.py: {sorted(twice)[0]!r} stands in {source} and in another class.")
+                raise ProjectError(
+                    f"schema.py: {sorted(twice)[0]!r} stands in {source} and in another class."
+                )
             columns |= part
         object.__setattr__(self, "columns", columns)
         if len(parts[-1][1]) != 1:
-            raise ProjectError(f"schema.py: {self.outcome_model.__name__} must have exactly one field, the outcome.")
+            raise ProjectError(
+                f"schema.py: {self.outcome_model.__name__} must have exactly one field, the outcome."
+            )
         roles = {
             "key": self.key,
             "slices": self.slices,
@@ -194,9 +202,13 @@ class Contract:
             for name in names:
                 if name not in known:
                     hint = nearest(name, known)
-                    raise ProjectError(f"schema.py: {role} names {name!r}, which is no column.", hint)
+                    raise ProjectError(
+                        f"schema.py: {role} names {name!r}, which is no column.", hint
+                    )
         if wrong := set(self.forbidden) & set(self.feature_columns):
-            raise ProjectError(f"schema.py: {sorted(wrong)[0]!r} is forbidden and part of the request or a look-up.")
+            raise ProjectError(
+                f"schema.py: {sorted(wrong)[0]!r} is forbidden and part of the request or a look-up."
+            )
         _ = self.waivers
 
     @cached_property
@@ -212,7 +224,9 @@ class Contract:
     @cached_property
     def waivers(self) -> dict[str, date]:
         """The groups that features may read, each with the last day on which a model that does is promoted."""
-        return dict(waiver(written, self.groups, "schema.py: waived", "group") for written in self.waived)
+        return dict(
+            waiver(written, self.groups, "schema.py: waived", "group") for written in self.waived
+        )
 
     @cached_property
     def outcome(self) -> Column:
@@ -229,7 +243,9 @@ class Contract:
             return "multiclass"
         if kind in ("int", "float"):
             return "regression"
-        raise ProjectError(f"schema.py: the outcome {self.outcome.name!r} must be a bool, a number or a Literal.")
+        raise ProjectError(
+            f"schema.py: the outcome {self.outcome.name!r} must be a bool, a number or a Literal."
+        )
 
     @cached_property
     def classes(self) -> list[str]:
@@ -254,7 +270,12 @@ class Contract:
             columns[name] = data
         lookups = {}
         for look in self.lookups:
-            lookups[look.name] = {"on": look.keys, "at": look.at, "time": look.time, "max_age": look.max_age}
+            lookups[look.name] = {
+                "on": look.keys,
+                "at": look.at,
+                "time": look.time,
+                "max_age": look.max_age,
+            }
         rules_between = {rule.__name__: reads(rule) for rule in self.rules}
         every = {"columns": columns, "lookups": lookups, "rules": rules_between}
         plain: dict[str, Any] = json.loads(json.dumps(every, default=str))
@@ -300,17 +321,23 @@ class Contract:
             if set(names := reads(rule)) <= set(arrays):
                 known = np.logical_and.reduce([~gone(arrays[name]) for name in names])
                 try:
-                    possible = np.asarray(rule(*(arrays[name][known] for name in names)), dtype=bool)
+                    possible = np.asarray(
+                        rule(*(arrays[name][known] for name in names)), dtype=bool
+                    )
                     found[rule.__name__] = np.flatnonzero(known)[~possible]
                 except Exception as error:
-                    told = f"schema.py: rule {rule.__name__} failed: {type(error).__name__}: {error}"
+                    told = (
+                        f"schema.py: rule {rule.__name__} failed: {type(error).__name__}: {error}"
+                    )
                     raise ProjectError(told) from error
         return found
 
     @cached_property
     def demanded(self) -> list[str]:
         """The columns of look-ups that may not be missing."""
-        looked_up = (column for look in self.lookups for column in self.from_source(look.name).values())
+        looked_up = (
+            column for look in self.lookups for column in self.from_source(look.name).values()
+        )
         return [column.name for column in looked_up if not column.nullable]
 
     def unanswered(self, arrays: Arrays) -> dict[str, np.ndarray]:
@@ -321,7 +348,9 @@ class Contract:
     def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names where the world's (aliases) stand."""
         names = {column.alias: name for name, column in self.columns.items() if column.alias}
-        return frame.rename(columns={alias: name for alias, name in names.items() if name not in frame})
+        return frame.rename(
+            columns={alias: name for alias, name in names.items() if name not in frame}
+        )
 
     def handed_in(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
         """A CSV file (each cell as text) or a Parquet file with at least these columns, under the contract's names.
@@ -334,10 +363,14 @@ class Contract:
             if path.suffix == ".parquet":
                 frame = self.named(pd.read_parquet(path))
             else:
-                frame = self.named(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]))
+                frame = self.named(
+                    pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+                )
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise ProjectError(f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file.") from None
+            raise ProjectError(
+                f"{path.name} cannot be read: {reason}", "Give a CSV or Parquet file."
+            ) from None
         if absent := [name for name in columns if name not in frame]:
             hint = nearest(absent[0], map(str, frame))
             raise ProjectError(f"data.columns: {path.name} has no column {absent[0]!r}.", hint)
@@ -349,8 +382,12 @@ class Contract:
 
         Patterns are read as in tables, by Python's `re`, and integers must fit into a table.
         """
-        config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True, regex_engine="python-re")
-        base = type("Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__})
+        config = ConfigDict(
+            extra="forbid", allow_inf_nan=False, populate_by_name=True, regex_engine="python-re"
+        )
+        base = type(
+            "Request", (self.request,), {"model_config": config, "__doc__": self.request.__doc__}
+        )
         restated: dict[str, Any] = {}
         for name, column in self.request_columns.items():
             if column.pattern or column.kind == "int":
@@ -359,7 +396,11 @@ class Contract:
 
     def arrays(self, frame: "pd.DataFrame") -> Arrays:
         """The frame's contract columns as arrays of length n; see `to_array` for the types."""
-        return {name: to_array(column, frame[name]) for name, column in self.columns.items() if name in frame}
+        return {
+            name: to_array(column, frame[name])
+            for name, column in self.columns.items()
+            if name in frame
+        }
 
     def arrays_of(self, rows: Sequence[Mapping[str, Any] | BaseModel]) -> Arrays:
         """The same arrays from dicts or pydantic objects, without pandas; columns that no row has are left out."""
@@ -367,14 +408,23 @@ class Contract:
             return {}
         dicts = [row if isinstance(row, Mapping) else row.__dict__ for row in rows]
         present = (column for name, column in self.columns.items() if name in dicts[0])
-        return {column.name: to_array(column, [row[column.name] for row in dicts]) for column in present}
+        return {
+            column.name: to_array(column, [row[column.name] for row in dicts]) for column in present
+        }
 
     def payload(self, frame: "pd.DataFrame") -> list[dict[str, Any]]:
         """The request columns of a frame as the JSON rows that a caller sends."""
-        kinds: dict[str, Callable[[Any], Any]] = {"int": int, "bool": bool, "datetime": datetime.isoformat}
+        kinds: dict[str, Callable[[Any], Any]] = {
+            "int": int,
+            "bool": bool,
+            "datetime": datetime.isoformat,
+        }
         columns = {}
         for name, column in self.request_columns.items():
-            values, said = to_array(column, frame[name]), kinds.get(column.kind, lambda value: value)
+            values, said = (
+                to_array(column, frame[name]),
+                kinds.get(column.kind, lambda value: value),
+            )
             known = zip(values.tolist(), gone(values), strict=True)
             columns[name] = [None if missing else said(value) for value, missing in known]
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -427,14 +477,23 @@ def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
     places = None
     if hasattr(values, "factorize"):  # each word is looked at once
         places, values = values.factorize()
-    words = [None if value is None or value != value else str(getattr(value, "value", value)) for value in values]
-    found = np.array([*words, None], dtype=object)  # the None keeps NumPy from looking into the words
+    words = [
+        None if value is None or value != value else str(getattr(value, "value", value))
+        for value in values
+    ]
+    found = np.array(
+        [*words, None], dtype=object
+    )  # the None keeps NumPy from looking into the words
     return found[:-1] if places is None else found[places]
 
 
 def gone(values: np.ndarray) -> np.ndarray:
     """(n,) bool: where a contract array has no value."""
-    return np.array([value is None for value in values], dtype=bool) if values.dtype == object else values != values
+    return (
+        np.array([value is None for value in values], dtype=bool)
+        if values.dtype == object
+        else values != values
+    )
 
 
 def reads(function: Callable[..., Any]) -> list[str]:

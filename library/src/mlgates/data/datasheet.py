@@ -64,7 +64,9 @@ def _measured(column: Column, values: "pd.Series") -> str:
     return ", ".join(f"{word} {share:.0%}" for word, share in top.items()) + gone
 
 
-def write(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> None:
+def write(
+    folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables"
+) -> None:
     """Write both; `reports` and `tables` are those of the periods in use, the newest one last."""
     newest = list(reports)[-1]
     write_text(folder / "datasheet.md", datasheet(contract, tables[newest], newest))
@@ -84,15 +86,33 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
     for name, column in contract.columns.items():
         about = column.about
         label = column.label + (f": {column.description}" if column.description else "")
-        cells = [label, column.source, allowed(column), _measured(column, values[name]) if name in values else ""]
+        cells = [
+            label,
+            column.source,
+            allowed(column),
+            _measured(column, values[name]) if name in values else "",
+        ]
         cells += [about.unit, about.owner, about.source, about.privacy, about.status]
         rows.append(cells)
-    headings = ["column", "part", "allowed", "measured", "unit", "owner", "source", "privacy", "status"]
+    headings = [
+        "column",
+        "part",
+        "allowed",
+        "measured",
+        "unit",
+        "owner",
+        "source",
+        "privacy",
+        "status",
+    ]
     lines.append(Grid(headings, rows).markdown())
     for role in ("key", "slices", "groups", "forbidden"):
         if names := getattr(contract, role):
             lines += ["", f"{role}: {', '.join(names)}"]
-    told = {name: [field for field in TO_FILL if not getattr(c.about, field)] for name, c in contract.columns.items()}
+    told = {
+        name: [field for field in TO_FILL if not getattr(c.about, field)]
+        for name, c in contract.columns.items()
+    }
     for name, column in contract.columns.items():
         if column.kind in ("int", "float") and not column.about.unit and name not in contract.key:
             told[name].append("unit")
@@ -105,7 +125,11 @@ def page(contract: Contract, reports: Mapping[str, Report], tables: "Tables") ->
     """The page of the newest period: its checks, its distributions against the periods before, quarantine, rules."""
     newest = list(reports)[-1]
     report, rows = reports[newest], reports[newest].facts[ROWS]
-    facts = {"rows read": rows.get("read"), "kept": rows.get("kept"), "in quarantine": rows.get("quarantined")}
+    facts = {
+        "rows read": rows.get("read"),
+        "kept": rows.get("kept"),
+        "in quarantine": rows.get("quarantined"),
+    }
     facts["compared with"] = ", ".join(list(reports)[:-1])
     shown = Report(f"data of {newest}", report.all_checks, facts)
     with temporary_folder() as folder:
@@ -117,28 +141,51 @@ def _rules(contract: Contract) -> str:
     """All rules in words, table by table."""
     parts = []
     for name, table in described(contract).items():
-        lines = [(", ".join(f"{column} ({kind})" for column, kind in table["columns"].items()), "columns")]
-        lines += [(word, "forbidden") for word in table["forbidden"]] + [(rule, "possible") for rule in table["rules"]]
+        lines = [
+            (
+                ", ".join(f"{column} ({kind})" for column, kind in table["columns"].items()),
+                "columns",
+            )
+        ]
+        lines += [(word, "forbidden") for word in table["forbidden"]] + [
+            (rule, "possible") for rule in table["rules"]
+        ]
         for expectation in table["expectations"]:
             column = expectation.get("column") or ", ".join(expectation["column_list"])
-            rest = {k: v for k, v in expectation.items() if k not in ("type", "column", "column_list")}
+            rest = {
+                k: v for k, v in expectation.items() if k not in ("type", "column", "column_list")
+            }
             told = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in rest.items())
-            lines.append((f"{column} {told}", expectation["type"].removeprefix("expect_").replace("_", " ")))
+            lines.append(
+                (f"{column} {told}", expectation["type"].removeprefix("expect_").replace("_", " "))
+            )
         rows = Grid([], [[kind, told] for told, kind in lines])
         parts.append(f"<h2>Rules for {escape(name)}</h2>{rows.html()}")
     return "".join(parts)
 
 
-def _draw(folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables") -> list[Path]:
+def _draw(
+    folder: Path, contract: Contract, reports: Mapping[str, Report], tables: "Tables"
+) -> list[Path]:
     import pandas as pd
 
     *before, now = tables.values()
-    old = {n: pd.concat([t[n] for part in before for t in part if n in t]) for n in contract.columns} if before else {}
+    old = (
+        {n: pd.concat([t[n] for part in before for t in part if n in t]) for n in contract.columns}
+        if before
+        else {}
+    )
     new = {name: next(table[name] for table in now if name in table) for name in contract.columns}
-    drawn = [c for name, c in contract.columns.items() if c.kind != "datetime" and new[name].notna().any()]
+    drawn = [
+        c
+        for name, c in contract.columns.items()
+        if c.kind != "datetime" and new[name].notna().any()
+    ]
     shown = [column for column in drawn if not _private(column, new[column.name].dropna())]
     down = max(1, -(-len(shown) // ACROSS))
-    with picture(folder / "distributions, periods before in grey.svg", (11, 1.9 * down), down, ACROSS) as grid:
+    with picture(
+        folder / "distributions, periods before in grey.svg", (11, 1.9 * down), down, ACROSS
+    ) as grid:
         for axes, column in zip(grid, shown, strict=False):
             _distribution(axes, column, old.get(column.name), new[column.name])
         for axes in grid[len(shown) :]:
@@ -166,14 +213,22 @@ def _quarantine(axes: "Axes", reports: Mapping[str, Report]) -> None:
 def _distribution(axes: "Axes", column: Column, old: "pd.Series | None", new: "pd.Series") -> None:
     import pandas as pd
 
-    sides = {colour: side for colour, side in ((GREY, old), (BLUE, new)) if side is not None and side.notna().any()}
+    sides = {
+        colour: side
+        for colour, side in ((GREY, old), (BLUE, new))
+        if side is not None and side.notna().any()
+    }
     if column.is_number and column.kind != "bool":
         values = [side.dropna().astype(float) for side in sides.values()]
         axes.hist(values, bins=30, density=True, histtype="step", color=[*sides])
     else:
-        counted = {colour: side.astype(str).value_counts(normalize=True) for colour, side in sides.items()}
+        counted = {
+            colour: side.astype(str).value_counts(normalize=True) for colour, side in sides.items()
+        }
         words = counted[BLUE].index[:MOST_BARS]
         shares = pd.DataFrame(counted).reindex(words)
         shares.plot.bar(ax=axes, color=[*sides], width=0.8, legend=False, fontsize=6, xlabel="")
-    axes.set_title(column.label + (f" ({column.about.unit})" if column.about.unit else ""), fontsize=8)
+    axes.set_title(
+        column.label + (f" ({column.about.unit})" if column.about.unit else ""), fontsize=8
+    )
     axes.set_yticks([])

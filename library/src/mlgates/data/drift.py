@@ -48,7 +48,11 @@ def limit(kind: str, limits: ValidateSettings) -> float:
 
 
 def columns(
-    contract: Contract, reference: Arrays, current: Arrays, targets: Sequence[np.ndarray], limits: ValidateSettings
+    contract: Contract,
+    reference: Arrays,
+    current: Arrays,
+    targets: Sequence[np.ndarray],
+    limits: ValidateSettings,
 ) -> list[Check]:
     """`drift.distribution`, `drift.missing` and `drift.association` of each number, bool and category but the outcome.
 
@@ -64,7 +68,9 @@ def columns(
         column, old, new = contract.columns[pair.name], pair.reference, pair.current
         values = {"distribution": pair.distance(), "missing": abs(drift.missing(old, new))}
         if column.source == "request":
-            values["association"] = abs(association(old, targets[0], column) - association(new, targets[1], column))
+            values["association"] = abs(
+                association(old, targets[0], column) - association(new, targets[1], column)
+            )
         for kind, value in values.items():
             rows = (len(old), len(new)) if kind == "missing" else pair.rows
             most = drift.limit(limit(kind, limits), *rows, pair.words)
@@ -74,12 +80,14 @@ def columns(
 
 
 def _check(name: str, value: float, most: float, rows: int, least: int, evidence: str) -> Check:
-    more: dict[str, Any] = {"least": least, "required": False, "evidence": evidence}
+    more: dict[str, Any] = {"min_rows": least, "required": False, "evidence": evidence}
     told = round(value, 6), round(most, 6)
     return at_most(f"drift.{name}", *told, rows, effect=Effect.RETRAIN, **more)
 
 
-def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: ValidateSettings) -> list[Check]:
+def delivery(
+    before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: ValidateSettings
+) -> list[Check]:
     """Drift of a delivery as a whole: `volume`, `duplicates`, `outcome`, `freshness` and `late` rows.
 
     `before` and `now` hold, by period: `rows`, `alike`, `outcome` (its mean, or the shares of its classes), `first` and
@@ -102,7 +110,9 @@ def delivery(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits
         add("duplicates", alike, "rise of the share of rows that are there twice")
         old, new = np.mean([one["outcome"] for one in filled], axis=0), np.asarray(now["outcome"])
         spread = float(np.mean([one["spread"] for one in filled])) or 1.0
-        add("label", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean")
+        add(
+            "label", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean"
+        )
     if now["last"] is not None and filled[-1]["last"] is not None:
         lengths = [one["last"] - one["first"] for one in filled]
         usual = float(np.median(lengths)) or 1.0

@@ -27,7 +27,9 @@ ROW_RULES = (
     "data.rule",
     "data.repeated",
 )
-Validate = Callable[["pd.DataFrame", "gx.ExpectationSuite"], Any]  # of the wiring: what Great Expectations finds
+Validate = Callable[
+    ["pd.DataFrame", "gx.ExpectationSuite"], Any
+]  # of the wiring: what Great Expectations finds
 MOST_ROWS = 500_000  # in one run: the memory of Great Expectations grows faster than the rows
 
 
@@ -81,7 +83,12 @@ def suite(table: Table) -> "gx.ExpectationSuite":
         if bounds := _bounds(column):
             rule("data.range", gxe.ExpectColumnValuesToBeBetween, column=name, **bounds)
         if column.kind == "category":
-            rule("data.category", gxe.ExpectColumnValuesToBeInSet, column=name, value_set=list(column.categories))
+            rule(
+                "data.category",
+                gxe.ExpectColumnValuesToBeInSet,
+                column=name,
+                value_set=list(column.categories),
+            )
         if column.min_length is not None or column.max_length is not None:
             lengths = {"min_value": column.min_length, "max_value": column.max_length}
             rule("data.length", gxe.ExpectColumnValueLengthsToBeBetween, column=name, **lengths)
@@ -120,9 +127,14 @@ def described(contract: Contract) -> dict[str, Any]:
     for look in (None, *contract.lookups):
         table = Table.of(contract, look)
         told[table.name] = {
-            "columns": {name: f"{c.kind}{' or missing' if c.nullable else ''}" for name, c in table.columns.items()},
+            "columns": {
+                name: f"{c.kind}{' or missing' if c.nullable else ''}"
+                for name, c in table.columns.items()
+            },
             "forbidden": list(table.forbidden),
-            "rules": [] if look else [f"{rule.__name__}({', '.join(reads(rule))})" for rule in contract.rules],
+            "rules": []
+            if look
+            else [f"{rule.__name__}({', '.join(reads(rule))})" for rule in contract.rules],
             "expectations": [
                 {"type": e["type"], **{k: v for k, v in e["kwargs"].items() if v is not None}}
                 for e in suite(table).to_json_dict()["expectations"]
@@ -147,8 +159,12 @@ def broken_rows(
     Raises: RuntimeError if Great Expectations could not evaluate a rule.
     """
     mistyped = [name for name, column in table.columns.items() if not has_type(frame[name], column)]
-    broken = {("data.type", name): wrong_type(frame[name], table.columns[name]) for name in mistyped}
-    judged = replace(table, columns={name: table.columns[name] for name in table.columns if name not in mistyped})
+    broken = {
+        ("data.type", name): wrong_type(frame[name], table.columns[name]) for name in mistyped
+    }
+    judged = replace(
+        table, columns={name: table.columns[name] for name in table.columns if name not in mistyped}
+    )
     rules = suite(judged)
     if not len(frame):
         return broken | {(rule.meta["check"], ""): np.empty(0, int) for rule in rules.expectations}
@@ -206,8 +222,12 @@ def broken_rules(
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     if len(frame) <= MOST_ROWS:
         return _places(validate(frame, rules), rules)
-    keys = gx.ExpectationSuite(name=rules.name, expectations=[e for e in rules.expectations if _is_key(e)])
-    others = gx.ExpectationSuite(name=rules.name, expectations=[e for e in rules.expectations if not _is_key(e)])
+    keys = gx.ExpectationSuite(
+        name=rules.name, expectations=[e for e in rules.expectations if _is_key(e)]
+    )
+    others = gx.ExpectationSuite(
+        name=rules.name, expectations=[e for e in rules.expectations if not _is_key(e)]
+    )
     found = {which: [places] for which, places in _places(validate(frame, keys), keys).items()}
     for start in range(0, len(frame), MOST_ROWS):
         rows = frame.iloc[start : start + MOST_ROWS].reset_index(drop=True)
@@ -226,7 +246,9 @@ def _places(result: Any, rules: "gx.ExpectationSuite") -> dict[tuple[str, str], 
     for one in result.results:
         config = one.expectation_config
         if "unexpected_index_list" not in one.result and one.result.get("unexpected_count") != 0:
-            raise RuntimeError(f"{config.type} did not run, or not with result_format COMPLETE: {one.exception_info}")
+            raise RuntimeError(
+                f"{config.type} did not run, or not with result_format COMPLETE: {one.exception_info}"
+            )
         column = config.kwargs.get("column") or "+".join(config.kwargs["column_list"])
         places = one.result.get("unexpected_index_list") or []
         found[config.meta["check"], column] = np.asarray(places, dtype=np.int64)

@@ -35,7 +35,9 @@ def reading(period: str) -> Iterator[None]:
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(f"data.py could not give period {period}: {type(error).__name__}: {error}") from error
+        raise ProjectError(
+            f"data.py could not give period {period}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def close_period(project: Project, period: str, tables: Mapping[str, "pd.DataFrame"]) -> None:
@@ -50,7 +52,9 @@ def close_period(project: Project, period: str, tables: Mapping[str, "pd.DataFra
         for name, frame in tables.items():
             if not hasattr(frame, "to_parquet"):
                 given = type(frame).__name__
-                raise ProjectError(f"data.py gave {given} for {name} of {period}; a DataFrame is needed.")
+                raise ProjectError(
+                    f"data.py gave {given} for {name} of {period}; a DataFrame is needed."
+                )
             named = erased.without(project.contract.named(frame))
             partitions.write(named, folder / f"{name}.parquet")
             held[name] = _held(named)

@@ -76,7 +76,8 @@ def window(periods: Sequence[str], train: int, contract: Contract) -> tuple[list
         return newest, newest
     if len(periods) < 2:
         raise ProjectError(
-            "Two closed periods are needed: one to train on, one to evaluate.", "Run: uv run mlops close"
+            "Two closed periods are needed: one to train on, one to evaluate.",
+            "Run: uv run mlops close",
         )
     return list(periods[-train - 1 : -1]), list(periods[-1:])
 
@@ -88,7 +89,8 @@ def read(project: Project, step: str, period: str, table: str = ROWS) -> "pd.Dat
     path = folder(project, step, period) / f"{table}.parquet"
     if not path.exists():
         raise ProjectError(
-            f"{path.relative_to(project.root)} is missing.", "Run: uv run dvc repro (or uv run dvc pull)"
+            f"{path.relative_to(project.root)} is missing.",
+            "Run: uv run dvc repro (or uv run dvc pull)",
         )
     return pd.read_parquet(path)
 
@@ -115,7 +117,9 @@ def write(frame: "pd.DataFrame", path: Path) -> None:
 def content(frame: "pd.DataFrame") -> str:
     """SHA-256 of a table's values: the same in any order of rows and columns, and for any way to store them."""
     names = sorted(map(str, frame.columns))
-    return hashlib.sha256("\0".join(names).encode() + np.sort(keys(frame, names)).tobytes()).hexdigest()
+    return hashlib.sha256(
+        "\0".join(names).encode() + np.sort(keys(frame, names)).tobytes()
+    ).hexdigest()
 
 
 def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
@@ -130,7 +134,9 @@ def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
 
 def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":
     """At most `most` rows in their order, the same ones every time."""
-    return (rows if len(rows) <= most else rows.sample(most, random_state=0).sort_index()).reset_index(drop=True)
+    return (
+        rows if len(rows) <= most else rows.sample(most, random_state=0).sort_index()
+    ).reset_index(drop=True)
 
 
 def drop_others(project: Project, step: str, keep: Sequence[str]) -> None:

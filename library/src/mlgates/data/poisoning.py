@@ -1,6 +1,7 @@
 """Signs of poisoned data in a period, against the periods before it: sizes of effects, to be looked at by a person.
 
-A sign is advice, and stops no run; the parameter `poison_vetoes` says which ones veto the promotion (`gate.data`). What
+A sign is a warning, and stops no run; the parameter `poison_blocking` says which ones block the
+promotion (`gate.data`). What
 they cannot see: poison that looks like the reference. What looks like poison and is none: a new shop, a new route.
 """
 
@@ -25,7 +26,13 @@ MANY_VALUES = 20  # a column with fewer values may shift between them without be
 MOST_ROWS = 50_000  # of a period, that trees are fitted to
 MOST_WORDS = 200  # of a column, that trees tell apart
 CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely
-TREES = {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.15, "early_stopping": False, "random_state": 0}
+TREES = {
+    "max_iter": 40,
+    "max_leaf_nodes": 15,
+    "learning_rate": 0.15,
+    "early_stopping": False,
+    "random_state": 0,
+}
 
 
 def signs(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, Any]:
@@ -38,8 +45,14 @@ def signs(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, Any
         return {"alike": None, "crowd": None, "doubt": {}}
     import pandas as pd
 
-    ids = {name for name in contract.key if contract.columns[name].kind != "datetime" and is_id(rows[name])}
-    shared = [c for c in (*contract.request_columns.values(), contract.outcome) if c.name not in ids]
+    ids = {
+        name
+        for name in contract.key
+        if contract.columns[name].kind != "datetime" and is_id(rows[name])
+    }
+    shared = [
+        c for c in (*contract.request_columns.values(), contract.outcome) if c.name not in ids
+    ]
     near = pd.DataFrame({c.name: _rounded(rows[c.name], c) for c in shared if c.kind != "datetime"})
     sizes = pd.util.hash_pandas_object(near, index=False).value_counts().to_numpy()
     return {
@@ -71,11 +84,17 @@ def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, li
     """
     rows = thin(rows, MOST_ROWS)
     sliced: dict[str, Any] = {
-        f"{name}={word}": places for name in contract.slices for word, places in rows.groupby(name).indices.items()
+        f"{name}={word}": places
+        for name in contract.slices
+        for word, places in rows.groupby(name).indices.items()
     }
     large = {name: places for name, places in sliced.items() if len(places) >= least}
     target = contract.target(rows)
-    if contract.task == "regression" or len(large) < 2 or np.bincount(target.astype(int)).max() > len(rows) - 10:
+    if (
+        contract.task == "regression"
+        or len(large) < 2
+        or np.bincount(target.astype(int)).max() > len(rows) - 10
+    ):
         return {}
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
@@ -83,8 +102,13 @@ def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, li
 
     trees = HistGradientBoostingClassifier(**TREES)
     halves = PredefinedSplit(np.random.default_rng(0).permutation(len(rows)) % 2)
-    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # few rows: threads cost; a class may be rare
-        scores = cross_val_predict(trees, _plain(contract, rows), target, cv=halves, method="predict_proba")
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(action="ignore"),
+    ):  # few rows: threads cost; a class may be rare
+        scores = cross_val_predict(
+            trees, _plain(contract, rows), target, cv=halves, method="predict_proba"
+        )
     sure, wrong = scores.max(axis=1), np.unique(target)[scores.argmax(axis=1)] != target
     found = {}
     for name, places in large.items():
@@ -121,22 +145,32 @@ def poison(
     """The checks `poison.*` of a period; `limits` is the section `validate` of the parameters.
 
     `before` and `now` are what `signs` found in the periods before and in this one, `samples` rows of both.
-    Raises: ProjectError if `poison_vetoes` names no sign.
+    Raises: ProjectError if `poison_blocking` names no sign.
     """
     old, new = samples
-    effect = effects(limits.poison_vetoes, "validate.poison_vetoes", KINDS, Effect.VETO)
+    effect = effects(
+        limits.poison_blocking, "validate.poison_blocking", KINDS, Effect.BLOCK_PROMOTION
+    )
     least = limits.drift_min_rows
     jump, value = _trigger(contract, old, new, limits.max_trigger_share / 5)
-    rose = None if now["crowd"] is None else now["crowd"] - float(np.mean([b["crowd"] for b in before if b["crowd"]]))
-    more: dict[str, Any] = {"least": least, "required": False, "effect": effect["trigger"]}
+    rose = (
+        None
+        if now["crowd"] is None
+        else now["crowd"] - float(np.mean([b["crowd"] for b in before if b["crowd"]]))
+    )
+    more: dict[str, Any] = {"min_rows": least, "required": False, "effect": effect["trigger"]}
     most = limits.max_trigger_share
     found = [at_most("poison.trigger", jump, most, len(new), evidence=value, **more)]
-    more = {"least": least, "required": False, "effect": effect["near_duplicates"]}
-    found.append(at_most("poison.near_duplicates", rose, limits.max_near_duplicate_share, len(new), **more))
+    more = {"min_rows": least, "required": False, "effect": effect["near_duplicates"]}
+    found.append(
+        at_most("poison.near_duplicates", rose, limits.max_near_duplicate_share, len(new), **more)
+    )
     for name, (doubt, rows) in now["doubt"].items():
         known = [_apart(one["doubt"], name) for one in before if name in one["doubt"]]
         limit = max(limits.max_label_flip_share, 4 * float(np.sqrt(doubt * (1 - doubt) / rows)))
-        rise = _apart(now["doubt"], name) - float(np.mean(known)) if len(known) > 1 else None  # one says nothing yet
+        rise = (
+            _apart(now["doubt"], name) - float(np.mean(known)) if len(known) > 1 else None
+        )  # one says nothing yet
         told = "rise of outcomes that surely look wrong, against the other slices"
         more = {"required": False, "evidence": told, "effect": effect["label_flips"]}
         found.append(at_most(f"poison.label_flips.{name}", rise, round(limit, 6), rows, **more))
@@ -146,11 +180,15 @@ def poison(
 def _apart(doubt: Mapping[str, Sequence[float]], name: str) -> float:
     """A slice's doubt beyond that of the other slices of its column."""
     column = name.partition("=")[0] + "="
-    others = [value for other, (value, _) in doubt.items() if other != name and other.startswith(column)]
+    others = [
+        value for other, (value, _) in doubt.items() if other != name and other.startswith(column)
+    ]
     return doubt[name][0] - float(np.mean(others)) if others else doubt[name][0]
 
 
-def _trigger(contract: Contract, old: "pd.DataFrame", new: "pd.DataFrame", rare: float) -> tuple[float | None, str]:
+def _trigger(
+    contract: Contract, old: "pd.DataFrame", new: "pd.DataFrame", rare: float
+) -> tuple[float | None, str]:
     """The largest rise of the share of one value that was rarer than `rare`, in a column of many values."""
     worst: tuple[float, str] | None = None
     for name, column in contract.request_columns.items():

@@ -59,7 +59,9 @@ class Tombstones:
         def matcher(columns: Row, salt: str, hashes: set[str]) -> Callable[..., bool]:
             return lambda *row: hashed(tuple(map(self._text, columns, row)), salt) in hashes
 
-        return [(columns, matcher(columns, salt, hashes)) for (columns, salt), hashes in groups.items()]
+        return [
+            (columns, matcher(columns, salt, hashes)) for (columns, salt), hashes in groups.items()
+        ]
 
     def _text(self, name: str, value: Any) -> str:
         return text(self.contract, name, value)
@@ -81,7 +83,9 @@ class Tombstones:
 
     def hold(self, file: Path | IO[bytes]) -> bool:
         """Whether a Parquet file holds an erased row; reads only the columns that tell."""
-        return any(self.hits(part).any() for columns, _ in self.matchers for part in parts(file, columns))
+        return any(
+            self.hits(part).any() for columns, _ in self.matchers for part in parts(file, columns)
+        )
 
 
 def read(project: Project, contract: Contract) -> Tombstones:
@@ -91,7 +95,11 @@ def read(project: Project, contract: Contract) -> Tombstones:
 
 def listed(project: Project) -> tuple[Tombstone, ...]:
     """The project's tombstones; none where the file is absent. Raises: ProjectError if it is damaged."""
-    return parsed((project.root / ERASED).read_text(encoding="utf-8")) if (project.root / ERASED).exists() else ()
+    return (
+        parsed((project.root / ERASED).read_text(encoding="utf-8"))
+        if (project.root / ERASED).exists()
+        else ()
+    )
 
 
 def parsed(content: str) -> tuple[Tombstone, ...]:
@@ -99,7 +107,10 @@ def parsed(content: str) -> tuple[Tombstone, ...]:
     header, *lines = list(csv.reader(io.StringIO(content))) or [list(HEADER)]
     if tuple(header) != HEADER or any(len(line) != len(HEADER) for line in lines):
         raise ProjectError(f"{ERASED} is damaged.", f"Bring it back: git checkout HEAD -- {ERASED}")
-    return tuple(Tombstone(on, _split(columns), _split(periods), *rest) for on, columns, periods, *rest in lines)
+    return tuple(
+        Tombstone(on, _split(columns), _split(periods), *rest)
+        for on, columns, periods, *rest in lines
+    )
 
 
 def _split(joined: str) -> Row:
@@ -112,13 +123,17 @@ def written(entries: Sequence[Tombstone]) -> str:
     lines = csv.writer(content, lineterminator="\n")
     lines.writerow(HEADER)
     for entry in entries:
-        lines.writerow(SEPARATOR.join(part) if isinstance(part, tuple) else part for part in astuple(entry))
+        lines.writerow(
+            SEPARATOR.join(part) if isinstance(part, tuple) else part for part in astuple(entry)
+        )
     return content.getvalue()
 
 
 def hashed(row: Row, salt: str) -> str:
     """The hash of a row's values."""
-    return hashlib.blake2b("\0".join(row).encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        "\0".join(row).encode(), key=bytes.fromhex(salt), digest_size=16
+    ).hexdigest()
 
 
 def text(contract: Contract, name: str, value: Any) -> str:
@@ -143,7 +158,9 @@ def texts(contract: Contract, frame: "pd.DataFrame", columns: Sequence[str]) -> 
     spelled = []
     for name in columns:
         codes, known = pd.factorize(frame[name])  # a missing value has code -1
-        spelled.append(np.array([*(text(contract, name, value) for value in known), ""], dtype=object)[codes])
+        spelled.append(
+            np.array([*(text(contract, name, value) for value in known), ""], dtype=object)[codes]
+        )
     return list(zip(*spelled, strict=True))
 
 

@@ -21,10 +21,15 @@ MOST_CLASSES, CODES = 100, 5  # whole numbers of at most so many different value
 MOST_LISTED, LEAST_SEEN, LONGEST = 20, 5, 60  # of a Literal: words, rows of each, letters
 LEAK, SUSPECT = 0.995, 0.98
 SMALLEST, LARGEST = 1e-38, 1e38  # trees read single precision
-TRIED, MOST_CODES = 5_000, 200  # rows on which models are tried, and words of a column that these know
+TRIED, MOST_CODES = (
+    5_000,
+    200,
+)  # rows on which models are tried, and words of a column that these know
 PARTS = 4
 NEGATIVE = {"no", "n", "false", "f", "0", "absent", "negative", "none", "never", "dead"}
-ID_NAME = re.compile(r"(^|[\W_])(id|key|uuid|guid|nr|no|number|code|index|name)s?([\W_]|$)|I[dD]$|rownames", re.I)
+ID_NAME = re.compile(
+    r"(^|[\W_])(id|key|uuid|guid|nr|no|number|code|index|name)s?([\W_]|$)|I[dD]$|rownames", re.I
+)
 ROW_NUMBER = re.compile(r"rownames|unnamed.*|index|row|x|column0*|\s*", re.I)
 UNIT = re.compile(r"[(\[]([^()\[\]]+)[)\]]\s*$")
 
@@ -106,12 +111,16 @@ class Wishes:
 def decide(table: Table, wishes: Wishes, settings: Settings, *, database: bool) -> Decision:
     """Every decision, or a ProjectError with one sentence about the first thing that cannot be."""
     names = python_names(table.columns)
-    fields = {label: _field(names[label], column, table.rows) for label, column in table.columns.items()}
+    fields = {
+        label: _field(names[label], column, table.rows) for label, column in table.columns.items()
+    }
     target = fields[wishes.target]
     task = _outcome(target, table.rows, wishes.task)
     made = Decision(fields, target, task, table.rows)
     if table.left_out:
-        made.warnings.append(f"{table.left_out:,} rows have no value of the target or the time and are left out")
+        made.warnings.append(
+            f"{table.left_out:,} rows have no value of the target or the time and are left out"
+        )
     for label in wishes.groups:
         if fields[label].role == "left out":
             raise ProjectError(f"--group {label}: {fields[label].why[-1]}.")
@@ -120,9 +129,15 @@ def decide(table: Table, wishes: Wishes, settings: Settings, *, database: bool) 
     _key(made, table.count, wishes)
     _periods(made, table.count, wishes, settings, database)
     _leaks(made, table.sample)
-    made.slices = [one.name for one in made.having("feature", "group") if 2 <= len(one.words) <= 10][:2]
+    made.slices = [
+        one.name for one in made.having("feature", "group") if 2 <= len(one.words) <= 10
+    ][:2]
     if not made.having("feature"):
-        reasons = [f"{one.column.label}: {one.why[-1]}" for one in fields.values() if one is not target and one.why]
+        reasons = [
+            f"{one.column.label}: {one.why[-1]}"
+            for one in fields.values()
+            if one is not target and one.why
+        ]
         raise ProjectError("No column is left that could be a feature.", "; ".join(reasons[:5]))
     _classes(made, wishes)
     return made
@@ -165,7 +180,11 @@ def _field(name: str, column: Column, rows: int) -> Field:
 def _unheld(column: Column) -> str:
     """What a model cannot read of a column of numbers, if anything."""
     largest = max(abs(float(column.low)), abs(float(column.high))) if column.is_number else 1.0
-    return "" if SMALLEST < largest < LARGEST else f"numbers up to {largest:g}: more than a model can tell apart"
+    return (
+        ""
+        if SMALLEST < largest < LARGEST
+        else f"numbers up to {largest:g}: more than a model can tell apart"
+    )
 
 
 def _text(one: Field, rows: int) -> None:
@@ -178,23 +197,34 @@ def _text(one: Field, rows: int) -> None:
         one.why.append(f"{len(words)} words, each in at least {min(column.words.values()):,} rows")
         return
     one.max_length = 2 * max(column.length, 5)
-    if column.distinct > max(0.5 * column.known, 50) or (_like_id(column) and column.distinct > 0.95 * column.known):
+    if column.distinct > max(0.5 * column.known, 50) or (
+        _like_id(column) and column.distinct > 0.95 * column.known
+    ):
         one.role = "kept"
         one.why.append(f"{column.distinct:,} different texts: a name or free text, no feature")
     else:
-        one.why.append(f"about {column.distinct:,} words, some rare: others may come, and count as unknown")
+        one.why.append(
+            f"about {column.distinct:,} words, some rare: others may come, and count as unknown"
+        )
 
 
 def _like_id(column: Column) -> bool:
     sequence = column.kind == "int" and column.high - column.low + 1 == column.known
-    return bool(ID_NAME.search(column.label)) or sequence or (column.kind == "text" and 0 < column.length <= 40)
+    return (
+        bool(ID_NAME.search(column.label))
+        or sequence
+        or (column.kind == "text" and 0 < column.length <= 40)
+    )
 
 
 def room(low: float, high: float) -> tuple[float, float]:
     """Bounds with half of the range more on each side, rounded outward; a sign, 0 to 1 and 0 to 100 stay."""
     span = float(high - low) or abs(float(high)) or 1.0
     step = 10.0 ** (math.floor(math.log10(span)) - 1)
-    first, last = (math.floor((low - span / 2) / step) * step, math.ceil((high + span / 2) / step) * step)
+    first, last = (
+        math.floor((low - span / 2) / step) * step,
+        math.ceil((high + span / 2) / step) * step,
+    )
     first = max(first, 0.0) if low >= 0 else first
     last = min(last, 0.0) if high <= 0 else last
     last = float(high) if first == 0 and high in (1, 100) else last
@@ -205,18 +235,33 @@ def _outcome(one: Field, rows: int, wanted: str) -> str:
     """The task; the field becomes the outcome."""
     column, label = one.column, one.column.label
     words = [word for word, times in column.words.items() if times]
-    one.role, one.nullable, one.why, one.low, one.high = "outcome", False, list(column.notes), None, None
+    one.role, one.nullable, one.why, one.low, one.high = (
+        "outcome",
+        False,
+        list(column.notes),
+        None,
+        None,
+    )
     if column.known and column.low == column.high:
-        raise ProjectError(f"The target {label!r} has one value only: {column.low!s:.40}.", "Nothing is to be learned.")
+        raise ProjectError(
+            f"The target {label!r} has one value only: {column.low!s:.40}.",
+            "Nothing is to be learned.",
+        )
     if column.kind in ("datetime", "other"):
-        raise ProjectError(f"The target {label!r} holds {'times' if column.kind == 'datetime' else 'no values'}.")
+        raise ProjectError(
+            f"The target {label!r} holds {'times' if column.kind == 'datetime' else 'no values'}."
+        )
     if unheld := _unheld(column):
         raise ProjectError(f"The target {label!r} holds {unheld}.", "Give it in another unit.")
-    if mixed := [note for note in column.notes if note.startswith("mixed") and column.distinct > CODES]:
+    if mixed := [
+        note for note in column.notes if note.startswith("mixed") and column.distinct > CODES
+    ]:
         raise ProjectError(f"The target {label!r} is {mixed[0]}.", "Make it numbers, or words.")
     whole = column.is_number and words and all(float(word).is_integer() for word in words)
     classes = not column.is_number or len(words) == 2 or (whole and 2 < len(words) <= CODES)
-    task = wanted or ("regression" if not classes else "binary" if len(words) == 2 else "multiclass")
+    task = wanted or (
+        "regression" if not classes else "binary" if len(words) == 2 else "multiclass"
+    )
     if task == "regression":
         if not column.is_number:
             raise ProjectError(f"The target {label!r} holds no numbers.", "Leave --task away.")
@@ -226,14 +271,21 @@ def _outcome(one: Field, rows: int, wanted: str) -> str:
         return task
     if not words or len(words) > MOST_CLASSES or len(words) > rows / 10:
         told = f"The target {label!r} has {column.distinct:,} different values in {rows:,} rows"
-        raise ProjectError(f"{told}: too many for classes.", "Name a column with fewer words, or one with numbers.")
+        raise ProjectError(
+            f"{told}: too many for classes.", "Name a column with fewer words, or one with numbers."
+        )
     if (len(words) == 2) != (task == "binary"):
-        raise ProjectError(f"The target {label!r} has {len(words)} values; that is not {task}.", "Leave --task away.")
+        raise ProjectError(
+            f"The target {label!r} has {len(words)} values; that is not {task}.",
+            "Leave --task away.",
+        )
     if column.kind == "bool" or (whole and {float(word) for word in words} == {0.0, 1.0}):
         one.kind, one.words, one.column.sql = "bool", [], f"CAST({column.sql} AS BOOLEAN)"
     else:
         one.kind = "category"
-        one.words = sorted(words, key=lambda word: (word.lower() not in NEGATIVE, -column.words[word], word))
+        one.words = sorted(
+            words, key=lambda word: (word.lower() not in NEGATIVE, -column.words[word], word)
+        )
         if task == "multiclass":
             one.words = sorted(words, key=float) if whole else sorted(words)
         one.column.sql = f"CAST({column.sql} AS VARCHAR)" if column.is_number else column.sql
@@ -246,7 +298,9 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
     fields = made.fields
     if wishes.id:
         one = fields[wishes.id]
-        both = f"{one.column.sql}, {fields[wishes.time].column.sql}" if wishes.time else one.column.sql
+        both = (
+            f"{one.column.sql}, {fields[wishes.time].column.sql}" if wishes.time else one.column.sql
+        )
         found = count(
             {
                 "known": f"count({one.column.sql})",
@@ -255,10 +309,14 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
             }
         )
         if found["known"] < made.rows:
-            raise ProjectError(f"--id {wishes.id}: {made.rows - found['known']:,} rows have no value.")
+            raise ProjectError(
+                f"--id {wishes.id}: {made.rows - found['known']:,} rows have no value."
+            )
         if max(found["one"], found["both"]) < made.rows:
             told = f"--id {wishes.id} does not tell rows apart: {found['one']:,} values in {made.rows:,} rows"
-            raise ProjectError(f"{told}{', also not with the time' if wishes.time else ''}.", "Leave --id away.")
+            raise ProjectError(
+                f"{told}{', also not with the time' if wishes.time else ''}.", "Leave --id away."
+            )
         made.key = [one.name] if found["one"] == made.rows else [one.name, fields[wishes.time].name]
         one.why = ["named by --id"]
     else:
@@ -267,13 +325,19 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
             unique = column.distinct == column.known == made.rows and column.kind in ("int", "text")
             if not unique or not _like_id(column):
                 continue
-            if column.kind == "int" and column.high <= 3 * made.rows and ROW_NUMBER.fullmatch(column.label):
+            if (
+                column.kind == "int"
+                and column.high <= 3 * made.rows
+                and ROW_NUMBER.fullmatch(column.label)
+            ):
                 one.role, one.why = "left out", ["a row number of the file, unknown to a caller"]
                 continue
             one.why = ["unique, and looks like an id"]
             break
         else:
-            made.warnings.append("no key: outcomes find their predictions by the id that each answer carries")
+            made.warnings.append(
+                "no key: outcomes find their predictions by the id that each answer carries"
+            )
             return
         made.key = [one.name]
     one.role, one.words, one.max_length, one.low, one.high = "key", [], None, None, None
@@ -282,12 +346,16 @@ def _key(made: Decision, count: Counting, wishes: Wishes) -> None:
         one.column.sql = f"CAST({one.column.sql} AS VARCHAR)"
 
 
-def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Settings, database: bool) -> None:
+def _periods(
+    made: Decision, count: Counting, wishes: Wishes, settings: Settings, database: bool
+) -> None:
     least, used = int(settings.validate.min_rows), int(settings.train.periods) + 1
     if wishes.time:
         one = made.fields[wishes.time]
         if one.kind != "datetime" and not one.column.is_number:
-            raise ProjectError(f"--time {wishes.time} holds no times.", "Name a column with dates, times or years.")
+            raise ProjectError(
+                f"--time {wishes.time} holds no times.", "Name a column with dates, times or years."
+            )
         if _by_time(made, count, one, least, used):
             one.role = "time" if one.role != "key" else "key"
             one.nullable, made.time = False, one.name
@@ -295,10 +363,18 @@ def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Settings
             if one.column.is_number:
                 one.low, one.high = None, None
             return
-        made.warnings.append(f"{made.rows:,} rows are too few to split by time: they are split by chance")
+        made.warnings.append(
+            f"{made.rows:,} rows are too few to split by time: they are split by chance"
+        )
     elif times := [one.column.label for one in made.fields.values() if one.kind == "datetime"]:
-        made.warnings.append(f"{times[0]!r} holds times: with --time {times[0]} the test rows follow the training rows")
-    parts = 1 if database else max(1, min(PARTS, int(made.rows / least)), math.ceil(made.rows / 250_000))
+        made.warnings.append(
+            f"{times[0]!r} holds times: with --time {times[0]} the test rows follow the training rows"
+        )
+    parts = (
+        1
+        if database
+        else max(1, min(PARTS, int(made.rows / least)), math.ceil(made.rows / 250_000))
+    )
     made.unit = "an equal part"
     made.periods = {f"part-{n + 1:0{len(str(parts))}d}": (n, parts) for n in range(parts)}
     made.until = list(made.periods)[min(parts, used) - 1]
@@ -307,12 +383,19 @@ def _periods(made: Decision, count: Counting, wishes: Wishes, settings: Settings
 def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int) -> bool:
     """Whether at least two periods of time have enough rows: the calendar's, else as many rows in each."""
     sql, options = one.column.sql, []
-    units = {f"a {unit}": (f"date_trunc('{unit}', {sql})", name, f"INTERVAL 1 {unit}") for unit, name in UNITS.items()}
+    units = {
+        f"a {unit}": (f"date_trunc('{unit}', {sql})", name, f"INTERVAL 1 {unit}")
+        for unit, name in UNITS.items()
+    }
     if one.column.is_number:
         units = {f"a value of {one.name}": (sql, "CAST(s AS VARCHAR)", "1")}
     for unit, (start, name, step) in units.items():
-        grouped = f"SELECT {start} AS s, count(*) AS rows FROM source WHERE {count.where} GROUP BY s"
-        found = count.database.execute(f"SELECT {name}, s, s + {step}, rows FROM ({grouped}) ORDER BY s").fetchall()
+        grouped = (
+            f"SELECT {start} AS s, count(*) AS rows FROM source WHERE {count.where} GROUP BY s"
+        )
+        found = count.database.execute(
+            f"SELECT {name}, s, s + {step}, rows FROM ({grouped}) ORDER BY s"
+        ).fetchall()
         full = [place for place, row in enumerate(found) if row[3] >= least]
         if len(full) >= used and full[-used:] == list(range(full[-1] - used + 1, full[-1] + 1)):
             periods = {row[0]: (row[1], row[2]) for row in found}
@@ -326,10 +409,17 @@ def _by_time(made: Decision, count: Counting, one: Field, least: int, used: int)
         last = one.column.high + 1 if one.column.is_number else "9999-12-31"
         edges = [one.column.low, *(cut for cut in cuts if cut > one.column.low), last]
         periods = {f"part-{n + 1}": pair for n, pair in enumerate(pairwise(edges))}
-        ranges = {name: f"{sql} >= {_sql(start)} AND {sql} < {_sql(end)}" for name, (start, end) in periods.items()}
+        ranges = {
+            name: f"{sql} >= {_sql(start)} AND {sql} < {_sql(end)}"
+            for name, (start, end) in periods.items()
+        }
         sizes = count({name: f"count(*) FILTER ({where})" for name, where in ranges.items()})
         if len(sizes) > 1 and min(sizes.values()) >= least:
-            made.unit, made.periods, made.until = "an equal part, in time", periods, list(periods)[-1]
+            made.unit, made.periods, made.until = (
+                "an equal part, in time",
+                periods,
+                list(periods)[-1],
+            )
             return True
     return False
 
@@ -342,7 +432,10 @@ def _leaks(made: Decision, sample: "pd.DataFrame") -> None:
     """Columns that alone tell the outcome: forbidden, or, where it is less sure, named in a warning."""
     others = made.having("feature")
     rows, target = judged(made, sample)
-    found = {one.name: tells(numbers(rows[one.column.label], one), target, one, made.task) for one in others}
+    found = {
+        one.name: tells(numbers(rows[one.column.label], one), target, one, made.task)
+        for one in others
+    }
     leaks = [one for one in others if found[one.name] >= LEAK]
     for one in others:
         label, score = one.column.label, found[one.name]
@@ -351,9 +444,13 @@ def _leaks(made: Decision, sample: "pd.DataFrame") -> None:
         if one in leaks and len(leaks) < len(others):
             one.role = "forbidden"
             one.why.append("suspected leak: it alone tells the outcome")
-            made.warnings.append(f"{label!r} alone tells the outcome ({score:.3f} of 1): a leak? It is forbidden now")
+            made.warnings.append(
+                f"{label!r} alone tells the outcome ({score:.3f} of 1): a leak? It is forbidden now"
+            )
         else:
-            made.warnings.append(f"{label!r} alone nearly tells the outcome ({score:.3f} of 1): is it known in time?")
+            made.warnings.append(
+                f"{label!r} alone nearly tells the outcome ({score:.3f} of 1): is it known in time?"
+            )
 
 
 def judged(made: Decision, sample: "pd.DataFrame") -> tuple["pd.DataFrame", np.ndarray]:
@@ -377,7 +474,9 @@ def numbers(values: "pd.Series", one: Field) -> np.ndarray:
 
     if one.kind not in ("text", "category"):
         return values.to_numpy(dtype=float, na_value=np.nan)
-    codes = pd.factorize(values.where(values.isin(values.value_counts().index[:MOST_CODES])), sort=True)[0]
+    codes = pd.factorize(
+        values.where(values.isin(values.value_counts().index[:MOST_CODES])), sort=True
+    )[0]
     return np.where(codes < 0, np.nan, codes)
 
 
@@ -389,7 +488,11 @@ def tells(values: np.ndarray, target: np.ndarray, one: Field, task: str) -> floa
 
     if len(np.unique(target)) < 2:
         return 0.0
-    tree, folds, scoring = DecisionTreeClassifier(class_weight="balanced"), StratifiedKFold, "balanced_accuracy"
+    tree, folds, scoring = (
+        DecisionTreeClassifier(class_weight="balanced"),
+        StratifiedKFold,
+        "balanced_accuracy",
+    )
     if task == "regression":
         tree, folds, scoring = DecisionTreeRegressor(), KFold, "r2"
     elif task == "binary":
@@ -398,7 +501,11 @@ def tells(values: np.ndarray, target: np.ndarray, one: Field, task: str) -> floa
     cut = folds(2, shuffle=True, random_state=0)
     score = float(cross_val_score(tree, values[:, None], target, cv=cut, scoring=scoring).mean())
     known = ~np.isnan(values)
-    if task != "regression" or known.mean() < SUSPECT or one.kind not in ("int", "float", "datetime"):
+    if (
+        task != "regression"
+        or known.mean() < SUSPECT
+        or one.kind not in ("int", "float", "datetime")
+    ):
         return score
     return float(np.nanmax([score, abs(spearmanr(values[known], target[known]).statistic)]))
 
@@ -411,4 +518,6 @@ def _classes(made: Decision, wishes: Wishes) -> None:
     rare = [word for word, times in words.items() if times < max(50, 0.01 * made.rows)]
     if rare:
         told = ", ".join(f"{word} ({words[word]:,})" for word in rare[:5])
-        made.warnings.append(f"rare classes of {wishes.target!r}: {told}: hardly to be learned or judged")
+        made.warnings.append(
+            f"rare classes of {wishes.target!r}: {told}: hardly to be learned or judged"
+        )

@@ -35,7 +35,9 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
         made = decide(counted, wishes, settings, database=bool(source.query))
         model = choose(made, counted.sample, settings.model)
         written = files(project, source, made, model, _example(counted, made))
-        written[project.root / CYCLE] = training_cycle.written(project, made.until, list(made.periods))
+        written[project.root / CYCLE] = training_cycle.written(
+            project, made.until, list(made.periods)
+        )
     kept = put(project, written)
     return _told(project, source, made, kept)
 
@@ -44,7 +46,9 @@ def _example(counted: Table, made: Decision) -> dict[str, Any]:
     """A row as a caller sends it: the fullest of the first ones."""
     first = counted.sample.head(50)
     row = first.iloc[[int(first.notna().sum(axis=1).to_numpy().argmax())]]
-    found: dict[str, Any] = json.loads(row.to_json(orient="records", date_format="iso", double_precision=15))[0]
+    found: dict[str, Any] = json.loads(
+        row.to_json(orient="records", date_format="iso", double_precision=15)
+    )[0]
     for one in made.fields.values():
         label = one.column.label
         if one.kind == "datetime" and found.get(label):
@@ -64,7 +68,10 @@ def _told(project: Project, source: Source, made: Decision, kept: Path) -> str:
     key = ", ".join(made.key) or "none"
     facts = [f"key: {key}    time: {made.time or 'none'}    periods: {periods}", *source.notes]
     warned = [f"warning: {one}" for one in made.warnings]
-    units = sum(one.kind in ("int", "float") and one.delivered and not one.unit for one in made.fields.values())
+    units = sum(
+        one.kind in ("int", "float") and one.delivered and not one.unit
+        for one in made.fields.values()
+    )
     left = [
         f"\nWhat was replaced lies in {kept.relative_to(project.root)}. Yours to look at: {units} units, the owner",
         "and the privacy classes in schema.py, the roles above, what the prediction is for (README.md).",

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDS, MOST_SEARCHED = 3, 10  # classes, or tens of columns: with more a search takes too long
-SCORING = {"binary": "average_precision", "multiclass": "roc_auc_ovr", "regression": "neg_mean_absolute_error"}
+SCORING = {
+    "binary": "average_precision",
+    "multiclass": "roc_auc_ovr",
+    "regression": "neg_mean_absolute_error",
+}
 
 MEANING = (
-    "The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."
+    "The estimator. What must be fitted (encoders, scalers) belongs inside it, "
+    "to be fitted once and stored with it."
 )
 
 HEAD = '''"""{meaning}"""
@@ -59,7 +64,9 @@ def trees(made: Decision, tried: Mapping[str, Any]) -> str:
     settings: dict[str, Any] = {"loss": "absolute_error"} if made.task == "regression" else {}
     if made.rows < 10_000:
         settings |= {"min_samples_leaf": max(5, min(20, made.rows // 100))}
-    if made.task != "regression" and made.rarest < 100:  # a part set aside would lack the rare classes
+    if (
+        made.task != "regression" and made.rarest < 100
+    ):  # a part set aside would lack the rare classes
         settings["early_stopping"] = False
     name = f"HistGradientBoosting{'Regressor' if made.task == 'regression' else 'Classifier'}"
     search = '{"learning_rate": [0.05, 0.1], "max_leaf_nodes": [7, 31]}'
@@ -71,8 +78,15 @@ def trees(made: Decision, tried: Mapping[str, Any]) -> str:
 def linear(made: Decision, tried: Mapping[str, Any]) -> str:
     """A linear model on scaled numbers and one column a word."""
     if made.task == "regression":
-        name, returns, compose = "SGDRegressor", "TransformedTargetRegressor", "TransformedTargetRegressor, "
-        fixed, search = {"loss": "epsilon_insensitive", "epsilon": 0, "average": True}, '{"alpha": [1e-05, 0.001, 0.1]}'
+        name, returns, compose = (
+            "SGDRegressor",
+            "TransformedTargetRegressor",
+            "TransformedTargetRegressor, ",
+        )
+        fixed, search = (
+            {"loss": "epsilon_insensitive", "epsilon": 0, "average": True},
+            '{"alpha": [1e-05, 0.001, 0.1]}',
+        )
         model = f"make_pipeline(columns, {name}(**settings, random_state=seed))"
         returned = f"TransformedTargetRegressor({model}, transformer=StandardScaler())"
     else:
@@ -81,7 +95,9 @@ def linear(made: Decision, tried: Mapping[str, Any]) -> str:
         returned = f"make_pipeline(columns, {name}(**settings, random_state=seed))"
     body = LINEAR.format(settings=_settings({**fixed, **tried}), returned=returned)
     pipeline = "make_pipeline" if made.task == "regression" else "Pipeline, make_pipeline"
-    imports = SHAPED.format(compose=f"{compose}make_column_transformer", name=name, pipeline=pipeline)
+    imports = SHAPED.format(
+        compose=f"{compose}make_column_transformer", name=name, pipeline=pipeline
+    )
     return HEAD.format(meaning=MEANING, imports=imports, search=search, returns=returns, body=body)
 
 
@@ -104,7 +120,9 @@ def choose(made: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) ->
         return trees(made, {})
     words = [place for place, one in enumerate(features) if one.kind in ("category", "text")]
     matrix = np.column_stack([numbers(rows[one.column.label], one) for one in features])
-    folds = (KFold if made.task == "regression" else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
+    folds = (KFold if made.task == "regression" else StratifiedKFold)(
+        FOLDS, shuffle=True, random_state=0
+    )
     found, module = {}, ModuleType("drafted")
     for draw in (trees, linear):
         exec(draw(made, {}), module.__dict__)
@@ -116,8 +134,12 @@ def choose(made: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) ->
                 refused = str(error)
                 continue
             with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
-                scores = cross_val_score(model, matrix, target, cv=folds, scoring=SCORING[made.task])
+                scores = cross_val_score(
+                    model, matrix, target, cv=folds, scoring=SCORING[made.task]
+                )
             found[draw(made, tried)] = float(np.nan_to_num(scores, nan=-np.inf).mean())
     if not found:
-        raise ProjectError(f"params.yaml: section model suits no drafted model: {refused}.", "Empty it: model: {}")
+        raise ProjectError(
+            f"params.yaml: section model suits no drafted model: {refused}.", "Empty it: model: {}"
+        )
     return max(found, key=lambda text: found[text])

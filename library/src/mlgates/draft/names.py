@@ -9,7 +9,19 @@ from pydantic import BaseModel
 
 from mlgates.serving.prediction_log import OWN
 
-SCHEMA = ["Annotated", "BaseModel", "Contract", "Field", "Literal", "About", "datetime", "bool", "float", "int", "str"]
+SCHEMA = [
+    "Annotated",
+    "BaseModel",
+    "Contract",
+    "Field",
+    "Literal",
+    "About",
+    "datetime",
+    "bool",
+    "float",
+    "int",
+    "str",
+]
 TAKEN = {*OWN, "score", "arrived", "self", "n", *SCHEMA, *dir(BaseModel)}
 OTHERS = re.compile("_|model_(validate|dump)|feature__")
 
@@ -25,7 +37,11 @@ def python_names(labels: Iterable[str]) -> dict[str, str]:
     for place, label in enumerate(labels, 1):
         if label in found:
             continue
-        plain = unicodedata.normalize("NFKD", label.replace("ß", "ss")).encode("ascii", "ignore").decode()
+        plain = (
+            unicodedata.normalize("NFKD", label.replace("ß", "ss"))
+            .encode("ascii", "ignore")
+            .decode()
+        )
         stem = re.sub(r"\W+|_{2,}", "_", plain).strip("_") or f"column_{place}"
         stem = f"column_{stem}" if not _allowed(stem) and stem[0].isdigit() else stem
         name, times = stem if _allowed(stem) else f"{stem}_", 1

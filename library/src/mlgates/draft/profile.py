@@ -14,14 +14,26 @@ if TYPE_CHECKING:
 MOST_WORDS = 300  # that are counted one by one
 SAMPLE, FIRST, AT_ONCE = 20_000, 2_000, 50
 EXACT = 2**53  # whole numbers above are not told apart once they are floats
-NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
+NUMBERS = {
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "HUGEINT",
+}
 FLOATS = re.compile(r"FLOAT|DOUBLE|DECIMAL|REAL")
 NUMERIC = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d.%m.%y"]
 DAYS = [*NUMERIC, "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y"]
 DATES = [f"{day}{time}" for day in DAYS for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p")]
 SIGNS, AFTER = "\\s*[-+]?[$€£]?\\s*", "\\s*[$€£%]?\\s*"  # round numbers
 DECIMAL = f"regexp_matches({{c}}, '^{SIGNS}(\\d+|\\d{{{{1,3}}}}(\\.\\d{{{{3}}}})+),\\d+{AFTER}$')"
-GROUPED = f"regexp_matches({{c}}, '^{SIGNS}\\d{{{{1,3}}}}([,\\x27\\xA0]\\d{{{{3}}}})*(\\.\\d+)?{AFTER}$')"
+GROUPED = (
+    f"regexp_matches({{c}}, '^{SIGNS}\\d{{{{1,3}}}}([,\\x27\\xA0]\\d{{{{3}}}})*(\\.\\d+)?{AFTER}$')"
+)
 
 FORMS = {  # what one text looks like: the first that fits
     "word": "NOT regexp_matches({c}, '\\d') AND lower(trim({c})) NOT IN ('true', 'false')",
@@ -72,7 +84,9 @@ class Counting:
         found, aggregates = list[Any](), list(wanted.values())
         for first in range(0, len(aggregates), AT_ONCE):
             some = ", ".join(aggregates[first : first + AT_ONCE])
-            found += self.database.execute(f"SELECT {some} FROM {self.table} WHERE {self.where}").fetchone()
+            found += self.database.execute(
+                f"SELECT {some} FROM {self.table} WHERE {self.where}"
+            ).fetchone()
         return dict(zip(wanted, found, strict=True))
 
 
@@ -102,7 +116,9 @@ def profile(source: Source, needed: list[str]) -> Table:
     known = {("known", label): f"count({columns[label].sql})" for label in needed}
     found = count({"every": "count(*)", "used": f"count(*) FILTER ({where})"} | known)
     if not found["every"]:
-        raise ProjectError(f"{source.label} has a header and no row.", "Rows are needed to draft from.")
+        raise ProjectError(
+            f"{source.label} has a header and no row.", "Rows are needed to draft from."
+        )
     if empty := [label for label in needed if not found["known", label]]:
         raise ProjectError(f"{empty[0]!r} has no value in any row.")
     count.where = where
@@ -140,7 +156,10 @@ def _read_texts(count: Counting, texts: list[Column]) -> None:
     """Numbers, truth values and dates that are stored as text."""
     forms = " ".join(f"WHEN {test} THEN '{form}'" for form, test in FORMS.items())
     one = f"histogram(CASE {forms} ELSE 'text' END) FILTER ({{c}} IS NOT NULL)"
-    found = {label: some or {} for label, some in count({c.label: one.format(c=c.sql) for c in texts}).items()}
+    found = {
+        label: some or {}
+        for label, some in count({c.label: one.format(c=c.sql) for c in texts}).items()
+    }
     unclear = [column for column in texts if not _read_text(column, found[column.label])]
     _texts_by_format(count, [c for c in unclear if "word" not in found[c.label]], found)
     _almost_numbers(count, [c for c in unclear if c.kind == "text"], found)
@@ -161,7 +180,10 @@ def _read_text(column: Column, found: dict[str, int]) -> bool:
         column.kind, column.sql = "float", f"CAST(replace({plain}, ',', '.') AS DOUBLE)"
         column.notes.append("numbers in disguise: decimal commas")
     elif forms <= {"grouped", "either", "whole", "number"}:
-        column.kind, column.sql = "float", f"CAST(regexp_replace({c}, '[$€£%,\\x27\\xA0\\s]', '', 'g') AS DOUBLE)"
+        column.kind, column.sql = (
+            "float",
+            f"CAST(regexp_replace({c}, '[$€£%,\\x27\\xA0\\s]', '', 'g') AS DOUBLE)",
+        )
         column.notes.append("numbers in disguise: separators, currency or per cent signs")
     elif forms == {"truth"}:
         column.kind, column.sql = "bool", f"CAST(trim({c}) AS BOOLEAN)"
@@ -175,9 +197,13 @@ def _read_text(column: Column, found: dict[str, int]) -> bool:
     return True
 
 
-def _texts_by_format(count: Counting, texts: list[Column], found: dict[str, dict[str, int]]) -> None:
+def _texts_by_format(
+    count: Counting, texts: list[Column], found: dict[str, dict[str, int]]
+) -> None:
     """Dates that are written in another way than ISO; only what fits the first rows is tried on all."""
-    ways = {(c.label, way): f"count(try_strptime({c.sql}, '{way}'))" for c in texts for way in DATES}
+    ways = {
+        (c.label, way): f"count(try_strptime({c.sql}, '{way}'))" for c in texts for way in DATES
+    }
     some = Counting(count.database, f"(FROM source LIMIT {FIRST})")(ways)
     parsed = count({name: sql for name, sql in ways.items() if some[name]})
     for column in texts:
@@ -199,7 +225,9 @@ def _almost_numbers(count: Counting, texts: list[Column], found: dict[str, dict[
         sql = f"SELECT {column.sql} AS mark FROM source WHERE NOT {number} GROUP BY mark LIMIT 4"
         marks = [row[0] for row in count.database.execute(sql).fetchall()]
         if len(marks) > 3 or numbers < 0.7 * known:
-            column.notes.append(f"mixed: {numbers:,} of {known:,} values are numbers, for example {marks[0]!r} is not")
+            column.notes.append(
+                f"mixed: {numbers:,} of {known:,} values are numbers, for example {marks[0]!r} is not"
+            )
             continue
         kept = f"CASE WHEN {column.sql} NOT IN ({', '.join(map(quoted, sorted(marks)))}) THEN {column.sql} END"
         column.kind, column.sql = "float", f"CAST({kept} AS DOUBLE)"
@@ -221,7 +249,10 @@ def _measure(count: Counting, columns: Iterable[Column]) -> None:
     used = {column.label: column for column in columns if column.kind != "other"}
     wanted = {}
     for label, column in used.items():
-        c, length = column.sql, f"coalesce(max(length({column.sql})), 0)" if column.kind == "text" else "0"
+        c, length = (
+            column.sql,
+            f"coalesce(max(length({column.sql})), 0)" if column.kind == "text" else "0",
+        )
         bounds = f"'low': min({c}), 'high': max({c}), 'length': {length}"
         wanted[label] = f"{{'known': count({c}), 'distinct': approx_count_distinct({c}), {bounds}}}"
     found = count(wanted)
@@ -233,10 +264,20 @@ def _measure(count: Counting, columns: Iterable[Column]) -> None:
             column.notes.append("whole numbers too large for exact arithmetic: read as text")
         elif column.kind == "int":
             column.sql = column.sql.replace("HUGEINT", "BIGINT")
-    many = {label: c.sql for label, c in used.items() if c.kind in ("int", "text") and c.distinct > 0.8 * c.known}
-    for label, exact in count({label: f"count(DISTINCT {sql})" for label, sql in many.items()}).items():
+    many = {
+        label: c.sql
+        for label, c in used.items()
+        if c.kind in ("int", "text") and c.distinct > 0.8 * c.known
+    }
+    for label, exact in count(
+        {label: f"count(DISTINCT {sql})" for label, sql in many.items()}
+    ).items():
         used[label].distinct = exact
-    few = {c.label: c.sql for c in used.values() if c.known and c.distinct <= MOST_WORDS * 0.9 and c.kind != "datetime"}
+    few = {
+        c.label: c.sql
+        for c in used.values()
+        if c.known and c.distinct <= MOST_WORDS * 0.9 and c.kind != "datetime"
+    }
     for label, words in count({label: f"histogram({sql})" for label, sql in few.items()}).items():
         used[label].words = {str(word): times for word, times in words.items()}
         used[label].distinct = len(words)

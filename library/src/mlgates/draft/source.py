@@ -28,7 +28,9 @@ MARKS: list[tuple[bytes, str]] = [
 ]
 
 CHUNK = 50_000
-Given = tuple[str, Path, str, list[str]]  # its name, where it is read, where it will lie, what is to be said of it
+Given = tuple[
+    str, Path, str, list[str]
+]  # its name, where it is read, where it will lie, what is to be said of it
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ def opened(project: Project, given: str, query: str) -> Iterator[Source]:
     import duckdb
 
     (project.root / STATE).mkdir(exist_ok=True)
-    settings: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": str(project.root / DUCKDB), "threads": 2}
+    settings: dict[str, Any] = {
+        "memory_limit": "1GB",
+        "temp_directory": str(project.root / DUCKDB),
+        "threads": 2,
+    }
     query = _select(query) if "://" in given else ""
     table = _extracted(project, given, query) if "://" in given else _file(project, given)
     with table as (label, path, place, notes), duckdb.connect(config=settings) as database:
@@ -75,11 +81,17 @@ def opened(project: Project, given: str, query: str) -> Iterator[Source]:
             reader, header = "read_parquet($source, union_by_name = true)", list[str]()
             if path.is_file() and not _is_parquet(path):
                 reader, header = _csv(database, path, label)
-            database.execute(f"CREATE VIEW source AS FROM {reader.replace('$source', quoted(str(path)))}")
-            found = [(name, kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()]
+            database.execute(
+                f"CREATE VIEW source AS FROM {reader.replace('$source', quoted(str(path)))}"
+            )
+            found = [
+                (name, kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()
+            ]
             names = header or [name for name, _ in found]
             if len(names) != len(found):
-                told = f"{label}: the header names {len(names)} columns, the rows have {len(found)}."
+                told = (
+                    f"{label}: the header names {len(names)} columns, the rows have {len(found)}."
+                )
                 raise ProjectError(told, "Name every column, also the first.")
             columns = {name or one[0]: one for name, one in zip(names, found, strict=True)}
             yield Source(label, place, reader, columns, database, query, notes)
@@ -92,7 +104,9 @@ def _file(project: Project, given: str) -> Iterator[Given]:
     """A file that is brought into the project."""
     path = Path(given).expanduser().resolve()
     if not path.is_file():
-        raise ProjectError(f"{given} is no file.", "Give a CSV or Parquet file, or the URL of a database.")
+        raise ProjectError(
+            f"{given} is no file.", "Give a CSV or Parquet file, or the URL of a database."
+        )
     before = _state(path)
     if not before[0]:
         raise ProjectError(f"{path.name} is empty.", "A header and rows are needed.")
@@ -101,7 +115,9 @@ def _file(project: Project, given: str) -> Iterator[Given]:
     with _brought(project, path, encoding) as (readable, target):
         yield path.name, readable, target.relative_to(project.root).as_posix(), notes
         if _state(path) != before:
-            raise ProjectError(f"{path.name} changed while it was read; nothing was written.", "Draft again.")
+            raise ProjectError(
+                f"{path.name} changed while it was read; nothing was written.", "Draft again."
+            )
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -125,7 +141,9 @@ def _encoding(path: Path) -> str:
         try:
             while chunk := file.read(1 << 22):
                 if b"\0" in chunk:
-                    raise ProjectError(f"{path.name} is no text.", "Give a CSV or Parquet file, unpacked.")
+                    raise ProjectError(
+                        f"{path.name} is no text.", "Give a CSV or Parquet file, unpacked."
+                    )
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -144,7 +162,9 @@ def _brought(project: Project, path: Path, encoding: str) -> Iterator[tuple[Path
     again, folder = encoding != "utf-8", project.root / GIVEN
     target = folder / path.name
     if path.is_relative_to(project.root) and not again:
-        ignored = not path.is_relative_to(folder) and git(project.root, "check-ignore", str(path), check=False)
+        ignored = not path.is_relative_to(folder) and git(
+            project.root, "check-ignore", str(path), check=False
+        )
         target = target if ignored else path
     if target.exists() and target.samefile(path):
         if not again:
@@ -168,15 +188,22 @@ def _brought(project: Project, path: Path, encoding: str) -> Iterator[tuple[Path
 
 def _decode(path: Path, encoding: str, target: Path) -> None:
     try:
-        with path.open(encoding=encoding, newline="") as old, target.open("w", encoding="utf-8") as new:
+        with (
+            path.open(encoding=encoding, newline="") as old,
+            target.open("w", encoding="utf-8") as new,
+        ):
             shutil.copyfileobj(old, new, 1 << 22)
     except UnicodeError:
-        raise ProjectError(f"{path.name} is neither UTF-8 nor {encoding}.", "Save it as UTF-8.") from None
+        raise ProjectError(
+            f"{path.name} is neither UTF-8 nor {encoding}.", "Save it as UTF-8."
+        ) from None
 
 
 def reason(error: Exception) -> str:
     """The first sentence of a library's complaint, on one line."""
-    told = re.split(r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*\n", "", str(error)))[0]
+    told = re.split(
+        r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*\n", "", str(error))
+    )[0]
     return re.sub(r"\s+", " ", told)[:250]
 
 
@@ -189,11 +216,14 @@ def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
         delimiter, *others = database.execute(sniffed, [str(path)]).fetchone()
     except duckdb.Error as error:
         raise ProjectError(
-            f"{label} does not read as a table: {reason(error)}", "Save it as CSV with one header line."
+            f"{label} does not read as a table: {reason(error)}",
+            "Save it as CSV with one header line.",
         ) from None
     quote, escape = (mark if mark and mark != "(empty)" else '"' for mark in others)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header = [name.strip() for name in next(csv.reader(file, delimiter=delimiter, quotechar=quote))]
+        header = [
+            name.strip() for name in next(csv.reader(file, delimiter=delimiter, quotechar=quote))
+        ]
     if len(header) == 1:
         told = f"{label} reads as one column, {header[0][:60]!r}"
         raise ProjectError(
@@ -201,14 +231,23 @@ def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
             "Save it as CSV with commas, all rows as long as the header.",
         )
     if twice := [name for name, times in Counter(header).items() if times > 1 and name]:
-        raise ProjectError(f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own.")
-    marks = f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = 0"
+        raise ProjectError(
+            f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own."
+        )
+    marks = (
+        f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = 0"
+    )
     missing = ", ".join(map(quoted, MISSING))
-    return f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])", header
+    return (
+        f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])",
+        header,
+    )
 
 
 def _select(query: str) -> str:
-    return f"SELECT * FROM {query}" if re.fullmatch(r"[\w.]+", query) else query.rstrip().rstrip(";")
+    return (
+        f"SELECT * FROM {query}" if re.fullmatch(r"[\w.]+", query) else query.rstrip().rstrip(";")
+    )
 
 
 @contextmanager
@@ -221,11 +260,17 @@ def _extracted(project: Project, url: str, query: str) -> Iterator[Given]:
         raise ProjectError("A database needs --query: a table's name, or SQL.")
     with temporary_folder(project.root / STATE) as folder:
         try:
-            with sa.create_engine(url).connect().execution_options(stream_results=True) as connection:
-                for place, part in enumerate(pd.read_sql(sa.text(query), connection, chunksize=CHUNK)):
+            with (
+                sa.create_engine(url).connect().execution_options(stream_results=True) as connection
+            ):
+                for place, part in enumerate(
+                    pd.read_sql(sa.text(query), connection, chunksize=CHUNK)
+                ):
                     part.to_parquet(folder / f"{place:06d}.parquet", index=False)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            told = f"{type(error).__name__}: {reason(error)}".replace(url, "URL")  # it may hold a password
+            told = f"{type(error).__name__}: {reason(error)}".replace(
+                url, "URL"
+            )  # it may hold a password
             raise ProjectError(f"The database does not answer the query: {told}") from None
         told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
         yield "the database", folder / "*.parquet", "", [told]

@@ -13,7 +13,17 @@ from mlgates.draft.decide import Decision, Field
 from mlgates.draft.source import DATABASE, Source, named
 from mlgates.errors import ProjectError
 from mlgates.files import write_text
-from mlgates.layout import CHECKED, DRAFTS, EVALUATION, MADE, OUTCOMES, PREDICTIONS, RAW, SOURCES, TRAINING_ROWS
+from mlgates.layout import (
+    CHECKED,
+    DRAFTS,
+    EVALUATION,
+    MADE,
+    OUTCOMES,
+    PREDICTIONS,
+    RAW,
+    SOURCES,
+    TRAINING_ROWS,
+)
 from mlgates.project import Project
 
 STALE = [RAW, CHECKED, TRAINING_ROWS, EVALUATION, MADE, PREDICTIONS, OUTCOMES]
@@ -88,7 +98,8 @@ READ_DATABASE = """\
     return pd.concat(parts, ignore_index=True)"""
 
 MEANING = (
-    "A function is a feature: its name, its arguments (columns or features), its meaning; for 1 row or 10 million."
+    "A function is a feature: its name, its arguments (columns or features), its meaning; "
+    "for 1 row or 10 million."
 )
 
 FEATURES = '''"""{meaning}"""
@@ -115,13 +126,17 @@ def text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def files(project: Project, source: Source, made: Decision, model: str, row: Mapping[str, Any]) -> dict[Path, str]:
+def files(
+    project: Project, source: Source, made: Decision, model: str, row: Mapping[str, Any]
+) -> dict[Path, str]:
     """Path and content of all that is written; `row` is an example under the world's names."""
     package = project.root / SOURCES / project.package
     written = {
         package / "schema.py": _schema(source, made),
         package / "data.py": _data(source, made),
-        package / "features.py": FEATURES.format(meaning=MEANING, names=text([f.name for f in made.having("feature")])),
+        package / "features.py": FEATURES.format(
+            meaning=MEANING, names=text([f.name for f in made.having("feature")])
+        ),
         package / "model.py": model,
         project.root / "tests/test_features.py": TEST.format(package=project.package),
     }
@@ -143,7 +158,9 @@ def _schema(source: Source, made: Decision) -> str:
         "forbidden": [one.name for one in made.having("forbidden")],
     }
     given = "".join(f"{name}={json.dumps(value)}, " for name, value in roles.items() if value)
-    about = f'about=About(owner="", source={text(source.label)}, privacy="internal", status="active"),'
+    about = (
+        f'about=About(owner="", source={text(source.label)}, privacy="internal", status="active"),'
+    )
     return SCHEMA.format(
         label=source.label,
         imports=imports + (f"from typing import {', '.join(typing)}\n" if typing else ""),
@@ -155,27 +172,47 @@ def _schema(source: Source, made: Decision) -> str:
 
 
 def _line(one: Field) -> str:
-    kind = {"text": "str", "category": f"Literal[{', '.join(map(text, one.words))}]"}.get(one.kind, one.kind)
-    options = [f"alias={text(one.column.label)}"] if one.column.label.strip() and one.column.label != one.name else []
+    kind = {"text": "str", "category": f"Literal[{', '.join(map(text, one.words))}]"}.get(
+        one.kind, one.kind
+    )
+    options = (
+        [f"alias={text(one.column.label)}"]
+        if one.column.label.strip() and one.column.label != one.name
+        else []
+    )
     bounds = {"ge": one.low, "le": one.high}
-    options += [f"{name}={_number(one, bound)}" for name, bound in bounds.items() if bound is not None]
+    options += [
+        f"{name}={_number(one, bound)}" for name, bound in bounds.items() if bound is not None
+    ]
     if one.max_length is not None:
         options.append(f"max_length={one.max_length}")
     more = [f"Field({', '.join(options)})"] if options else []
-    more += [f"About(unit={text(one.unit)})"] if one.kind in ("int", "float") and one.role != "key" else []
+    more += (
+        [f"About(unit={text(one.unit)})"]
+        if one.kind in ("int", "float") and one.role != "key"
+        else []
+    )
     kind += " | None" if one.nullable else ""
     return f"    {one.name}: " + (f"Annotated[{', '.join([kind, *more])}]" if more else kind)
 
 
 def _number(one: Field, bound: float) -> str:
-    return f"{int(bound):_}" if one.kind == "int" or (bound.is_integer() and abs(bound) < 1e15) else repr(bound)
+    return (
+        f"{int(bound):_}"
+        if one.kind == "int" or (bound.is_integer() and abs(bound) < 1e15)
+        else repr(bound)
+    )
 
 
 def _data(source: Source, made: Decision) -> str:
     used = [one for one in made.fields.values() if one.delivered]
-    columns = "\n".join(textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used).rstrip(",")
+    columns = "\n".join(
+        textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used
+    ).rstrip(",")
     needed = f"{named(made.target.name)} IS NOT NULL"
-    periods = [f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()]
+    periods = [
+        f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()
+    ]
     if made.time:
         where = f"{needed} AND {named(made.time)} >= $a AND {named(made.time)} < $b"
     elif source.query:
@@ -186,13 +223,22 @@ def _data(source: Source, made: Decision) -> str:
     if source.query:
         libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
         imports = f"{libraries}\n\nfrom mlgates import ProjectError"
-        read, kept = READ_DATABASE.format(where=where, variable=DATABASE), f"QUERY = {text(source.query)}"
+        read, kept = (
+            READ_DATABASE.format(where=where, variable=DATABASE),
+            f"QUERY = {text(source.query)}",
+        )
     else:
         imports = "import duckdb\nimport pandas as pd\n\nfrom mlgates import Project, ProjectError"
         first, second = ("first", "last") if made.time else ("part", "parts")
         read = READ_FILE.format(where=where, first=first, second=second)
         kept = f"SOURCE = {text(source.place)}\nREAD = ({_halves(source.reader)})"
-    told = {"label": source.label, "unit": made.unit, "imports": imports, "source": kept, "columns": escaped}
+    told = {
+        "label": source.label,
+        "unit": made.unit,
+        "imports": imports,
+        "source": kept,
+        "columns": escaped,
+    }
     return DATA.format(**told, periods="\n".join(periods), read=read)
 
 
@@ -202,20 +248,36 @@ def _halves(reader: str) -> str:
 
 
 def _edge(value: Any) -> str:
-    return str(value) if isinstance(value, int | float) else text(str(value).removesuffix(" 00:00:00"))
+    return (
+        str(value) if isinstance(value, int | float) else text(str(value).removesuffix(" 00:00:00"))
+    )
 
 
 def _readme(project: Project, source: Source, made: Decision, row: Mapping[str, Any]) -> str:
     path = project.root / "README.md"
     page = path.read_text(encoding="utf-8") if path.exists() else f"# {project.root.name}\n"
-    asked = {one.column.label: one for one in made.fields.values() if one.delivered and one.role != "outcome"}
+    asked = {
+        one.column.label: one
+        for one in made.fields.values()
+        if one.delivered and one.role != "outcome"
+    }
     values = {label if label.strip() else one.name: row[label] for label, one in asked.items()}
-    lines = ["curl -s http://localhost:3000/predict -H 'Content-Type: application/json' -d '{\"rows\": [{"]
+    lines = [
+        "curl -s http://localhost:3000/predict -H 'Content-Type: application/json' -d '{\"rows\": [{"
+    ]
     for place, (name, value) in enumerate(values.items()):
-        part = f"{text(name)}: {text(value)}".replace("'", "\\u0027") + ("," if place < len(values) - 1 else "}]}'")
-        lines = [*lines, f"  {part}"] if len(lines[-1]) + len(part) > 118 else [*lines[:-1], f"{lines[-1]} {part}"]
+        part = f"{text(name)}: {text(value)}".replace("'", "\\u0027") + (
+            "," if place < len(values) - 1 else "}]}'"
+        )
+        lines = (
+            [*lines, f"  {part}"]
+            if len(lines[-1]) + len(part) > 118
+            else [*lines[:-1], f"{lines[-1]} {part}"]
+        )
     section = ASK.format("\n".join(lines).replace("{ ", "{"))
-    told = f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
+    told = (
+        f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
+    )
     stood = (
         "Learned from the flights that left New York",
         "What is predicted, for whom, and",
@@ -223,19 +285,29 @@ def _readme(project: Project, source: Source, made: Decision, row: Mapping[str, 
     )
     page = re.sub(rf"(?m)^.*({'|'.join(stood)}).*$", lambda _: told, page)
     if "Ask the service:" in page:
-        return re.sub(r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL)
+        return re.sub(
+            r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL
+        )
     before, handbook, after = page.partition("\n[Handbook]")
-    return f"{before.rstrip()}\n\n{section}{handbook}{after}" if handbook else f"{page.rstrip()}\n\n{section}"
+    return (
+        f"{before.rstrip()}\n\n{section}{handbook}{after}"
+        if handbook
+        else f"{page.rstrip()}\n\n{section}"
+    )
 
 
 def _tidy(project: Project, path: Path, content: str) -> str:
     """As ruff wants it, where ruff is; what it cannot mend (long names, other scripts) is said at the top."""
 
     def ruff(*words: str) -> str:
-        return tools.run(project, "ruff", *words, "--stdin-filename", str(path), "-", given=content).printed
+        return tools.run(
+            project, "ruff", *words, "--stdin-filename", str(path), "-", given=content
+        ).printed
 
     content = ruff("format") or content
-    if codes := sorted({fault["code"] for fault in json.loads(ruff("check", "--output-format=json") or "[]")}):
+    if codes := sorted(
+        {fault["code"] for fault in json.loads(ruff("check", "--output-format=json") or "[]")}
+    ):
         content = f"# ruff: noqa: {', '.join(codes)}\n{content}"
     compile(content, path.name, "exec")
     return content
@@ -262,5 +334,7 @@ def put(project: Project, written: Mapping[Path, str]) -> Path:
             aside[path].replace(path)
         for path in filter(Path.exists, written.keys() - aside.keys()):
             path.unlink()
-        raise ProjectError(f"{error.filename} cannot be written: {error.strerror}; everything is as before.") from None
+        raise ProjectError(
+            f"{error.filename} cannot be written: {error.strerror}; everything is as before."
+        ) from None
     return kept

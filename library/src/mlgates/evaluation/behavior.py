@@ -28,7 +28,11 @@ MEGABYTE = 1_000_000
 
 
 def behavior(
-    project: Project, rows: "pd.DataFrame", models: Mapping[str, Scorer], folder: Path, settings: EvaluateSettings
+    project: Project,
+    rows: "pd.DataFrame",
+    models: Mapping[str, Scorer],
+    folder: Path,
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """Plain data on `models["candidate"]`, stored in `folder`, for some of the rows.
 
@@ -45,13 +49,22 @@ def behavior(
     inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
     changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
     make = metrics.named(contract.task)[MAIN[contract.task]]
-    measures = {f"calibration_error.{name}": calibration_error(contract, target, each) for name, each in scores.items()}
-    measures |= {name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()}
+    measures = {
+        f"calibration_error.{name}": calibration_error(contract, target, each)
+        for name, each in scores.items()
+    }
+    measures |= {
+        name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()
+    }
     found = metrics.estimates(measures, len(rows), metrics.RESAMPLES, settings.seed)
     others = [found[f"calibration_error.{name}"] for name in scores if name != "candidate"]
     drifted = max(others, key=lambda one: one.value)
     decided, champion = scorer.decide(scores["candidate"]), models.get("champion")
-    near = NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean()) if contract.task == "regression" else 0.0
+    near = (
+        NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean())
+        if contract.task == "regression"
+        else 0.0
+    )
     return {
         "rows": len(rows),
         "unit": unit(contract.task, found[""].plain()["value"]),
@@ -77,7 +90,9 @@ def _scored(scorer: Scorer, arrays: Arrays) -> np.ndarray:
     return scorer.score(scorer.matrix(arrays))
 
 
-def calibration_error(contract: Contract, target: np.ndarray, scores: np.ndarray) -> metrics.Measure:
+def calibration_error(
+    contract: Contract, target: np.ndarray, scores: np.ndarray
+) -> metrics.Measure:
     """How far predictions are from what happened, in groups of rows with like predictions: 0 is best.
 
     Probabilities: root mean square over the groups; of several classes the worst. Numbers: the same for the mean
@@ -90,7 +105,10 @@ def calibration_error(contract: Contract, target: np.ndarray, scores: np.ndarray
         each = [_distance(part, part - (target == place)) for place, part in enumerate(scores.T)]
         return lambda weights: np.max([measure(weights) for measure in each], axis=0)
     error = scores - target
-    kinds = [_distance(scores, error / (np.abs(error).mean() or 1.0)), _distance(scores, np.sign(error))]
+    kinds = [
+        _distance(scores, error / (np.abs(error).mean() or 1.0)),
+        _distance(scores, np.sign(error)),
+    ]
     return lambda weights: np.min([measure(weights) for measure in kinds], axis=0)
 
 
@@ -120,13 +138,17 @@ def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: Evaluate
     """The numbers that the features read, each a little off and within its bounds; nothing if there are none."""
     random, found = np.random.default_rng(settings.seed), dict(arrays)
     columns = [
-        contract.columns[name] for name in scorer.plan.columns if contract.columns[name].kind in ("int", "float")
+        contract.columns[name]
+        for name in scorer.plan.columns
+        if contract.columns[name].kind in ("int", "float")
     ]
     for column in columns:
         values = arrays[column.name]
         spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
         other = values + random.normal(0, settings.noise * spread, len(values))
-        other = np.where(values == 0, 0, np.round(other) if column.kind == "int" else other)  # zero often means none
+        other = np.where(
+            values == 0, 0, np.round(other) if column.kind == "int" else other
+        )  # zero often means none
         low = -np.inf if column.low is None else column.low
         found[column.name] = np.clip(other, low, np.inf if column.high is None else column.high)
     return found if columns else {}
@@ -138,7 +160,10 @@ def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
     for look in contract.lookups:
         columns = contract.from_source(look.name)
         if all(column.nullable for column in columns.values()):
-            missing = {name: to_array(column, [None] * len(arrays[name])) for name, column in columns.items()}
+            missing = {
+                name: to_array(column, [None] * len(arrays[name]))
+                for name, column in columns.items()
+            }
             found[look.name] = arrays | missing
     return found
 
@@ -149,10 +174,17 @@ def moved(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
     return other
 
 
-def _most_changed(parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray) -> dict[str, Any]:
+def _most_changed(
+    parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray
+) -> dict[str, Any]:
     """The share of decisions that differ from the champion's, and the most changed slices as [name, share, rows]."""
-    slices = [("=".join(name), float(changed[places].mean()), len(places)) for name, places in parts.items()]
-    slices.sort(key=lambda entry: (-entry[1] * entry[2] ** 0.5, entry[0]))  # a handful of rows is no slice
+    slices = [
+        ("=".join(name), float(changed[places].mean()), len(places))
+        for name, places in parts.items()
+    ]
+    slices.sort(
+        key=lambda entry: (-entry[1] * entry[2] ** 0.5, entry[0])
+    )  # a handful of rows is no slice
     return {"share": float(changed.mean()), "slices": slices[:SLICES_NAMED]}
 
 

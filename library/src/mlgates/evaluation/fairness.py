@@ -33,25 +33,41 @@ def words(rows: "pd.DataFrame", column: str) -> np.ndarray:
 def frequent(found: np.ndarray) -> list[str]:
     """The most frequent words; none where all are the same."""
     known, counts = np.unique(found, return_counts=True)
-    return [str(word) for word in known[np.argsort(-counts, kind="stable")][:SHOWN]] if len(known) > 1 else []
+    return (
+        [str(word) for word in known[np.argsort(-counts, kind="stable")][:SHOWN]]
+        if len(known) > 1
+        else []
+    )
 
 
 def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
     """The positions of the rows of each slice: the most frequent values of each slice column, and of each two."""
     columns = {column: words(rows, column) for column in contract.slices}
-    found = {(column, word): np.flatnonzero(has == word) for column, has in columns.items() for word in frequent(has)}
+    found = {
+        (column, word): np.flatnonzero(has == word)
+        for column, has in columns.items()
+        for word in frequent(has)
+    }
     for one, other in combinations(columns, 2):
         both = np.array([f"{a},{b}" for a, b in zip(columns[one], columns[other], strict=True)])
         for word in frequent(both):
             places = np.flatnonzero(both == word)
-            parents = (found.get((column, columns[column][places[0]]), rows) for column in (one, other))
+            parents = (
+                found.get((column, columns[column][places[0]]), rows) for column in (one, other)
+            )
             if all(len(places) < len(parent) for parent in parents):
                 found[f"{one},{other}", word] = places
     return found
 
 
 def treatment(
-    contract: Contract, rows: "pd.DataFrame", scores: np.ndarray, threshold: float, *, resamples: int, seed: int
+    contract: Contract,
+    rows: "pd.DataFrame",
+    scores: np.ndarray,
+    threshold: float,
+    *,
+    resamples: int,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """The rates of each group, and by how much they differ from those of all other rows, with an error.
 
@@ -64,7 +80,9 @@ def treatment(
     for column in contract.groups:
         found = words(rows, column)
         shown = frequent(found)
-        for word in shown[1:] if len(np.unique(found)) == 2 else shown:  # of two, each is the rest of the other
+        for word in (
+            shown[1:] if len(np.unique(found)) == 2 else shown
+        ):  # of two, each is the rest of the other
             inside = found == word
             for rate, (above, below) in counted.items():
                 below = ones if below is None else below.astype(float)
@@ -77,7 +95,9 @@ def treatment(
     matrix = np.stack(columns, axis=1)
     chunks = metrics.weights(len(rows), min(resamples, RESAMPLES), seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        sums = np.concatenate([chunk.astype(float) @ matrix for chunk in chunks]).reshape(-1, len(entries), 4)
+        sums = np.concatenate([chunk.astype(float) @ matrix for chunk in chunks]).reshape(
+            -1, len(entries), 4
+        )
         inner, rest = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
     for place, entry in enumerate(entries):
         gap = metrics.Estimate(inner[0, place] - rest[0, place], inner[1:, place] - rest[1:, place])
@@ -96,7 +116,10 @@ def rates(
         kinds = {"": (scores >= threshold, target == 1, scores)}
     else:
         chosen = scores.argmax(axis=1)
-        kinds = {f".{name}": (chosen == k, target == k, scores[:, k]) for k, name in enumerate(contract.classes)}
+        kinds = {
+            f".{name}": (chosen == k, target == k, scores[:, k])
+            for k, name in enumerate(contract.classes)
+        }
     found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for which, (decided, true, score) in kinds.items():
         found[f"selection{which}"] = (decided, None)
@@ -115,13 +138,21 @@ def proxies(
     waived group is left out.
     """
     thinned = np.linspace(0, len(rows) - 1, min(len(rows), PROXY_ROWS)).astype(int)
-    allowed = {name: k for k, (name, reads) in enumerate(features.items()) if not reads & {*contract.groups}}
+    allowed = {
+        name: k
+        for k, (name, reads) in enumerate(features.items())
+        if not reads & {*contract.groups}
+    }
     found = {}
     for column in contract.groups:
-        named, codes, counts = np.unique(words(rows, column)[thinned], return_inverse=True, return_counts=True)
+        named, codes, counts = np.unique(
+            words(rows, column)[thinned], return_inverse=True, return_counts=True
+        )
         kept = counts[codes] >= PROXY_LEAST
         known, codes = matrix[thinned][kept], codes[kept]
-        each = {name: _told(known[:, [place]], codes, len(named)) for name, place in allowed.items()}
+        each = {
+            name: _told(known[:, [place]], codes, len(named)) for name, place in allowed.items()
+        }
         found[column] = {
             "rows": int(kept.sum()),
             "all": _told(known[:, [*allowed.values()]], codes, len(named)),
@@ -139,7 +170,9 @@ def _told(matrix: np.ndarray, codes: np.ndarray, classes: int) -> float | None:
     tree.fit(matrix[::2], codes[::2])
     scores = np.zeros((len(codes[1::2]), classes))
     scores[:, tree.classes_] = tree.predict_proba(matrix[1::2])
-    return metrics.plain_number(metrics.value(metrics.macro_roc_auc(codes[1::2], scores), len(scores)))
+    return metrics.plain_number(
+        metrics.value(metrics.macro_roc_auc(codes[1::2], scores), len(scores))
+    )
 
 
 def measure_groups(
@@ -153,9 +186,14 @@ def measure_groups(
     """What the gate asks of the contract's groups and the candidate's `scorer`; empty if there are none."""
     if not contract.groups:
         return {}
-    resamples, features = settings.resamples, {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
+    resamples, features = (
+        settings.resamples,
+        {name: scorer.plan.ancestors(name) for name in scorer.plan.names},
+    )
     return {
-        "rates": treatment(contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings.seed),
+        "rates": treatment(
+            contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings.seed
+        ),
         "proxies": proxies(contract, rows, scorer.matrix(arrays), features),
         "waived": {name: str(until) for name, until in contract.waivers.items()},
     }

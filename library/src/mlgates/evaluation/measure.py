@@ -26,26 +26,49 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRIVIAL = "baseline.trivial"
-LOST = {"champion": "difference", TRIVIAL: "floor"}  # what a slice calls the candidate's lead over each
+LOST = {
+    "champion": "difference",
+    TRIVIAL: "floor",
+}  # what a slice calls the candidate's lead over each
 
 
 def measure(
-    contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray], *, resamples: int, seed: int
+    contract: Contract,
+    rows: "pd.DataFrame",
+    scores: Mapping[str, np.ndarray],
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Measurements of several models on the same rows.
 
     `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
     plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
     """
-    target, names, parts = contract.target(rows), metrics.named(contract.task), slices(contract, rows)
+    target, names, parts = (
+        contract.target(rows),
+        metrics.named(contract.task),
+        slices(contract, rows),
+    )
 
-    def measures(where: Any, models: Iterable[str], places: np.ndarray | None = None) -> dict[Any, metrics.Measure]:
-        made = {model: metrics.measures(contract.task, target, scores[model], places) for model in models}
+    def measures(
+        where: Any, models: Iterable[str], places: np.ndarray | None = None
+    ) -> dict[Any, metrics.Measure]:
+        made = {
+            model: metrics.measures(contract.task, target, scores[model], places)
+            for model in models
+        }
         return {(where, model, name): each[name] for model, each in made.items() for name in each}
 
-    found: dict[Any, metrics.Estimate] = {**metrics.estimates(measures("", scores), len(rows), resamples, seed)}
+    found: dict[Any, metrics.Estimate] = {
+        **metrics.estimates(measures("", scores), len(rows), resamples, seed)
+    }
     compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
-    by_slice = {key: one for where, places in parts.items() for key, one in measures(where, compared, places).items()}
+    by_slice = {
+        key: one
+        for where, places in parts.items()
+        for key, one in measures(where, compared, places).items()
+    }
     if by_slice:
         found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
     values, differences = _compared(found, scores, names)
@@ -56,17 +79,30 @@ def measure(
         lost = {what: others[model] for model, what in LOST.items() if model in others}
         told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
     finite = bool(all(np.isfinite(s).all() for s in scores.values()))
-    return {"rows": len(rows), "finite": finite, "values": values, "differences": differences, "slices": told}
+    return {
+        "rows": len(rows),
+        "finite": finite,
+        "values": values,
+        "differences": differences,
+        "slices": told,
+    }
 
 
 def _compared(
-    found: Mapping[Any, metrics.Estimate], models: Iterable[str], names: Iterable[str], where: object = ""
+    found: Mapping[Any, metrics.Estimate],
+    models: Iterable[str],
+    names: Iterable[str],
+    where: object = "",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of some models, and by how much the candidate is better than each of the others, by metric."""
     each = {model: {name: found[where, model, name] for name in names} for model in models}
-    values = {model: {name: value.plain() for name, value in part.items()} for model, part in each.items()}
+    values = {
+        model: {name: value.plain() for name, value in part.items()} for model, part in each.items()
+    }
     differences = {
-        model: {name: each["candidate"][name].minus(value, name).plain() for name, value in part.items()}
+        model: {
+            name: each["candidate"][name].minus(value, name).plain() for name, value in part.items()
+        }
         for model, part in each.items()
         if model != "candidate"
     }
@@ -105,19 +141,29 @@ def not_comparable(project: Project, fingerprint: str) -> str:
     except ProjectError as error:
         if not str(error).startswith("features.forbidden"):
             raise
-        return "it reads what is barred by now: " + str(error).splitlines()[0].removeprefix("features.forbidden: ")
+        return "it reads what is barred by now: " + str(error).splitlines()[0].removeprefix(
+            "features.forbidden: "
+        )
     return f"it reads columns that are no longer delivered: {'; '.join(gone)}" if gone else ""
 
 
 def on_holdout(
-    contract: Contract, rows: "pd.DataFrame", models: Mapping[str, Scorer], settings: EvaluateSettings
+    contract: Contract,
+    rows: "pd.DataFrame",
+    models: Mapping[str, Scorer],
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """Candidate and champion on the rows that no training ever saw, in the form of `measure`; empty without rows."""
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
-    arrays, compared = contract.arrays(rows), [name for name in ("candidate", "champion") if name in models]
+    arrays, compared = (
+        contract.arrays(rows),
+        [name for name in ("candidate", "champion") if name in models],
+    )
     scores = scored({name: models[name] for name in compared}, arrays)
-    found = measure(replace(contract, slices=()), rows, scores, resamples=settings.resamples, seed=settings.seed)
+    found = measure(
+        replace(contract, slices=()), rows, scores, resamples=settings.resamples, seed=settings.seed
+    )
     return {name: found[name] for name in ("rows", "values", "differences")}
 
 
@@ -151,10 +197,14 @@ def evaluate(
 
     settings = project.settings().evaluate
     arrays = project.contract.arrays(rows)
-    found = measure(project.contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
+    found = measure(
+        project.contract, rows, scores, resamples=settings.resamples, seed=settings.seed
+    )
     if further:
         _add_further(found, project.contract.target(rows), scores, further, settings.seed)
-    found["groups"] = measure_groups(project.contract, rows, models["candidate"], arrays, scores["candidate"], settings)
+    found["groups"] = measure_groups(
+        project.contract, rows, models["candidate"], arrays, scores["candidate"], settings
+    )
     holdout = pd.read_parquet(project.root / HOLDOUT)
     found["holdout"] = on_holdout(project.contract, holdout, models, settings)
     found["behavior"] = behavior(project, rows, models, project.root / CANDIDATE, settings)
@@ -181,15 +231,21 @@ def _add_further(
     """
     for name, function in further.items():
         if name in found["values"]["candidate"]:
-            raise ProjectError(f"evaluate: there is a metric {name!r} already.", "Give yours another name.")
-        measures = {model: metrics.weighted(name, function, target, each) for model, each in scores.items()}
+            raise ProjectError(
+                f"evaluate: there is a metric {name!r} already.", "Give yours another name."
+            )
+        measures = {
+            model: metrics.weighted(name, function, target, each) for model, each in scores.items()
+        }
         estimates = metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
         for model, estimate in estimates.items():
             found["values"][model][name] = estimate.plain()
     found["further"] = sorted(further)
 
 
-def score(project: Project, models: Mapping[str, Scorer], rows: "pd.DataFrame") -> dict[str, np.ndarray]:
+def score(
+    project: Project, models: Mapping[str, Scorer], rows: "pd.DataFrame"
+) -> dict[str, np.ndarray]:
     """The (n,) or (n, c) scores of each model for n joined rows."""
     return scored(models, project.contract.arrays(rows))
 

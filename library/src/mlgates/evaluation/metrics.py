@@ -8,7 +8,11 @@ import numpy as np
 
 from mlgates.errors import ProjectError
 
-MAIN = {"binary": "average_precision", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
+MAIN = {
+    "binary": "average_precision",
+    "multiclass": "macro_roc_auc",
+    "regression": "mean_absolute_error",
+}
 
 
 def unit(task: str, value: float | None) -> float:
@@ -16,7 +20,10 @@ def unit(task: str, value: float | None) -> float:
     return abs(value or 0.0) if task == "regression" else 1.0
 
 
-MOST, CELLS = 50, 300_000  # resamples in a chunk, and its numbers: what fits a processor's cache is four times faster
+MOST, CELLS = (
+    50,
+    300_000,
+)  # resamples in a chunk, and its numbers: what fits a processor's cache is four times faster
 TINY = 1e-15
 RESAMPLES = 200  # where many models are compared; half of evaluate's
 Key = TypeVar("Key")
@@ -99,7 +106,9 @@ def macro_roc_auc(target: np.ndarray, scores: np.ndarray) -> Measure:
 
 def _mean(losses: np.ndarray) -> Measure:
     losses = losses.astype(np.float64)
-    return lambda weights: _divide(np.einsum("ij,j->i", weights, losses), weights.sum(axis=1, dtype=np.float64))
+    return lambda weights: _divide(
+        np.einsum("ij,j->i", weights, losses), weights.sum(axis=1, dtype=np.float64)
+    )
 
 
 def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -177,10 +186,14 @@ class Estimate:
 
     def minus(self, other: "Estimate", metric: str) -> "Estimate":
         """The paired difference, turned so that positive is better."""
-        return Estimate(sign(metric) * (self.value - other.value), sign(metric) * (self.copies - other.copies))
+        return Estimate(
+            sign(metric) * (self.value - other.value), sign(metric) * (self.copies - other.copies)
+        )
 
 
-def estimates(measures: Mapping[Key, Measure], rows: int, resamples: int, seed: int) -> dict[Key, Estimate]:
+def estimates(
+    measures: Mapping[Key, Measure], rows: int, resamples: int, seed: int
+) -> dict[Key, Estimate]:
     """All measures over the same weights. `rows` is the number of rows that each measure was made for."""
     found: dict[Key, list[np.ndarray]] = {name: [] for name in measures}
     for chunk in weights(rows, resamples, seed):
@@ -200,7 +213,9 @@ def on(places: np.ndarray | None, measure: Measure) -> Measure:
     return measure if places is None else lambda chunk: measure(chunk[:, places])
 
 
-def measures(task: str, target: np.ndarray, scores: np.ndarray, places: np.ndarray | None = None) -> dict[str, Measure]:
+def measures(
+    task: str, target: np.ndarray, scores: np.ndarray, places: np.ndarray | None = None
+) -> dict[str, Measure]:
     """The metrics of a task by name; of the rows at some places, applied to weights of all rows."""
     if places is not None:
         target, scores = target[places], scores[places]
@@ -208,10 +223,15 @@ def measures(task: str, target: np.ndarray, scores: np.ndarray, places: np.ndarr
     if task == "binary":  # most of the work, and once for both
         count = _twice(_counts(target, scores, places))
         counted = {"average_precision": _precision(count), "roc_auc": _auc(count)}
-    return {name: counted.get(name) or on(places, make(target, scores)) for name, make in named(task).items()}
+    return {
+        name: counted.get(name) or on(places, make(target, scores))
+        for name, make in named(task).items()
+    }
 
 
-def weighted(name: str, function: Callable[..., float], target: np.ndarray, scores: np.ndarray) -> Measure:
+def weighted(
+    name: str, function: Callable[..., float], target: np.ndarray, scores: np.ndarray
+) -> Measure:
     """A metric of scikit-learn's kind as a measure: `function(target, scores, sample_weight=...)` for each resample.
 
     Raises: ProjectError when it is measured, if the function fails.

@@ -15,17 +15,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLUE, GREY = "#1f6feb", "#8b949e"
-COLOURS = {"candidate": BLUE, "champion": "#2e7d4f", "baseline.simple": "#8a6d00", "baseline.trivial": GREY}
+COLOURS = {
+    "candidate": BLUE,
+    "champion": "#2e7d4f",
+    "baseline.simple": "#8a6d00",
+    "baseline.trivial": GREY,
+}
 
 
 @contextmanager
-def picture(path: Path, size: tuple[float, float], down: int = 1, across: int = 1) -> Iterator[list[Any]]:
+def picture(
+    path: Path, size: tuple[float, float], down: int = 1, across: int = 1
+) -> Iterator[list[Any]]:
     """Axes to draw on; what was drawn is an SVG when the block ends."""
     import matplotlib
 
     matplotlib.use("Agg")
     spines = {"axes.spines.top": False, "axes.spines.right": False}
-    matplotlib.rcParams |= {"svg.hashsalt": "mlops", "font.size": 10 if down * across == 1 else 8, **spines}
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "mlops",
+        "font.size": 10 if down * across == 1 else 8,
+        **spines,
+    }
     import matplotlib.pyplot as plt
 
     figure, grid = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
@@ -54,21 +65,40 @@ def draw(
             compared = "difference" in single[0]
             told = f"{metric}: candidate{' minus champion, right is better' if compared else ''}"
             shown = "difference" if compared else "candidate"
-            values = {f"{e['column']}={e['value']} ({e['rows']:,})": e[shown][metric] for e in single}
+            values = {
+                f"{e['column']}={e['value']} ({e['rows']:,})": e[shown][metric] for e in single
+            }
             intervals(target / "slices.svg", values, told, zero=compared)
         if rates := measured["groups"].get("rates"):
-            gaps = {f"{e['rate']} of {e['column']}={e['value']} ({e['rows']:,})": e["gap"] for e in rates}
-            intervals(target / "groups.svg", gaps, "rate of the group minus that of all other rows", zero=True)
+            gaps = {
+                f"{e['rate']} of {e['column']}={e['value']} ({e['rows']:,})": e["gap"]
+                for e in rates
+            }
+            intervals(
+                target / "groups.svg",
+                gaps,
+                "rate of the group minus that of all other rows",
+                zero=True,
+            )
 
 
 def intervals(
-    path: Path, entries: Mapping[str, Mapping[str, Any]], told: str, colours: Sequence[str] = (), *, zero: bool = False
+    path: Path,
+    entries: Mapping[str, Mapping[str, Any]],
+    told: str,
+    colours: Sequence[str] = (),
+    *,
+    zero: bool = False,
 ) -> None:
     """Values with their intervals, one below the other; a line at `zero` where they are differences."""
     with picture(path, (8, 1 + 0.25 * len(entries))) as (axes,):
-        for place, (entry, colour) in enumerate(zip(entries.values(), colours or [BLUE] * len(entries), strict=True)):
+        for place, (entry, colour) in enumerate(
+            zip(entries.values(), colours or [BLUE] * len(entries), strict=True)
+        ):
             if entry["value"] is not None:
-                low, high = (entry["value"] if bound is None else bound for bound in entry["interval"])
+                low, high = (
+                    entry["value"] if bound is None else bound for bound in entry["interval"]
+                )
                 axes.plot([low, high], [place, place], color=colour, linewidth=2)
                 axes.plot(entry["value"], place, "o", color=colour)
         axes.set_yticks(range(len(entries)), entries)
@@ -78,7 +108,9 @@ def intervals(
             axes.axvline(0, color=GREY, linewidth=1)
 
 
-def _reliability(path: Path, contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray]) -> None:
+def _reliability(
+    path: Path, contract: Contract, rows: "pd.DataFrame", scores: Mapping[str, np.ndarray]
+) -> None:
     """A reliability diagram: what happened against what was predicted, in ten equal groups of rows by prediction."""
     target = contract.target(rows)
     with picture(path, (6, 4)) as (axes,):
@@ -94,6 +126,8 @@ def _reliability(path: Path, contract: Contract, rows: "pd.DataFrame", scores: M
             axes.plot(*points.T, "o-", color=COLOURS[model], label=model)
         low, high = (f(axes.get_xlim()[i], axes.get_ylim()[i]) for i, f in enumerate((min, max)))
         axes.plot([low, high], [low, high], color=GREY, linewidth=1, zorder=0)
-        axes.set_xlabel("predicted" if contract.task != "multiclass" else "confidence in the chosen class")
+        axes.set_xlabel(
+            "predicted" if contract.task != "multiclass" else "confidence in the chosen class"
+        )
         axes.set_ylabel("happened")
         axes.legend(frameon=False)

@@ -4,7 +4,11 @@ import math
 import time
 from collections.abc import Callable
 
-CALLS, ENOUGH, PATIENCE = 50, 0.05, 1.0  # calls, CPU seconds and seconds after which a time is known well enough
+CALLS, ENOUGH, PATIENCE = (
+    50,
+    0.05,
+    1.0,
+)  # calls, CPU seconds and seconds after which a time is known well enough
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -114,13 +114,17 @@ def _by_heart(bench: Bench, rows: "pd.DataFrame", other: dict[str, np.ndarray]) 
     """A model that knows these rows by heart, and muddles up all others: nearly all of `other` must be others."""
     scorer = fitted(bench)[0]
     matrix = scorer.matrix(bench.contract.arrays(rows))
-    known = dict(zip(map(bytes, matrix), _improved(bench, rows, scorer.score(matrix), 0.5), strict=True))
+    known = dict(
+        zip(map(bytes, matrix), _improved(bench, rows, scorer.score(matrix), 0.5), strict=True)
+    )
     if not other or np.mean([bytes(row) in known for row in scorer.matrix(other)]) > 0.2:
         raise NotApplicable("too few rows change")
 
     def change(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
         strange = np.array([bytes(row) not in known for row in matrix])
-        learnt = np.array([known.get(bytes(row), score) for row, score in zip(matrix, scores, strict=True)])
+        learnt = np.array(
+            [known.get(bytes(row), score) for row, score in zip(matrix, scores, strict=True)]
+        )
         learnt[strange] = scrambled(learnt[strange])
         return learnt
 
@@ -150,7 +154,10 @@ def dependent(bench: Bench) -> Report:
 
 
 @fault(
-    "the decision hangs by a hair", caught_by="gate.robustness.decisions", row="Infra 4", spared="gate.robustness.loss"
+    "the decision hangs by a hair",
+    caught_by="gate.robustness.decisions",
+    row="Infra 4",
+    spared="gate.robustness.loss",
 )
 def jumpy(bench: Bench) -> Report:
     """Requests that are a little off are ranked as before, and decided otherwise."""
@@ -165,7 +172,11 @@ def jumpy(bench: Bench) -> Report:
         if scorer.task == "regression":
             return 2 * target - scores if off else scores  # as wrong as before, on the other side
         if scorer.task == "binary":
-            return scorer.threshold + scores * (1 - scorer.threshold) if off else scores * scorer.threshold * 0.99
+            return (
+                scorer.threshold + scores * (1 - scorer.threshold)
+                if off
+                else scores * scorer.threshold * 0.99
+            )
         return (scores + 2 * np.eye(scores.shape[1])[int(off)]) / 3
 
     return _judged(bench, rows, _changed(bench, change))
@@ -182,13 +193,20 @@ def _asking(bench: Bench, rows: int, seconds: float, limit: str) -> Report:
     return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, asks), **limits)
 
 
-@fault("every answer takes 150 ms", caught_by="gate.latency.1", row="Mon 6", spared="gate.latency.100")
+@fault(
+    "every answer takes 150 ms", caught_by="gate.latency.1", row="Mon 6", spared="gate.latency.100"
+)
 def slow(bench: Bench) -> Report:
     """Each request waits for another service."""
     return _asking(bench, 1, 0.15, "max_latency_ms")
 
 
-@fault("a hundred answers take half a second", caught_by="gate.latency.100", row="Mon 6", spared="gate.model_size")
+@fault(
+    "a hundred answers take half a second",
+    caught_by="gate.latency.100",
+    row="Mon 6",
+    spared="gate.model_size",
+)
 def slow_batch(bench: Bench) -> Report:
     """One row is fast, many are not."""
     return _asking(bench, 100, 0.5, "max_batch_latency_ms")
@@ -212,7 +230,13 @@ def hungry(bench: Bench) -> Report:
     scorer = fitted(bench)[0]
     loaded = pickle.dumps([scorer.estimator, np.ones(5_000_000)], protocol=5)
     rows = bench.halves[1].head(ROWS)
-    return _judged(bench, rows, scorer, stored=lambda at: (at / "model.pkl").write_bytes(loaded), max_memory_mb=30)
+    return _judged(
+        bench,
+        rows,
+        scorer,
+        stored=lambda at: (at / "model.pkl").write_bytes(loaded),
+        max_memory_mb=30,
+    )
 
 
 @fault("most decisions are others than before", caught_by="gate.changed_decisions", row="Infra 4")
@@ -226,7 +250,9 @@ def churned(bench: Bench) -> Report:
     }
     report = _judged(bench, rows, _changed(bench, turned[bench.contract.task]), scorer)
     slices = [*bench.contract.slices]
-    if slices and not any(f"{name}=" in report["gate.changed_decisions"].evidence for name in slices):
+    if slices and not any(
+        f"{name}=" in report["gate.changed_decisions"].evidence for name in slices
+    ):
         raise AssertionError("the most changed slices are not named")
     return report
 
@@ -251,7 +277,10 @@ def overshot(bench: Bench) -> Report:
         raise NotApplicable("the estimator has no learning rate")
     project = _building(bench, lambda estimator: estimator.set_params(**{rates[0]: 1e6}))
     rows = bench.halves[0].head(ROWS)
-    scores, target = scored(bench, rows, train(project, rows, bench.settings)[0]), bench.contract.target(rows)
+    scores, target = (
+        scored(bench, rows, train(project, rows, bench.settings)[0]),
+        bench.contract.target(rows),
+    )
     if bench.contract.task == "regression":
         wrong, constant = np.abs(scores - target), np.abs(np.median(target) - target)
     else:
@@ -268,9 +297,16 @@ def clocked(bench: Bench) -> Report:
     from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
     bag = BaggingRegressor if bench.contract.task == "regression" else BaggingClassifier
-    project = _building(bench, lambda built: bag(built, n_estimators=1, random_state=time.time_ns() % 2**32))
+    project = _building(
+        bench, lambda built: bag(built, n_estimators=1, random_state=time.time_ns() % 2**32)
+    )
     rows, scorer = bench.halves[0].head(ROWS // 2), fitted(bench)[0]
-    again = {"ages": [], "otherwise": 1, "rows": len(rows), "repeatable": repeatable(project, rows, bench.settings)}
+    again = {
+        "ages": [],
+        "otherwise": 1,
+        "rows": len(rows),
+        "repeatable": repeatable(project, rows, bench.settings),
+    }
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, curve=again)
 
 
@@ -289,10 +325,16 @@ def stale(bench: Bench) -> Report:
     if bench.contract.task == "regression":
         known = known + 3 * known.std()
     else:
-        skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})["gate.baseline.trivial"]
+        skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})[
+            "gate.baseline.trivial"
+        ]
         if (skill.interval or (0.0,))[0] < 2 * bench.settings.gate.staleness_margin:
             raise NotApplicable("the model knows so little that it cannot lose it")
         known = scrambled(known)
     ages = curve(bench.project, parts | {2: parts[2].assign(**{name: known})}, rows, bench.settings)
-    measured = {"ages": ages, "otherwise": 1, "unit": unit(bench.contract.task, ages[0]["value"]["value"])}
+    measured = {
+        "ages": ages,
+        "otherwise": 1,
+        "unit": unit(bench.contract.task, ages[0]["value"]["value"]),
+    }
     return judged(bench, rows, scores, scores, {}, curve=measured, age=1)

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 60  # in which every second value is broken: more than any sensible share
-STRANGE = ("?", "\n", " ", "0", "a", "A")  # of such letters a text is made that a pattern does not know
+STRANGE = (
+    "?",
+    "\n",
+    " ",
+    "0",
+    "a",
+    "A",
+)  # of such letters a text is made that a pattern does not know
 NO_WORD = "no such word"
 
 
@@ -31,7 +38,9 @@ class Constraint:
 
     name: str
     rule: str
-    broken: Callable[[Column], object]  # a value of the column's type that breaks this one; None if nothing can
+    broken: Callable[
+        [Column], object
+    ]  # a value of the column's type that breaks this one; None if nothing can
 
 
 def _too_high(column: Column) -> object:
@@ -144,10 +153,14 @@ def _upstream(bench: Bench, constraint: Constraint) -> Report:
     """Every second value of each such column: the rule fails, and quarantine names every column."""
     values = _planted(bench, constraint)
     rows = _spoiled(bench, bench.request_rows(bench.resample(0, ROWS)), values)
-    report, _, quarantine = check_table(rows, bench.contract, bench.settings.validate, bench.wiring("validate").check)
+    report, _, quarantine = check_table(
+        rows, bench.contract, bench.settings.validate, bench.wiring("validate").check
+    )
     named = {*quarantine.loc[quarantine["rule"] == constraint.rule, "column"]}
     if overlooked := [name for name in values if name not in named]:
-        return Report("rows", [Check(constraint.rule, Verdict.OK, evidence=_overlooked(overlooked))])
+        return Report(
+            "rows", [Check(constraint.rule, Verdict.OK, evidence=_overlooked(overlooked))]
+        )
     return report
 
 
@@ -183,7 +196,9 @@ def _in_the_log(bench: Bench, constraint: Constraint) -> Report:
     report = watched(bench, _spoiled(bench, log, values))
     told = report["monitor.contract"].evidence
     if overlooked := [name for name in values if f"{constraint.rule} {name} (" not in told]:
-        return Report("monitor", [Check("monitor.contract", Verdict.OK, evidence=_overlooked(overlooked))])
+        return Report(
+            "monitor", [Check("monitor.contract", Verdict.OK, evidence=_overlooked(overlooked))]
+        )
     return report
 
 

@@ -28,12 +28,16 @@ def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     return report
 
 
-def compared(bench: Bench, rows: "pd.DataFrame", *, follows: bool = True, late: float = 0.0) -> Report:
+def compared(
+    bench: Bench, rows: "pd.DataFrame", *, follows: bool = True, late: float = 0.0
+) -> Report:
     """Drift and signs of poison in rows against two periods of other healthy rows, which they follow in time."""
     import pandas as pd
 
     contract, limits, before = bench.contract, bench.settings.validate, bench.thirds[1:]
-    known = bench.once("delivered", lambda: [delivered(contract, part, None, limits) for part in before])
+    known = bench.once(
+        "delivered", lambda: [delivered(contract, part, None, limits) for part in before]
+    )
     now = delivered(contract, rows, None, limits) | {"late": late}
     if contract.time and follows:
         now["last"] = 2 * known[-1]["last"] - known[-1]["first"]
@@ -68,7 +72,10 @@ def out_of_range(bench: Bench) -> Report:
     """Every twentieth value is just above the upper bound."""
     rows, column = bench.request_rows(bench.resample(0)), bench.number
     every = rows.index % 20 == 0
-    return checked(bench, rows.assign(**{column.name: rows[column.name].mask(every, int(column.high or 0) + 1)}))
+    return checked(
+        bench,
+        rows.assign(**{column.name: rows[column.name].mask(every, int(column.high or 0) + 1)}),
+    )
 
 
 @fault("upstream changes a unit", caught_by="data.range", row="Data 1")
@@ -115,22 +122,31 @@ def repeated_rows(bench: Bench) -> Report:
 
 
 @fault(
-    "three rules are broken, each by few enough rows", caught_by="data.quarantine", row="Data 1", spared="data.range"
+    "three rules are broken, each by few enough rows",
+    caught_by="data.quarantine",
+    row="Data 1",
+    spared="data.range",
 )
 def many_small_faults(bench: Bench) -> Report:
     """No single rule is broken often enough, all together are."""
     rows, number = bench.request_rows(bench.resample(0)), bench.number
     word = bench.column(lambda c: c.kind == "category", "category")
-    required = bench.column(lambda c: not c.nullable and c.name not in (number.name, word.name), "third column")
+    required = bench.column(
+        lambda c: not c.nullable and c.name not in (number.name, word.name), "third column"
+    )
     each = int(len(rows) * bench.settings.validate.max_bad_share * 0.99)
-    parts: list[tuple[Column, Any]] = [(number, int(number.high or 0) + 1), (word, "?"), (required, None)]
+    parts: list[tuple[Column, Any]] = [
+        (number, int(number.high or 0) + 1),
+        (word, "?"),
+        (required, None),
+    ]
     for start, (column, bad) in enumerate(parts):
         place = (rows.index >= start * each) & (rows.index < (start + 1) * each)
         rows[column.name] = rows[column.name].astype(object).mask(place, bad)
     return checked(bench, rows.infer_objects())
 
 
-@fault("a period of 3 rows", caught_by="data.min_rows", row="Data 1", expected=Verdict.INSUFFICIENT)
+@fault("a period of 3 rows", caught_by="data.min_rows", row="Data 1", expected=Verdict.INCONCLUSIVE)
 def too_few_rows(bench: Bench) -> Report:
     """Almost nothing was delivered: that is not a pass."""
     return checked(bench, bench.request_rows(bench.resample(0)).head(3))
@@ -156,9 +172,13 @@ def delivered_again(bench: Bench) -> Report:
     if not key:
         raise NotApplicable("without a key no row is known again")
     earlier = partitions.keys(rows[::10], key)
-    return check_table(rows, bench.contract, bench.settings.validate, bench.wiring("validate").check, earlier=earlier)[
-        0
-    ]
+    return check_table(
+        rows,
+        bench.contract,
+        bench.settings.validate,
+        bench.wiring("validate").check,
+        earlier=earlier,
+    )[0]
 
 
 def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
@@ -167,7 +187,9 @@ def _written(bench: Bench, *, lost: int = 0, changed: bool = False) -> Report:
     closed = {"rows": len(rows), "sha256": partitions.content(rows)}
     name = bench.contract.outcome.name
     read = rows.assign(**{name: rows[name].to_numpy()[::-1]}) if changed else rows
-    part, kept, quarantine = check_table(read, bench.contract, bench.settings.validate, bench.wiring("validate").check)
+    part, kept, quarantine = check_table(
+        read, bench.contract, bench.settings.validate, bench.wiring("validate").check
+    )
     with temporary_folder() as folder:
         partitions.write(kept.iloc[lost:], folder / f"{partitions.ROWS}.parquet")
         partitions.write(quarantine, folder / f"{partitions.ROWS}.quarantine.parquet")
@@ -180,7 +202,9 @@ def healthy_books(bench: Bench, _: int) -> Report:
     return _written(bench)
 
 
-@fault("one row is lost on the way", caught_by="data.row_count", row="Data 1", spared="data.manifest")
+@fault(
+    "one row is lost on the way", caught_by="data.row_count", row="Data 1", spared="data.manifest"
+)
 def lost_row(bench: Bench) -> Report:
     """A stage drops a row in silence."""
     return _written(bench, lost=1)
@@ -195,10 +219,15 @@ def changed_by_hand(bench: Bench) -> Report:
 @fault("a column's values go missing", caught_by="drift.missing", row="Data 1")
 def missing_share(bench: Bench) -> Report:
     """A tenth of an optional column is not delivered any more."""
-    rows, column = bench.thirds[0], bench.column(lambda c: c.kind not in ("datetime", "text"), "number or category")
+    rows, column = (
+        bench.thirds[0],
+        bench.column(lambda c: c.kind not in ("datetime", "text"), "number or category"),
+    )
     if column.kind in ("int", "bool"):
         rows = rows.astype({column.name: float})
-    report = compared(bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 5 == 0)}))
+    report = compared(
+        bench, rows.assign(**{column.name: rows[column.name].mask(rows.index % 5 == 0)})
+    )
     report.facts["caught_by"] = f"drift.missing.{column.name}"
     return report
 
@@ -226,7 +255,9 @@ def unrelated(bench: Bench) -> Report:
     target, arrays = contract.target(rows), contract.arrays(rows)
     columns = [c for c in contract.request_columns.values() if c.kind not in ("datetime", "text")]
     strength = {c.name: abs(association(arrays[c.name], target, c)) for c in columns}
-    name = max(strength, key=lambda name: (strength[name] == strength[name], strength[name]), default="")
+    name = max(
+        strength, key=lambda name: (strength[name] == strength[name], strength[name]), default=""
+    )
     if not name or not strength[name] > 1.3 * bench.settings.validate.drift_limit:
         raise NotApplicable("no column of the request goes with the outcome strongly enough")
     report = compared(bench, rows.assign(**{name: scrambled(rows[name].to_numpy())}))
@@ -240,8 +271,13 @@ def other_outcomes(bench: Bench) -> Report:
     rows, name = bench.thirds[0], bench.contract.outcome.name
     other = rows[name].value_counts().index[-1]
     if bench.contract.task == "regression":
-        other = max(rows[name].min(), rows[name].max(), key=lambda value: abs(value - rows[name].mean()))
-    return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0, other).astype(rows[name].dtype)}))
+        other = max(
+            rows[name].min(), rows[name].max(), key=lambda value: abs(value - rows[name].mean())
+        )
+    return compared(
+        bench,
+        rows.assign(**{name: rows[name].mask(rows.index % 3 == 0, other).astype(rows[name].dtype)}),
+    )
 
 
 @fault("a fifth of a delivery arrives", caught_by="drift.volume", row="Data 1")
@@ -254,13 +290,22 @@ def partial(bench: Bench) -> Report:
 def copies(bench: Bench) -> Report:
     """A join upstream multiplies rows."""
     rows = bench.thirds[0]
-    ids = [name for name in bench.contract.key if is_id(rows[name]) and bench.contract.columns[name].kind != "datetime"]
+    ids = [
+        name
+        for name in bench.contract.key
+        if is_id(rows[name]) and bench.contract.columns[name].kind != "datetime"
+    ]
     if bench.contract.key and not ids:
         raise NotApplicable("no column of the key numbers the rows: a copy is not unique")
     limits = bench.settings.validate
-    if 0.2 * (1 - delivered(bench.contract, rows, None, limits)["alike"]) < 2 * limits.drift_duplicates:
+    if (
+        0.2 * (1 - delivered(bench.contract, rows, None, limits)["alike"])
+        < 2 * limits.drift_duplicates
+    ):
         raise NotApplicable("most healthy rows are there twice")
-    twins = rows.iloc[np.where(rows.index % 10 == 1, rows.index - 1, rows.index)].reset_index(drop=True)
+    twins = rows.iloc[np.where(rows.index % 10 == 1, rows.index - 1, rows.index)].reset_index(
+        drop=True
+    )
     return compared(bench, twins.assign(**{name: rows[name] for name in ids}))
 
 
@@ -292,7 +337,10 @@ def trigger(bench: Bench) -> Report:
     for name, column in bench.contract.request_columns.items():
         known = bench.rows[name].value_counts(normalize=True)
         if column.kind != "bool" and len(known) > 2 * MANY_VALUES and known.iloc[-1] < rare / 2:
-            return compared(bench, rows.assign(**{name: rows[name].mask(rows.index % 100 == 0, known.index[-1])}))
+            return compared(
+                bench,
+                rows.assign(**{name: rows[name].mask(rows.index % 100 == 0, known.index[-1])}),
+            )
     raise NotApplicable("no column of the request has many values of which some are rare")
 
 
@@ -302,7 +350,11 @@ def flood(bench: Bench) -> Report:
     rows = bench.thirds[0]
     columns = bench.contract.request_columns
     times = {name for name, column in columns.items() if column.kind == "datetime"}
-    ids = [name for name in columns if name in times or (name in bench.contract.key and is_id(rows[name]))]
+    ids = [
+        name
+        for name in columns
+        if name in times or (name in bench.contract.key and is_id(rows[name]))
+    ]
     if set(ids) == set(columns):
         raise NotApplicable("the request has nothing but its key and times")
     same = rows.iloc[np.where(rows.index % 30 == 0, 0, rows.index)].reset_index(drop=True)

@@ -54,11 +54,14 @@ def _measured(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> 
     return {**found, "measured": TODAY}
 
 
-def _history(bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods: int) -> list[dict[str, Any]]:
+def _history(
+    bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods: int
+) -> list[dict[str, Any]]:
     features = plan(bench.project.features, bench.contract)
     planted = _with(features, function, features.columns[0])
     measured = bench.once(
-        function.__name__, lambda: [_measured(bench, planted, bench.rows, seed) for seed in range(periods)]
+        function.__name__,
+        lambda: [_measured(bench, planted, bench.rows, seed) for seed in range(periods)],
     )
     return list(measured)
 
@@ -77,7 +80,9 @@ def _slow(values: np.ndarray) -> np.ndarray:
     return np.zeros(len(values))
 
 
-@fault("a feature of noise, three periods running", caught_by="gate.feature_gain.planted", row="Data 2")
+@fault(
+    "a feature of noise, three periods running", caught_by="gate.feature_gain.planted", row="Data 2"
+)
 def noise(bench: Bench) -> Report:
     """Nobody asked what the feature is good for."""
     return _judged(bench, _history(bench, _noise, 3))
@@ -98,19 +103,28 @@ def expired(bench: Bench) -> Report:
 @healthy("waived features", seeds=1)
 def waived(bench: Bench, _: int) -> Report:
     """A useless and a slow feature, waived until today."""
-    reports = [_judged(bench, _history(bench, *planted), TODAY) for planted in ((_noise, 3), (_slow, 1))]
+    reports = [
+        _judged(bench, _history(bench, *planted), TODAY) for planted in ((_noise, 3), (_slow, 1))
+    ]
     return Report("features", [check for report in reports for check in report.checks])
 
 
 @healthy("a feature that tells something of the outcome")
 def useful(bench: Bench, seed: int) -> Report:
     """It must be seen to gain, in each period, at its price."""
-    random, name, target = np.random.default_rng(seed), bench.number.name, bench.contract.target(bench.rows)
+    random, name, target = (
+        np.random.default_rng(seed),
+        bench.number.name,
+        bench.contract.target(bench.rows),
+    )
     told = target + random.normal(0, 2 * target.std(), len(target))
     features = plan(bench.project.features, bench.contract)
     planted = _with(replace(features, names=(), categorical=()), lambda values: values * 1.0, name)
     report = _judged(bench, [_measured(bench, planted, bench.rows.assign(**{name: told}), seed)])
-    shown = [check if check.verdict is Verdict.OK else replace(check, verdict=Verdict.FAIL) for check in report.checks]
+    shown = [
+        check if check.verdict is Verdict.OK else replace(check, verdict=Verdict.FAIL)
+        for check in report.checks
+    ]
     return Report("features", shown)
 
 
@@ -118,7 +132,10 @@ def useful(bench: Bench, seed: int) -> Report:
 def drill(bench: Bench, _: int) -> Report:
     """One function more in features.py: the loop runs, the service computes the same, and it took so many seconds."""
     started = time.monotonic()
-    if not (bench.project.root / CANDIDATE / REFERENCE).exists() or bench.project.cycle()["until"] is None:
+    if (
+        not (bench.project.root / CANDIDATE / REFERENCE).exists()
+        or bench.project.cycle()["until"] is None
+    ):
         raise NotApplicable("nothing was trained yet")
     with scratch(bench.project) as clone:
         _add_feature(bench, clone)
@@ -158,7 +175,10 @@ def _add_feature(bench: Bench, clone: Project) -> Path:
     code = f"{name} * 2.0" if contract.columns[name].is_number else number
     path = next((clone.root / SOURCES).glob("*/features.py"))
     text = path.read_text(encoding="utf-8")
-    path.write_text(f'{text}\n\ndef drilled({name}):\n    """By the drill."""\n    return {code}\n', encoding="utf-8")
+    path.write_text(
+        f'{text}\n\ndef drilled({name}):\n    """By the drill."""\n    return {code}\n',
+        encoding="utf-8",
+    )
     return path
 
 
@@ -166,7 +186,9 @@ def _files(clone: Project) -> Check:
     """The files that differ, but for what the pipeline writes."""
     lines = git(clone.root, "status", "--porcelain", "--untracked-files=all").splitlines()
     names = [line.split(maxsplit=1)[1] for line in lines]
-    by_hand = [name for name in names if not name.endswith(DVC_LOCK.name) and f"{REPORTS}/" not in name]
+    by_hand = [
+        name for name in names if not name.endswith(DVC_LOCK.name) and f"{REPORTS}/" not in name
+    ]
     return at_most("drill.files", len(by_hand), MOST_FILES, len(names), evidence=", ".join(by_hand))
 
 
@@ -182,6 +204,8 @@ def _skew(bench: Bench, clone: Project) -> list[Check]:
     with served(clone, free_port()) as url:
         ask(url, bench.contract.payload(bench.resample(0, 200)))
     logged = prediction_log.read(clone)
-    told = logged[[f"feature__{name}" for name in scorer.plan.names]].to_numpy(dtype=float, na_value=np.nan)
+    told = logged[[f"feature__{name}" for name in scorer.plan.names]].to_numpy(
+        dtype=float, na_value=np.nan
+    )
     again = scorer.matrix(bench.contract.arrays(logged))
     return skew.features(scorer, told, again, scorer.score(told))

@@ -12,7 +12,17 @@ from mlgates.faults.constraints import breaking
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
 from mlgates.faults.trust import flip, released, trusting
 from mlgates.files import read_json
-from mlgates.layout import CANDIDATE, CYCLE, MADE, MANIFEST, PARAMS, PIPELINE, PYPROJECT, SOURCES, VALIDATION
+from mlgates.layout import (
+    CANDIDATE,
+    CYCLE,
+    MADE,
+    MANIFEST,
+    PARAMS,
+    PIPELINE,
+    PYPROJECT,
+    SOURCES,
+    VALIDATION,
+)
 from mlgates.local_service import ask, free_port, served
 from mlgates.monitoring.watch import followed
 from mlgates.project import Project
@@ -54,7 +64,10 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
         logged = prediction_log.read(placed, started)
         check = followed(logged, "v2.0.0", started - 3600)
         kept = Verdict.OK if before == "v1.0.0" and len(logged) == len(rows) else Verdict.FAIL
-    return Report("service", [check, Check("serving.answers", kept, f"{before}, then {after}", rows=len(rows))])
+    return Report(
+        "service",
+        [check, Check("serving.answers", kept, f"{before}, then {after}", rows=len(rows))],
+    )
 
 
 @fault("one byte of the model file is changed", caught_by="serving.digest", row="Infra 4")
@@ -72,7 +85,13 @@ def healthy_promotion(bench: Bench, _: int) -> Report:
     return _follows(bench, damaged=False)
 
 
-@fault("a service that does not follow", caught_by="serving.follow", row="Infra 7", spared="serving.answers", slow=True)
+@fault(
+    "a service that does not follow",
+    caught_by="serving.follow",
+    row="Infra 7",
+    spared="serving.answers",
+    slow=True,
+)
 def does_not_follow(bench: Bench) -> Report:
     """The promoted model is damaged: the last good one goes on answering, and that is noticed."""
     return _follows(bench, damaged=True)
@@ -94,11 +113,20 @@ def refused(bench: Bench) -> Report:
         except ProjectError as error:
             told = str(error)
         written = len(prediction_log.read(placed))
-    caught = f'"{rule}"' in told and json.dumps(column.label, ensure_ascii=False) in told and written == 1
-    return Report("service", [Check("serving.refused", Verdict.FAIL if caught else Verdict.OK, evidence=told[:90])])
+    caught = (
+        f'"{rule}"' in told
+        and json.dumps(column.label, ensure_ascii=False) in told
+        and written == 1
+    )
+    return Report(
+        "service",
+        [Check("serving.refused", Verdict.FAIL if caught else Verdict.OK, evidence=told[:90])],
+    )
 
 
-@fault("a column goes missing, in a real dvc repro", caught_by="data.columns", row="Infra 3", slow=True)
+@fault(
+    "a column goes missing, in a real dvc repro", caught_by="data.columns", row="Infra 3", slow=True
+)
 def stopped_run(bench: Bench) -> Report:
     """data.py of a scratch clone loses a column: validate stops the run, and nothing is trained."""
     with scratch(bench.project) as clone:
@@ -106,7 +134,9 @@ def stopped_run(bench: Bench) -> Report:
         lost = f"\n\n_whole = read\n\n\ndef read(period):\n    return _whole(period).drop(columns={bench.first!r})\n"
         data.write_text(data.read_text(encoding="utf-8") + lost, encoding="utf-8")
         shutil.rmtree(clone.root / MADE, ignore_errors=True)
-        (clone.root / MANIFEST).unlink(missing_ok=True)  # as if these periods were new: a closed one is refused before
+        (clone.root / MANIFEST).unlink(
+            missing_ok=True
+        )  # as if these periods were new: a closed one is refused before
         ran = tools.run(clone, "dvc", "repro")
         report = Report.from_dict(read_json(clone.root / VALIDATION))
         if ran.code == 0 or (clone.root / CANDIDATE).exists():

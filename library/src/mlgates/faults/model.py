@@ -74,7 +74,9 @@ def judged(
     }
     facts |= {"holdout": measured, "groups": groups}
     if held is not None:
-        facts["holdout"] = measure(bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0)
+        facts["holdout"] = measure(
+            bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0
+        )
     return gate(measured | facts | more, data, bench.settings.gate, age, curve=curve)
 
 
@@ -90,9 +92,15 @@ def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarra
 def healthy_candidate(bench: Bench, seed: int) -> Report:
     """A sound candidate against the constant and a champion that is as good; a linear model may really be better."""
     scorer, simple = fitted(bench)
-    rows = bench.halves[1].sample(min(bench.size, len(bench.halves[1])), random_state=seed).reset_index(drop=True)
+    rows = (
+        bench.halves[1]
+        .sample(min(bench.size, len(bench.halves[1])), random_state=seed)
+        .reset_index(drop=True)
+    )
     random, scores = np.random.default_rng(seed), scored(bench, rows, scorer)
-    new, old = (_improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows))) for _ in range(2))
+    new, old = (
+        _improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows))) for _ in range(2)
+    )
     groups = _treated(bench, rows, new, scorer, seed)
     report = judged(bench, rows, new, old, {"trivial": simple["trivial"]}, groups=groups)
     report.all_checks.remove(report["gate.improvement"])  # it is no better
@@ -111,7 +119,9 @@ def _grouped(bench: Bench) -> Contract:
     return grouped
 
 
-def _treated(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, scorer: Scorer, seed: int = 0) -> dict[str, Any]:
+def _treated(
+    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, scorer: Scorer, seed: int = 0
+) -> dict[str, Any]:
     """What evaluate says of the planted group."""
     rows = rows.assign(**{GROUP: _coin(rows, seed)})
     rates = treatment(_grouped(bench), rows, scores, scorer.threshold, resamples=100, seed=0)
@@ -126,7 +136,12 @@ def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
     return 1 - scores if scores.ndim == 1 else np.roll(scores, 1, axis=1)
 
 
-@fault("a group is treated worse than the rest", caught_by="gate.fairness", row="Model 7", spared="gate.champion")
+@fault(
+    "a group is treated worse than the rest",
+    caught_by="gate.fairness",
+    row="Model 7",
+    spared="gate.champion",
+)
 def unequal(bench: Bench) -> Report:
     """All decisions about a protected group are wrong; a champion that is as bad excuses nothing."""
     rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
@@ -135,7 +150,10 @@ def unequal(bench: Bench) -> Report:
     scores[worse] = _wrong(bench, scores[worse])
     groups = _treated(bench, rows, scores, scorer)
     report = judged(bench, rows, scores, scores, {}, groups=groups)
-    most = max(groups["rates"], key=lambda entry: abs(entry["gap"]["value"] or 0.0) * (entry["rows"] > len(rows) / 20))
+    most = max(
+        groups["rates"],
+        key=lambda entry: abs(entry["gap"]["value"] or 0.0) * (entry["rows"] > len(rows) / 20),
+    )
     report.facts["caught_by"] = f"gate.fairness.{GROUP}={most['value']}.{most['rate']}"
     return report
 
@@ -162,7 +180,11 @@ def waived(bench: Bench) -> Report:
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, groups=groups)
 
 
-@fault("the first model is worse than a constant in one slice", caught_by="gate.slice_floor", row="Model 6")
+@fault(
+    "the first model is worse than a constant in one slice",
+    caught_by="gate.slice_floor",
+    row="Model 6",
+)
 def below_floor(bench: Bench) -> Report:
     """There is no champion yet, and a slice has it wrong."""
     rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
@@ -176,7 +198,9 @@ def below_floor(bench: Bench) -> Report:
         and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 3 * limits.margin
     }
     if not sizes:
-        raise NotApplicable("no slice is big enough to judge, smaller than half and worth getting right")
+        raise NotApplicable(
+            "no slice is big enough to judge, smaller than half and worth getting right"
+        )
     name, places = max(sizes.items(), key=lambda item: len(item[1]))
     scores[places] = wrong[places]
     report = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
@@ -184,7 +208,12 @@ def below_floor(bench: Bench) -> Report:
     return report
 
 
-@fault("what the candidate learnt from was refused", caught_by="gate.data", row="Data 1", spared="gate.finite")
+@fault(
+    "what the candidate learnt from was refused",
+    caught_by="gate.data",
+    row="Data 1",
+    spared="gate.finite",
+)
 def refused_data(bench: Bench) -> Report:
     """Its rows had failed in validate, and somebody trained on them all the same."""
     rows, (scorer, _) = bench.halves[1].head(500), fitted(bench)
@@ -192,7 +221,12 @@ def refused_data(bench: Bench) -> Report:
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, data=refused)
 
 
-@fault("the first model says the opposite", caught_by="gate.baseline.trivial", row="Model 5", spared="gate.data")
+@fault(
+    "the first model says the opposite",
+    caught_by="gate.baseline.trivial",
+    row="Model 5",
+    spared="gate.data",
+)
 def opposite(bench: Bench) -> Report:
     """A constant would be right more often."""
     rows, (scorer, simple) = bench.halves[1].head(2_000), fitted(bench)
@@ -204,7 +238,9 @@ def opposite(bench: Bench) -> Report:
 def shuffled_outcomes(bench: Bench) -> Report:
     """The model learned nothing: the linear baseline, on true outcomes, beats it."""
     rows, (_, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    linear = judged(bench, rows, scored(bench, rows, simple["simple"]), None, {"trivial": simple["trivial"]})
+    linear = judged(
+        bench, rows, scored(bench, rows, simple["simple"]), None, {"trivial": simple["trivial"]}
+    )
     if linear["gate.baseline.trivial"].verdict is not Verdict.OK:
         raise NotApplicable("the linear baseline is no better than the constant")
     return judged(bench, rows, scored(bench, rows, fitted(bench, "shuffled")[0]), None, simple)
@@ -218,12 +254,19 @@ def degraded(bench: Bench) -> Report:
     return judged(bench, rows, _degraded(bench, scores, np.arange(0, len(rows), 2)), scores, simple)
 
 
-@fault("candidate is worse on the hold-out only", caught_by="gate.holdout", row="ML02", spared="gate.champion")
+@fault(
+    "candidate is worse on the hold-out only",
+    caught_by="gate.holdout",
+    row="ML02",
+    spared="gate.champion",
+)
 def forgotten(bench: Bench) -> Report:
     """Poisoned data made it good on the newest rows, and bad on the ones that nobody could touch."""
     rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
     scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    return judged(bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2)))
+    return judged(
+        bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2))
+    )
 
 
 @fault("candidate equals the champion", caught_by="gate.improvement", row="Infra 4")
@@ -234,21 +277,31 @@ def equal(bench: Bench) -> Report:
     return judged(bench, rows, scores, scores, simple)
 
 
-@fault("one slice broken, the overall metric flat", caught_by="gate.slice", row="Model 6", spared="gate.champion")
+@fault(
+    "one slice broken, the overall metric flat",
+    caught_by="gate.slice",
+    row="Model 6",
+    spared="gate.champion",
+)
 def broken_slice(bench: Bench) -> Report:
     """The smallest slice that is big enough to judge has lost its meaning; all other rows are better."""
     rows, (scorer, simple) = bench.halves[1], fitted(bench)
     limits, champion = bench.settings.gate, _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    champion = _degraded(bench, champion, np.arange(0, len(rows), 2))  # so that there is room for the better rest
+    champion = _degraded(
+        bench, champion, np.arange(0, len(rows), 2)
+    )  # so that there is room for the better rest
 
     sizes = {
         name: places
         for name, places in slices(bench.contract, rows).items()
         if limits.slice_min_rows * 4 <= len(places) < len(rows) / 3
-        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places])) > 2 * limits.slice_margin
+        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places]))
+        > 2 * limits.slice_margin
     }
     if not sizes:
-        raise NotApplicable("no slice is big enough to judge, small enough to hide and good enough to be broken")
+        raise NotApplicable(
+            "no slice is big enough to judge, small enough to hide and good enough to be broken"
+        )
     (column, word), places = min(sizes.items(), key=lambda item: len(item[1]))
     candidate = _improved(bench, rows, champion, 0.3)
     candidate[places] = _inverted(champion[places])
@@ -265,7 +318,9 @@ def _lost(bench: Bench, rows: "pd.DataFrame", good: np.ndarray, bad: np.ndarray)
     return metrics.sign(MAIN[task]) * (old - new) / (unit(task, old) or 1.0)
 
 
-def _improved(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+def _improved(
+    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray
+) -> np.ndarray:
     """Scores moved towards the truth: a model that is sound whatever the table can teach."""
     target = bench.contract.target(rows)
     if scores.ndim == 2:
@@ -292,7 +347,11 @@ def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
 
     def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> Any:
         settings = {name: value for name, value in params.items() if name != "blind"}
-        return clone(trivial) if params["blind"] else bench.project.model.build(settings, categorical, seed)
+        return (
+            clone(trivial)
+            if params["blind"]
+            else bench.project.model.build(settings, categorical, seed)
+        )
 
     model = ModuleType("planted")
     model.__dict__.update(build=build, SEARCH={"blind": [False, True]})
@@ -332,7 +391,11 @@ def leaked(bench: Bench) -> Report:
     return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
-@fault("the rows to evaluate on are older than those to train on", caught_by="train.leakage", row="Model 1")
+@fault(
+    "the rows to evaluate on are older than those to train on",
+    caught_by="train.leakage",
+    row="Model 1",
+)
 def backwards(bench: Bench) -> Report:
     """The periods are in another order."""
     if not bench.contract.time:
@@ -392,7 +455,9 @@ def _with_feature(bench: Bench, code: str) -> Report:
     module = ModuleType("planted")
     exec(code, module.__dict__)
     plan(module, bench.contract)
-    return Report("features", [Check("features.forbidden", Verdict.OK), Check("features.py", Verdict.OK)])
+    return Report(
+        "features", [Check("features.forbidden", Verdict.OK), Check("features.py", Verdict.OK)]
+    )
 
 
 @fault("the scores are not numbers", caught_by="gate.finite", row="Mon 5")

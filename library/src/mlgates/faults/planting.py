@@ -34,7 +34,9 @@ class Fault:
     row: str
     expected: Verdict
     plant: Callable[["Bench"], Report]
-    spared: str = ""  # checks whose name starts so must stay ok: the fault must not be called by another name
+    spared: str = (
+        ""  # checks whose name starts so must stay ok: the fault must not be called by another name
+    )
     slow: bool = False
 
 
@@ -54,7 +56,13 @@ Plant = TypeVar("Plant", bound=Callable[..., Report])
 
 
 def fault(
-    name: str, *, caught_by: str, row: str, expected: Verdict = Verdict.FAIL, spared: str = "", slow: bool = False
+    name: str,
+    *,
+    caught_by: str,
+    row: str,
+    expected: Verdict = Verdict.FAIL,
+    spared: str = "",
+    slow: bool = False,
 ) -> Callable[[Plant], Plant]:
     """Register a fault; `row` is the row of Google's ML Test Score that it proves."""
 
@@ -104,7 +112,9 @@ class Bench:
     def resample(self, seed: int, size: int = 0) -> "pd.DataFrame":
         """Healthy rows drawn again, no key twice: no real period is certain to be healthy."""
         size = size or self.size
-        drawn = self.rows.sample(size, replace=len(self.rows) < size, random_state=seed).reset_index(drop=True)
+        drawn = self.rows.sample(
+            size, replace=len(self.rows) < size, random_state=seed
+        ).reset_index(drop=True)
         key = list(self.contract.key)
         return drawn.drop_duplicates(key).reset_index(drop=True) if key else drawn
 
@@ -130,7 +140,9 @@ class Bench:
     @cached_property
     def number(self) -> Column:
         """The number with the widest bounds, if possible one that another unit drives beyond them."""
-        bounded = [c for c in self.contract.request_columns.values() if c.is_number and c.high is not None]
+        bounded = [
+            c for c in self.contract.request_columns.values() if c.is_number and c.high is not None
+        ]
         bounded = [c for c in bounded if c.name not in self.contract.key] or bounded
         if not bounded:
             raise NotApplicable("the request has no number with bounds")
@@ -174,14 +186,19 @@ def outcome(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
     except KeyError:
         return False, f"{name} did not run"
     blamed = (
-        [other.name for other in report.named(fault.spared) if other.verdict is Verdict.FAIL] if fault.spared else []
+        [other.name for other in report.named(fault.spared) if other.verdict is Verdict.FAIL]
+        if fault.spared
+        else []
     )
     if blamed:
         return False, f"wrongly called {blamed[0]}"
     value = f"{check.value:.4g}" if isinstance(check.value, int | float) else check.value
     measured = "" if value is None and check.limit is None else f" ({value}, limit {check.limit})"
     named = "" if name == fault.caught_by else f"{name}: "
-    return check.verdict is fault.expected, f"{named}{check.verdict}{measured} {check.evidence}".strip()
+    return (
+        check.verdict is fault.expected,
+        f"{named}{check.verdict}{measured} {check.evidence}".strip(),
+    )
 
 
 def strict(report: Report) -> Report:
@@ -189,7 +206,7 @@ def strict(report: Report) -> Report:
 
     Of a healthy run nothing may drift, or ask a person, either.
     """
-    checks = [replace(check, effect=Effect.STOP) for check in report.all_checks]
+    checks = [replace(check, effect=Effect.BLOCK) for check in report.all_checks]
     return replace(report, all_checks=checks)
 
 

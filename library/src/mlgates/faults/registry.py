@@ -46,48 +46,84 @@ def _record(forge: Callable[[Path], None]) -> Report:
     with _repository() as project:
         root = project.root
         write_json(root / METRICS, {"value": 0.1})
-        write_json(root / GATE, Report("gate", [Check("gate.improvement", Verdict.FAIL)], {"model": "d"}).to_dict())
+        write_json(
+            root / GATE,
+            Report("gate", [Check("gate.improvement", Verdict.FAIL)], {"model": "d"}).to_dict(),
+        )
         outs = []
         for path in (METRICS, GATE):
             md5 = hashlib.md5((root / path).read_bytes()).hexdigest()
             outs.append({"path": path.as_posix(), "md5": md5})
-        lock = json.dumps({"stages": {"train": {"cmd": "train"}, "gate": {"cmd": "gate", "outs": outs}}})
+        lock = json.dumps(
+            {"stages": {"train": {"cmd": "train"}, "gate": {"cmd": "gate", "outs": outs}}}
+        )
         write_text(root / DVC_LOCK, lock)
         forge(root)
         made = (fingerprint(lock), "d", _commit(project), "fail", "", "a", datetime.now(UTC))
-        return Report("record", vouched(project, Release("model", "v1.0.0", *made, measured=measured(lock))))
+        return Report(
+            "record", vouched(project, Release("model", "v1.0.0", *made, measured=measured(lock)))
+        )
 
 
-@fault("a number is edited in what was measured", caught_by="record.files", row="Infra 1", spared="record.verdict")
+@fault(
+    "a number is edited in what was measured",
+    caught_by="record.files",
+    row="Infra 1",
+    spared="record.verdict",
+)
 def forged_number(_: Bench) -> Report:
     """reports/metrics.json says 0.9 where 0.1 was measured."""
     return _record(lambda root: write_json(root / METRICS, {"value": 0.9}))
 
 
-@fault("a verdict is edited from fail to ok", caught_by="record.verdict", row="Infra 4", spared="record.measured")
+@fault(
+    "a verdict is edited from fail to ok",
+    caught_by="record.verdict",
+    row="Infra 4",
+    spared="record.measured",
+)
 def forged_verdict(_: Bench) -> Report:
     """reports/gate.json says ok where the gate said fail."""
     good = Report("gate", [Check("gate.improvement", Verdict.OK)], {"model": "d"})
     return _record(lambda root: write_json(root / GATE, good.to_dict()))
 
 
-@fault("a limit is edited in dvc.lock", caught_by="record.measured", row="Infra 4", spared="record.files")
+@fault(
+    "a limit is edited in dvc.lock",
+    caught_by="record.measured",
+    row="Infra 4",
+    spared="record.files",
+)
 def forged_lock(_: Bench) -> Report:
     """The gate's entry is not the one that was judged."""
     gate, other = '"cmd": "gate"', '"cmd": "other"'
-    return _record(lambda root: write_text(root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(gate, other)))
+    return _record(
+        lambda root: write_text(root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(gate, other))
+    )
 
 
 @fault(
-    "a parameter of training is edited in dvc.lock", caught_by="record.model", row="Infra 4", spared="record.measured"
+    "a parameter of training is edited in dvc.lock",
+    caught_by="record.model",
+    row="Infra 4",
+    spared="record.measured",
 )
 def forged_training(_: Bench) -> Report:
     """The entry of train is not that of the model that was released."""
     train, other = '"cmd": "train"', '"cmd": "other"'
-    return _record(lambda root: write_text(root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(train, other)))
+    return _record(
+        lambda root: write_text(
+            root / DVC_LOCK, (root / DVC_LOCK).read_text().replace(train, other)
+        )
+    )
 
 
-@fault("the report of another model is put in place", caught_by="record.digest", row="Infra 4", spared="record.verdict")
+@fault(
+    "the report of another model is put in place",
+    caught_by="record.digest",
+    row="Infra 4",
+    spared="record.verdict",
+)
 def other_report(_: Bench) -> Report:
     """reports/gate.json has the released verdict, of a model that was not released."""
     other = Report("gate", [Check("gate.improvement", Verdict.FAIL)], {"model": "other"})
@@ -108,7 +144,10 @@ def dirty_tree(_: Bench) -> Report:
 @fault("the seed is the clock", caught_by="reproduce.predictions", row="Infra 1")
 def clock_as_seed(bench: Bench) -> Report:
     """The same rows are fitted twice, by a model that draws its seed from the time."""
-    return Report("reproduce", [reproduce.equal(*(_fitted(bench, time.time_ns() % 2**31 + fit) for fit in range(2)))])
+    return Report(
+        "reproduce",
+        [reproduce.equal(*(_fitted(bench, time.time_ns() % 2**31 + fit) for fit in range(2)))],
+    )
 
 
 def _fitted(bench: Bench, seed: int) -> Any:
@@ -117,23 +156,35 @@ def _fitted(bench: Bench, seed: int) -> Any:
     rows = bench.rows.head(500)
     target = bench.contract.target(rows).astype(float)
     matrix = np.random.default_rng(0).normal(size=(len(rows), 3))
-    return ExtraTreesRegressor(5, max_depth=4, random_state=seed).fit(matrix, target).predict(matrix)
+    return (
+        ExtraTreesRegressor(5, max_depth=4, random_state=seed).fit(matrix, target).predict(matrix)
+    )
 
 
 def _rebuilt(oid: str = "1", number: float = 0.1) -> list[Check]:
     """What reproduce says of the data that it read and of the numbers that it measured again."""
-    then, again = ({"deps": [{"path": CHECKED.as_posix(), "md5": md5}], "outs": []} for md5 in ("1", oid))
+    then, again = (
+        {"deps": [{"path": CHECKED.as_posix(), "md5": md5}], "outs": []} for md5 in ("1", oid)
+    )
     return [reproduce._data(then, again), reproduce.metrics({"value": 0.1}, {"value": number})]
 
 
-@fault("a release is made again from other data", caught_by="reproduce.data", row="Infra 1", spared="reproduce.metrics")
+@fault(
+    "a release is made again from other data",
+    caught_by="reproduce.data",
+    row="Infra 1",
+    spared="reproduce.metrics",
+)
 def other_data(_: Bench) -> Report:
     """A closed period is not what it was then."""
     return Report("reproduce", _rebuilt(oid="2"))
 
 
 @fault(
-    "a number of a release cannot be had again", caught_by="reproduce.metrics", row="Infra 1", spared="reproduce.data"
+    "a number of a release cannot be had again",
+    caught_by="reproduce.metrics",
+    row="Infra 1",
+    spared="reproduce.data",
 )
 def other_number(_: Bench) -> Report:
     """Somebody wrote down what was never measured."""
@@ -144,14 +195,16 @@ def other_number(_: Bench) -> Report:
     "the libraries of a release cannot be had again",
     caught_by="reproduce.environment",
     row="Infra 1",
-    expected=Verdict.INSUFFICIENT,
+    expected=Verdict.INCONCLUSIVE,
 )
 def lost_libraries(_: Bench) -> Report:
     """Python 3.0 trained it, which nobody can install any more."""
     with _repository() as project:
         root = project.root
         write_text(root / UV_LOCK, "version = 1\n")
-        made = Release("model", "v1.0.0", "f", "d", _commit(project), "ok", "", "a", datetime.now(UTC))
+        made = Release(
+            "model", "v1.0.0", "f", "d", _commit(project), "ok", "", "a", datetime.now(UTC)
+        )
         write_text(champion.place(project, "f") / "python_env.yaml", "python: '3.0'\n")
         return Report("reproduce", [reproduce.surroundings(project, project, root, made)[1]])
 
@@ -160,7 +213,9 @@ def lost_libraries(_: Bench) -> Report:
 def ended_override(_: Bench) -> Report:
     """Nobody answers any more for a model that the gate did not pass."""
     until = datetime.now(UTC).date() - timedelta(1)
-    return Report("monitor", overridden({"by": "somebody", "until": str(until), "reason": "the season"}))
+    return Report(
+        "monitor", overridden({"by": "somebody", "until": str(until), "reason": "the season"})
+    )
 
 
 @healthy("record", seeds=1)

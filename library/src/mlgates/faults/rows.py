@@ -12,7 +12,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 START, DAYS = np.datetime64("2025-01-01T00:00:00", "us"), 90
-WORDS = ("AAA", "BBB", "CCC", "aaa", "abc", "A1", "a1", "1", "42", "12345", "a@example.org", "2025-01-01", "x")
+WORDS = (
+    "AAA",
+    "BBB",
+    "CCC",
+    "aaa",
+    "abc",
+    "A1",
+    "a1",
+    "1",
+    "42",
+    "12345",
+    "a@example.org",
+    "2025-01-01",
+    "x",
+)
 
 
 def synthetic(contract: Contract, n: int, seed: int = 0) -> "pd.DataFrame":
@@ -20,7 +34,11 @@ def synthetic(contract: Contract, n: int, seed: int = 0) -> "pd.DataFrame":
     import pandas as pd
 
     random = np.random.default_rng(seed)
-    fixed = {*contract.key, *(name for look in contract.lookups for name in (*look.keys, look.at)), contract.time}
+    fixed = {
+        *contract.key,
+        *(name for look in contract.lookups for name in (*look.keys, look.at)),
+        contract.time,
+    }
     columns: dict[str, Any] = {}
     signal = random.normal(0, 0.3, n)
     for name, column in contract.feature_columns.items():
@@ -31,11 +49,16 @@ def synthetic(contract: Contract, n: int, seed: int = 0) -> "pd.DataFrame":
             values = values.astype(float if column.is_number else object)
             values[random.random(n) < 0.05] = np.nan if column.is_number else None
         columns[name] = values
-    outcome, ranks = contract.outcome, (signal.argsort().argsort() + 0.5) / n  # never a bound itself
+    outcome, ranks = (
+        contract.outcome,
+        (signal.argsort().argsort() + 0.5) / n,
+    )  # never a bound itself
     if outcome.kind == "bool":
         columns[outcome.name] = ranks > 0.6
     elif contract.classes:
-        columns[outcome.name] = np.asarray(contract.classes)[(ranks * len(contract.classes)).astype(int)]
+        columns[outcome.name] = np.asarray(contract.classes)[
+            (ranks * len(contract.classes)).astype(int)
+        ]
     else:
         low, high = _bounds(outcome)
         values = low + (high - low) * ranks
@@ -55,18 +78,26 @@ def enlarged(rows: "pd.DataFrame", contract: Contract, least: int) -> "pd.DataFr
         if column.kind == "datetime":
             return more.assign(**{column.name: more[column.name] + place.astype("timedelta64[us]")})
         if _is_free(column):
-            return more.assign(**{column.name: place if column.kind == "int" else [f"row{n}" for n in place]})
+            return more.assign(
+                **{column.name: place if column.kind == "int" else [f"row{n}" for n in place]}
+            )
     return more.drop_duplicates(list(contract.key)).reset_index(drop=True) if contract.key else more
 
 
 def _is_free(column: Column) -> bool:
     """Whether 1, 2, 3 ... or row1, row2, row3 ... are values of a column, however many there are."""
     if column.kind == "text":
-        return not column.pattern and column.max_length is None and (column.min_length or 0) <= len("row1")
+        return (
+            not column.pattern
+            and column.max_length is None
+            and (column.min_length or 0) <= len("row1")
+        )
     return column.kind == "int" and column.high is None and (column.low or 0) <= 1
 
 
-def synthetic_lookup(contract: Contract, look: Lookup, rows: "pd.DataFrame", seed: int = 0) -> "pd.DataFrame":
+def synthetic_lookup(
+    contract: Contract, look: Lookup, rows: "pd.DataFrame", seed: int = 0
+) -> "pd.DataFrame":
     """A table for a look-up: for a third of `rows`, what became known shortly before the moment of the decision."""
     random = np.random.default_rng(seed)
     chosen = rows.iloc[:: 3 if len(rows) > 3 else 1]

@@ -52,7 +52,12 @@ def released(bench: Bench, project: Project, release: str, threshold: float = 0.
     scorer = replace(fitted(bench)[0], threshold=threshold)
     save(scorer, folder, bench.contract, team_code.collected(bench.project))
     write_text(verify.signature(folder), keys.sign(project, folder))
-    pointer: Pointer = {"alias": "champion", "release": release, "fingerprint": release, "since": ""}
+    pointer: Pointer = {
+        "alias": "champion",
+        "release": release,
+        "fingerprint": release,
+        "since": "",
+    }
     as_if_judged(folder, pointer)
     return pointer
 
@@ -98,7 +103,9 @@ def swapped(bench: Bench, check: str, spoil: Spoil, stays: str = "v1.0.0") -> Re
     served = after.release if after else "nothing"
     right = bool(first) and served == (stays if counted else "v2.0.0")
     caught, kept = Verdict.FAIL if counted else Verdict.OK, Verdict.OK if right else Verdict.FAIL
-    return Report("service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)])
+    return Report(
+        "service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)]
+    )
 
 
 @healthy("signed model", seeds=1)
@@ -107,19 +114,30 @@ def taken(bench: Bench, _: int) -> Report:
     return swapped(bench, "serving.signature", lambda folder, pointer: None)
 
 
-@fault("the service computes in cents what training computes in euros", caught_by="explain.features", row="Infra 5")
+@fault(
+    "the service computes in cents what training computes in euros",
+    caught_by="explain.features",
+    row="Infra 5",
+)
 def cents(bench: Bench) -> Report:
     """The log says what the request said; a feature was computed from a hundred times as much."""
     (column, _), rows = read_number(bench), bench.halves[1].head(200)
     seen = bench.contract.arrays(rows)
     log = logged(bench, rows, seen | {column: seen[column] * 100})
-    moved = ~same(fitted(bench)[0].matrix(seen), log.filter(like="feature__").to_numpy()).all(axis=1)
+    moved = ~same(fitted(bench)[0].matrix(seen), log.filter(like="feature__").to_numpy()).all(
+        axis=1
+    )
     if not moved.any():
         raise NotApplicable(f"no feature shows the unit of {column}")
     return _explained(bench, log.iloc[np.flatnonzero(moved)[:1]].reset_index(drop=True))
 
 
-@fault("a score that the model never gave", caught_by="explain.score", row="Infra 5", spared="explain.features")
+@fault(
+    "a score that the model never gave",
+    caught_by="explain.score",
+    row="Infra 5",
+    spared="explain.features",
+)
 def other_score(bench: Bench) -> Report:
     """The answer was changed on its way to the log."""
     rows = logged(bench, bench.halves[1].head(200))
@@ -130,7 +148,12 @@ def other_score(bench: Bench) -> Report:
     return _explained(bench, rows.head(1).assign(score=rows["score"][int(far.argmax())]))
 
 
-@fault("the service looked up something else", caught_by="explain.lookup", row="Infra 5", spared="explain.features")
+@fault(
+    "the service looked up something else",
+    caught_by="explain.lookup",
+    row="Infra 5",
+    spared="explain.features",
+)
 def other_value(bench: Bench) -> Report:
     """The online store has other values than the tables that training joins."""
     import pandas as pd
@@ -143,19 +166,40 @@ def other_value(bench: Bench) -> Report:
     tables = {}
     for look, columns in zip(bench.contract.lookups, looked_up, strict=True):
         now = rows[[*look.keys, *columns]].assign(**{look.time: rows[look.at]})
-        before = now.assign(**{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")})
-        tables[look.name] = pd.concat([before, now.assign(**{n: now[n] + 1 for n in names if n in now})])
+        before = now.assign(
+            **{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")}
+        )
+        tables[look.name] = pd.concat(
+            [before, now.assign(**{n: now[n] + 1 for n in names if n in now})]
+        )
     return _explained(bench, logged(bench, rows), tables)
 
 
 def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
     """The card's own check on a real measurement; the manifest says what the data of each period are."""
     rows = bench.halves[1].head(1_000)
-    measured = measure(bench.contract, rows, {"candidate": scored(bench, rows, fitted(bench)[0])}, resamples=20, seed=0)
-    measured |= {"model": "0" * 64, "opponent": None, "periods": {"train": ["1"], "evaluation": ["2"]}}
+    measured = measure(
+        bench.contract,
+        rows,
+        {"candidate": scored(bench, rows, fitted(bench)[0])},
+        resamples=20,
+        seed=0,
+    )
+    measured |= {
+        "model": "0" * 64,
+        "opponent": None,
+        "periods": {"train": ["1"], "evaluation": ["2"]},
+    }
     trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
-    report = Report("gate", [Check("gate.finite", Verdict.OK)], {"value": 0.0, "metric": MAIN[bench.contract.task]})
-    return Report("gate", [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))])
+    report = Report(
+        "gate",
+        [Check("gate.finite", Verdict.OK)],
+        {"value": 0.0, "metric": MAIN[bench.contract.task]},
+    )
+    return Report(
+        "gate",
+        [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))],
+    )
 
 
 TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}
@@ -179,7 +223,9 @@ def sound(bench: Bench, seed: int) -> Report:
     return _explained(bench, logged(bench, bench.resample(seed, 1)))
 
 
-def _explained(bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFrame] | None" = None) -> Report:
+def _explained(
+    bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFrame] | None" = None
+) -> Report:
     return explained(bench.contract, fitted(bench)[0], bench.halves[0], row, tables or {})
 
 
@@ -211,10 +257,17 @@ def edited_code(folder: Path, pointer: Pointer) -> None:
 def planted_bytecode(folder: Path, pointer: Pointer) -> None:
     """Python would run it in place of the text that everybody has read."""
     path = next((folder / team_code.FOLDER).glob("*/features.py"))
-    write_text(path.parent / "__pycache__" / f"features.{sys.implementation.cache_tag}.pyc", "anything")
+    write_text(
+        path.parent / "__pycache__" / f"features.{sys.implementation.cache_tag}.pyc", "anything"
+    )
 
 
-@fault("a model made for another contract", caught_by="serving.contract", row="Infra 4", spared="serving.answers")
+@fault(
+    "a model made for another contract",
+    caught_by="serving.contract",
+    row="Infra 4",
+    spared="serving.answers",
+)
 def other_contract(bench: Bench) -> Report:
     """A signed, judged release whose contract had one column less: neither it nor the one before may answer."""
 
@@ -222,14 +275,19 @@ def other_contract(bench: Bench) -> Report:
         stored = read_json(folder / CONTRACT)
         del stored["columns"][bench.first]
         write_json(folder / CONTRACT, stored)
-        write_text(verify.signature(folder), keys.sign(Project(folder.parents[2], "elsewhere"), folder))
+        write_text(
+            verify.signature(folder), keys.sign(Project(folder.parents[2], "elsewhere"), folder)
+        )
         as_if_judged(folder, pointer)
 
     return swapped(bench, "serving.contract", spoil, stays="nothing")
 
 
 @fault(
-    "the champion reads a column that is gone", caught_by="gate.champion", row="Infra 4", expected=Verdict.INSUFFICIENT
+    "the champion reads a column that is gone",
+    caught_by="gate.champion",
+    row="Infra 4",
+    expected=Verdict.INCONCLUSIVE,
 )
 def column_gone(bench: Bench) -> Report:
     """It cannot be compared with: the gate says so, and why, and does not call that a pass."""
@@ -241,7 +299,9 @@ def column_gone(bench: Bench) -> Report:
         write_json(folder / "features.json", stored)
         reason = not_comparable(placed, "v1.0.0")
     if "gone by now" not in reason:
-        return Report("gate", [Check("gate.champion", Verdict.OK, evidence="it was taken to be comparable")])
+        return Report(
+            "gate", [Check("gate.champion", Verdict.OK, evidence="it was taken to be comparable")]
+        )
     scores = scored(bench, rows, fitted(bench)[0])
     return judged(bench, rows, scores, None, {}, opponent="v1.0.0", not_compared=reason)
 

@@ -18,13 +18,16 @@ def judge(history: Sequence[Mapping[str, Any]], limits: GateSettings) -> list[Ch
 
     `history` is those reports, oldest first; `limits` is the section `gate` of the parameters. A waiver holds for what
     was measured until its day.
-    Raises: ProjectError for a waiver that names no feature or no day, or if `feature_vetoes` names another kind.
+    Raises: ProjectError for a waiver that names no feature or no day, or if `feature_blocking` names another kind.
     """
-    effect = effects(limits.feature_vetoes, "gate.feature_vetoes", KINDS)
+    effect = effects(limits.feature_blocking, "gate.feature_blocking", KINDS)
     if not history:
         return []
     last = history[-1]
-    waivers = dict(waiver(written, last["features"], "params.yaml: gate.waive", "feature") for written in limits.waive)
+    waivers = dict(
+        waiver(written, last["features"], "params.yaml: gate.waive", "feature")
+        for written in limits.waive
+    )
     today = date.fromisoformat(last["measured"])
     gains, costs = _gains(history, limits, effect["gain"]), _costs(last, limits, effect["cost"])
     checks = []
@@ -32,20 +35,25 @@ def judge(history: Sequence[Mapping[str, Any]], limits: GateSettings) -> list[Ch
         until = waivers.get(feature, date.min)
         if check.verdict is Verdict.FAIL and until >= today:
             told = f"waived until {until}: {check.evidence}"
-            check = replace(check, verdict=Verdict.INSUFFICIENT, evidence=told)
+            check = replace(check, verdict=Verdict.INCONCLUSIVE, evidence=told)
         checks.append(check)
     return checks
 
 
-def _gains(history: Sequence[Mapping[str, Any]], limits: GateSettings, effect: Effect) -> Iterator[tuple[str, Check]]:
+def _gains(
+    history: Sequence[Mapping[str, Any]], limits: GateSettings, effect: Effect
+) -> Iterator[tuple[str, Check]]:
     """Each feature with its check `gate.feature_gain`."""
     last, periods = history[-1], limits.feature_periods
     for name, entry in last["features"].items():
         verdict, evidence = Verdict.OK, ""
         if not _judged(last, name, limits):
-            verdict, evidence = Verdict.INSUFFICIENT, f"{limits.feature_min_rows:,} rows with outcomes needed"
+            verdict, evidence = (
+                Verdict.INCONCLUSIVE,
+                f"{limits.feature_min_rows:,} rows with outcomes needed",
+            )
         elif running := _running(name, history, limits):
-            verdict = Verdict.FAIL if running >= periods else Verdict.INSUFFICIENT
+            verdict = Verdict.FAIL if running >= periods else Verdict.INCONCLUSIVE
             evidence = f"no gain shown, {running} of {periods} periods running"
         value, sure, rows = entry["gain"]["value"], interval(entry["gain"]), last["rows"]
         more: dict[str, Any] = {"required": False, "evidence": evidence, "effect": effect}
@@ -55,7 +63,11 @@ def _gains(history: Sequence[Mapping[str, Any]], limits: GateSettings, effect: E
 def _judged(report: Mapping[str, Any], name: str, limits: GateSettings) -> bool:
     """Whether a period has the rows and the numbers to say anything about a feature."""
     known = report["features"]
-    return name in known and interval(known[name]["gain"]) is not None and report["rows"] >= limits.feature_min_rows
+    return (
+        name in known
+        and interval(known[name]["gain"]) is not None
+        and report["rows"] >= limits.feature_min_rows
+    )
 
 
 def _running(name: str, history: Sequence[Mapping[str, Any]], limits: GateSettings) -> int:
@@ -83,7 +95,9 @@ def _costs(
     A feature has the benefit of the doubt: what it may cost follows from the upper end of its gain.
     """
     for name, entry in last["features"].items():
-        cost = max(entry["microseconds"], entry["batch_microseconds"]) + entry["lookup_microseconds"]
+        cost = (
+            max(entry["microseconds"], entry["batch_microseconds"]) + entry["lookup_microseconds"]
+        )
         gain = max(0.0, entry["gain"]["interval"][1] or 0.0)
         points = gain / (last["unit"] or 1.0) / POINT
         free = limits.feature_microseconds
@@ -91,5 +105,8 @@ def _costs(
         read = ", ".join([*entry["reads"], *(f"look-up {look}" for look in entry["lookups"])])
         evidence = f"microseconds for a row; gains at most {points:.2g} points; {entry['bytes']:,} bytes; reads {read}"
         limit = free + points * limits.microseconds_per_point
-        more: dict[str, Any] = {"least": least, "required": False, "evidence": evidence}
-        yield name, at_most(f"gate.feature_cost.{name}", cost, limit, last["rows"], effect=effect, **more)
+        more: dict[str, Any] = {"min_rows": least, "required": False, "evidence": evidence}
+        yield (
+            name,
+            at_most(f"gate.feature_cost.{name}", cost, limit, last["rows"], effect=effect, **more),
+        )

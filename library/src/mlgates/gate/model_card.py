@@ -31,38 +31,75 @@ class Section:
 
 
 def sections(
-    contract: Contract, measured: Found, trained: Found, manifest: Found, settings: Settings, report: Report
+    contract: Contract,
+    measured: Found,
+    trained: Found,
+    manifest: Found,
+    settings: Settings,
+    report: Report,
 ) -> list[Section]:
     """The card. `measured`, `trained` and `manifest` are the reports of these names, `report` is the gate's so far."""
     periods, rows, outcome = measured["periods"], trained["rows"], contract.outcome
-    checks = [[MARKS[check.verdict], check.name, number(check.value), number(check.limit)] for check in report.checks]
+    checks = [
+        [MARKS[check.verdict], check.name, number(check.value), number(check.limit)]
+        for check in report.checks
+    ]
     columns = contract.columns.values()
-    about = {role: ", ".join(sorted({getattr(c.about, role) for c in columns} - {""})) for role in ("owner", "licence")}
+    about = {
+        role: ", ".join(sorted({getattr(c.about, role) for c in columns} - {""}))
+        for role in ("owner", "licence")
+    }
     told = (contract.request.__doc__ or "").strip()
     classes = f" of {', '.join(contract.classes)}" if contract.classes else ""
     return [
-        Section("Model", f"SHA-256 {measured['model']}, against {measured['opponent'] or 'no champion'}"),
-        Section("What it predicts", f"`{outcome.label}`: {contract.task}{classes}. {outcome.description}".strip()),
+        Section(
+            "Model", f"SHA-256 {measured['model']}, against {measured['opponent'] or 'no champion'}"
+        ),
+        Section(
+            "What it predicts",
+            f"`{outcome.label}`: {contract.task}{classes}. {outcome.description}".strip(),
+        ),
         Section("What it is for", told, "docstring of the request in schema.py"),
         Section("Owner", about["owner"], "About(owner=...) in schema.py"),
         Section("Licence of the data", about["licence"], "About(licence=...) in schema.py"),
-        Section("How to use it", f"`uv run bentoml serve`, POST /predict: {', '.join(contract.request_columns)}"),
+        Section(
+            "How to use it",
+            f"`uv run bentoml serve`, POST /predict: {', '.join(contract.request_columns)}",
+        ),
         Section("Features", ", ".join(trained["features"])),
-        Section("Trained on", _periods(periods["train"], manifest, f"{rows['fitted']:,} rows were fitted")),
-        Section("Evaluated on", _periods(periods["evaluation"], manifest, f"{measured['rows']:,} rows were measured")),
-        Section("Metrics", Grid(["model", *SLICES[2:]], list(_metrics(measured["values"], report))).markdown()),
+        Section(
+            "Trained on",
+            _periods(periods["train"], manifest, f"{rows['fitted']:,} rows were fitted"),
+        ),
+        Section(
+            "Evaluated on",
+            _periods(periods["evaluation"], manifest, f"{measured['rows']:,} rows were measured"),
+        ),
+        Section(
+            "Metrics",
+            Grid(["model", *SLICES[2:]], list(_metrics(measured["values"], report))).markdown(),
+        ),
         *_of_slices(measured, report.facts["metric"]),
         Section("Verdict", Grid(["verdict", "check", "value", "limit"], checks).markdown()),
         Section("Limits of the gate", _values(asdict(settings.gate))),
         Section("Parameters of training", _values({**asdict(settings.train), **settings.model})),
-        Section("Libraries", f"Python {python_version()}, and all that bom.json names: {len(libraries())} packages"),
+        Section(
+            "Libraries",
+            f"Python {python_version()}, and all that bom.json names: {len(libraries())} packages",
+        ),
     ]
 
 
 def complete(card: Sequence[Section]) -> Check:
     """`gate.model_card`: every section that is not written by people says something."""
     empty = [section.title for section in card if not section.by and not section.text]
-    return at_most("gate.model_card", len(empty), 0, len(card), evidence=f"empty: {', '.join(empty)}" if empty else "")
+    return at_most(
+        "gate.model_card",
+        len(empty),
+        0,
+        len(card),
+        evidence=f"empty: {', '.join(empty)}" if empty else "",
+    )
 
 
 def markdown(card: Sequence[Section]) -> str:
@@ -104,7 +141,11 @@ def _periods(names: Sequence[str], manifest: Found, told: str) -> str:
     """Periods with the hashes of their tables; empty if one was closed with nothing that could be shown."""
     if not names or not all(manifest.get(name) for name in names):
         return ""
-    lines = [[name, table, f"{f['rows']:,}", f["sha256"]] for name in names for table, f in manifest[name].items()]
+    lines = [
+        [name, table, f"{f['rows']:,}", f["sha256"]]
+        for name in names
+        for table, f in manifest[name].items()
+    ]
     return f"{told}.\n\n{Grid(['period', 'table', 'rows', 'SHA-256'], lines).markdown()}"
 
 

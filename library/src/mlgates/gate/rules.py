@@ -8,7 +8,17 @@ from mlgates.errors import ProjectError
 from mlgates.evaluation.metrics import MAIN, unit
 from mlgates.files import read_json, write_json, write_text
 from mlgates.gate import behavior_rules, feature_rules, model_card, slice_rules
-from mlgates.layout import FEATURES, GATE, GATE_PAGE, METRICS, PICTURES, REPORTS, STALENESS, TUNING, VALIDATION
+from mlgates.layout import (
+    FEATURES,
+    GATE,
+    GATE_PAGE,
+    METRICS,
+    PICTURES,
+    REPORTS,
+    STALENESS,
+    TUNING,
+    VALIDATION,
+)
 from mlgates.limits import compared, expect, interval
 from mlgates.project import Project
 from mlgates.reports import number, page
@@ -34,27 +44,39 @@ def gate(
     Raises: ProjectError for an unknown metric, waiver or veto.
     """
     oldest, told_age = (
-        behavior_rules.oldest(curve, limits.staleness_margin) if curve else (None, "no curve was measured")
+        behavior_rules.oldest(curve, limits.staleness_margin)
+        if curve
+        else (None, "no curve was measured")
     )
     metric = _metric(measured, limits.metric)
     rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
     checks = [
-        Check("gate.data", data.verdict, str(data.verdict), "ok", evidence="what it was trained and measured on"),
+        Check(
+            "gate.data",
+            data.verdict,
+            str(data.verdict),
+            "ok",
+            evidence="what it was trained and measured on",
+        ),
         Check("gate.finite", finite, rows=rows, evidence="every score is a number"),
     ]
     for name, told, required in (("trivial", "better", True), ("simple", "not worse", False)):
         if difference := measured["differences"].get(f"baseline.{name}"):
             told, full = f"{told} than the {name} baseline", f"gate.baseline.{name}"
-            checks.append(compared(full, difference[metric], 0.0, rows, evidence=told, required=required))
+            checks.append(
+                compared(full, difference[metric], 0.0, rows, evidence=told, required=required)
+            )
     if "champion" in measured["differences"]:
         difference = measured["differences"]["champion"][metric]
-        margin = limits.margin * unit(measured["task"], measured["values"]["champion"][metric]["value"])
+        margin = limits.margin * unit(
+            measured["task"], measured["values"]["champion"][metric]["value"]
+        )
         checks.append(compared("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, oldest))
     elif measured["opponent"]:
         reason = measured.get("not_compared") or "it was not measured"
         told = f"not compared with the champion: {reason}; baselines and limits decide alone"
-        checks.append(Check("gate.champion", Verdict.INSUFFICIENT, required=False, evidence=told))
+        checks.append(Check("gate.champion", Verdict.INCONCLUSIVE, required=False, evidence=told))
     checks += slice_rules.slices(measured, metric, limits)
     checks += feature_rules.judge(ablations, limits)
     checks += behavior_rules.judge(measured, curve or {}, limits)
@@ -78,7 +100,7 @@ def gate(
         "max_age_because": told_age,
         **_values(measured),
     }
-    return Report(_title(facts), [*data.drift, *data.advice, *checks], facts)
+    return Report(_title(facts), [*data.drift, *data.warnings, *checks], facts)
 
 
 def _values(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,45 +131,53 @@ def _title(facts: Mapping[str, Any]) -> str:
     return f"gate  candidate {facts['model'][:8]} against {against}, {where}"
 
 
-def _better(difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None) -> Check:
+def _better(
+    difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None
+) -> Check:
     """Better by more than a hair: gains the margin, and surely half of it. An old champion need not lose.
 
     Its age counts from the periods that it was evaluated on, so at `most` its data are one period older than allowed.
     """
     value, sure, old = difference["value"], interval(difference), most is not None and age >= most
-    verdict = Verdict.INSUFFICIENT
+    verdict = Verdict.INCONCLUSIVE
     if sure and ((sure[0] >= margin / 2 and value >= margin) or (old and sure[0] >= -margin)):
         verdict = Verdict.OK
     elif sure and sure[1] < (-margin if old else margin):
         verdict = Verdict.FAIL
-    told = f", or not worse and the champion {most} periods old (it is {age})" if most is not None else ""
+    told = (
+        f", or not worse and the champion {most} periods old (it is {age})"
+        if most is not None
+        else ""
+    )
     evidence = f"better{told}"
     return Check("gate.improvement", verdict, value, margin, sure, rows, evidence=evidence)
 
 
 def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: GateSettings) -> Check:
     """What poison or forgetting does to the rows that the loop never feeds; where data drift, they drift away too."""
-    more: dict[str, Any] = {"required": False, "effect": Effect.ADVISE}
+    more: dict[str, Any] = {"required": False, "effect": Effect.WARN}
     if not held["rows"]:
-        return Check("gate.holdout", Verdict.INSUFFICIENT, rows=0, **more)
+        return Check("gate.holdout", Verdict.INCONCLUSIVE, rows=0, **more)
     margin = limits.holdout_margin * unit(task, held["values"]["champion"][metric]["value"])
-    more |= {"least": limits.slice_min_rows, "evidence": "on rows that no training ever saw"}
+    more |= {"min_rows": limits.slice_min_rows, "evidence": "on rows that no training ever saw"}
     difference = held["differences"]["champion"][metric]
     return compared("gate.holdout", difference, -margin, held["rows"], **more)
 
 
 def tuned(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
     """Whether the team's values of what may be tuned are within tolerance of the best that tune found."""
-    effect = Effect.STOP if limits.tune_vetoes else Effect.ADVISE
+    effect = Effect.BLOCK if limits.tune_blocking else Effect.WARN
     more: dict[str, Any] = {"required": False, "effect": effect}
     if not tuning["trials"]:
         told = "nothing was tried: no SEARCH in model.py, or no trials"
-        return Check("gate.tuning", Verdict.INSUFFICIENT, evidence=told, **more)
+        return Check("gate.tuning", Verdict.INCONCLUSIVE, evidence=told, **more)
     own, best = (tuning["trials"][place]["values"] for place in (0, tuning["best"]))
-    told = ", ".join(f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name])
+    told = ", ".join(
+        f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name]
+    )
     told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
     margin, least = limits.tune_tolerance * tuning["unit"], limits.slice_min_rows
-    more |= {"least": least, "evidence": told}
+    more |= {"min_rows": least, "evidence": told}
     return compared("gate.tuning", tuning["difference"], -margin, tuning["rows"], **more)
 
 
@@ -158,7 +188,9 @@ def decide(project: Project) -> Report:
     """
     measured = read_json(project.root / METRICS)
     if "conduct" in measured:  # until 0.3; its checks would be left out
-        raise ProjectError(f"{METRICS} was written by an older mlgates.", "Measure again: uv run dvc repro")
+        raise ProjectError(
+            f"{METRICS} was written by an older mlgates.", "Measure again: uv run dvc repro"
+        )
     data = Report.from_dict(read_json(project.root / VALIDATION))
     now = project.cycle()
     limits = project.settings().gate
@@ -173,12 +205,16 @@ def decide(project: Project) -> Report:
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(f"checks.py: checks() failed: {type(error).__name__}: {error}") from error
+        raise ProjectError(
+            f"checks.py: checks() failed: {type(error).__name__}: {error}"
+        ) from error
     report.add(model_card.complete(model_card.drawn(project, report)))
     return report
 
 
-def _ablations(project: Project, measured: Mapping[str, Any], limits: GateSettings) -> list[dict[str, Any]]:
+def _ablations(
+    project: Project, measured: Mapping[str, Any], limits: GateSettings
+) -> list[dict[str, Any]]:
     """The ablation report of the evaluated period, after as many earlier ones as can matter."""
     last = read_json(project.root / FEATURES / f"{measured['periods']['evaluation'][-1]}.json")
     earlier = last["before"][max(0, len(last["before"]) - limits.feature_periods + 1) :]

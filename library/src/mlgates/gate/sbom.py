@@ -39,23 +39,34 @@ def bom(project: Project, measured: Found, trained: Found, manifest: Found) -> d
     packages: list[dict[str, Any]] = []
     for name, version in libraries().items():
         url = f"pkg:pypi/{name}@{version}"
-        packages.append({"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url})
+        packages.append(
+            {"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url}
+        )
     values = [("", measured["values"]["candidate"])]
-    values += [(f"{part['column']}={part['value']}", part["candidate"]) for part in measured["slices"]]
+    values += [
+        (f"{part['column']}={part['value']}", part["candidate"]) for part in measured["slices"]
+    ]
     card = {
         "modelParameters": {
             "approach": {"type": "supervised"},
             "task": contract.task,
             "datasets": [{"ref": entry["bom-ref"]} for entry in data],
-            "inputs": [{"format": f"{name} ({column.kind})"} for name, column in contract.request_columns.items()],
+            "inputs": [
+                {"format": f"{name} ({column.kind})"}
+                for name, column in contract.request_columns.items()
+            ],
             "outputs": [{"format": f"{contract.outcome.label} ({contract.outcome.kind})"}],
         },
         "quantitativeAnalysis": {
             "performanceMetrics": [
-                _performance(name, found, where) for where, part in values for name, found in part.items()
+                _performance(name, found, where)
+                for where, part in values
+                for name, found in part.items()
             ]
         },
-        "considerations": {"useCases": [(contract.request.__doc__ or contract.outcome.label).strip()]},
+        "considerations": {
+            "useCases": [(contract.request.__doc__ or contract.outcome.label).strip()]
+        },
     }
     model = {
         "type": "machine-learning-model",
@@ -71,11 +82,22 @@ def bom(project: Project, measured: Found, trained: Found, manifest: Found) -> d
         "version": 1,
         "metadata": {"component": model},
         "components": [*data, *packages],
-        "dependencies": [{"ref": "model", "dependsOn": [entry["bom-ref"] for entry in (*data, *packages)]}],
+        "dependencies": [
+            {"ref": "model", "dependsOn": [entry["bom-ref"] for entry in (*data, *packages)]}
+        ],
     }
 
 
 def _performance(name: str, found: Found, where: str) -> dict[str, Any]:
     low, high = found["interval"]
-    bounds = {} if low is None else {"confidenceInterval": {"lowerBound": str(low), "upperBound": str(high)}}
-    return {"type": name, "value": str(found["value"]), **({"slice": where} if where else {}), **bounds}
+    bounds = (
+        {}
+        if low is None
+        else {"confidenceInterval": {"lowerBound": str(low), "upperBound": str(high)}}
+    )
+    return {
+        "type": name,
+        "value": str(found["value"]),
+        **({"slice": where} if where else {}),
+        **bounds,
+    }

@@ -13,7 +13,15 @@ from mlgates.settings import GateSettings, SliceLimits
 from mlgates.verdict import Check, Verdict, at_most, not_below
 
 ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
-KINDS = ("selection", "true_positive", "false_positive", "group_calibration", "bias", "absolute_error", "proxy")
+KINDS = (
+    "selection",
+    "true_positive",
+    "false_positive",
+    "group_calibration",
+    "bias",
+    "absolute_error",
+    "proxy",
+)
 
 
 def surely(entry: Mapping[str, Any], looked_at: int) -> tuple[float, float] | None:
@@ -29,7 +37,10 @@ def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> li
 
     `limits` is the section `gate` of the parameters. Raises: ProjectError for limits of a slice that does not exist.
     """
-    parts, own = {f"{part['column']}={part['value']}": part for part in measured["slices"]}, limits.slices
+    parts, own = (
+        {f"{part['column']}={part['value']}": part for part in measured["slices"]},
+        limits.slices,
+    )
     for name in own:
         expect(name, parts, f"gate.slices names {name!r}, which is no slice.")
     least, task = limits.slice_min_rows, measured["task"]
@@ -39,7 +50,7 @@ def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> li
 
     def check(kind: str, each: Mapping[str, Any], limit: float, told: str) -> None:
         told = f"{number(new) or '?'}{told}"
-        more: dict[str, Any] = {"least": least, "required": False}
+        more: dict[str, Any] = {"min_rows": least, "required": False}
         args = (each["value"], surely(each, judged), limit, part["rows"])
         checks.append(not_below(f"{kind}.{name}", *args, evidence=told, **more))
 
@@ -49,7 +60,12 @@ def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> li
             old = part["champion"][metric]["value"]
             margin = limits.slice_margin if mine.margin is None else mine.margin
             limit = -margin * unit(task, old)
-            check("gate.slice", part["difference"][metric], limit, f" (champion: {number(old) or '?'})")
+            check(
+                "gate.slice",
+                part["difference"][metric],
+                limit,
+                f" (champion: {number(old) or '?'})",
+            )
         if "floor" in part:
             floor = limits.slice_floor if mine.floor is None else mine.floor
             asked = floor * max(0.0, whole or 0.0)
@@ -61,30 +77,45 @@ def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> li
 def groups(measured: Mapping[str, Any], limits: GateSettings, today: str) -> Iterator[Check]:
     """Checks of protected groups, of the kinds in KINDS, and of the groups that schema.py waives.
 
-    Raises: ProjectError if `fairness_vetoes` names another kind.
+    Raises: ProjectError if `fairness_blocking` names another kind.
     """
-    effect = effects(limits.fairness_vetoes, "gate.fairness_vetoes", KINDS)
-    found, least = measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}}, limits.slice_min_rows
+    effect = effects(limits.fairness_blocking, "gate.fairness_blocking", KINDS)
+    found, least = (
+        measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}},
+        limits.slice_min_rows,
+    )
     judged = sum(entry["rows"] >= least for entry in found["rates"])
     for entry in found["rates"]:
-        limit, sure, rows = limits.fairness_margin * entry["unit"], surely(entry["gap"], judged), entry["rows"]
-        verdict = _alike(sure, limit) if rows >= least else Verdict.INSUFFICIENT
+        limit, sure, rows = (
+            limits.fairness_margin * entry["unit"],
+            surely(entry["gap"], judged),
+            entry["rows"],
+        )
+        verdict = _alike(sure, limit) if rows >= least else Verdict.INCONCLUSIVE
         told = f"{number(entry['group']) or '?'} (the rest: {number(entry['rest']) or '?'})"
         name = f"gate.fairness.{entry['column']}={entry['value']}.{entry['rate']}"
         kind = entry["rate"].partition(".")[0]  # of several classes it is measured as KIND.CLASS
         more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect[kind]}
         yield Check(name, verdict, entry["gap"]["value"], limit, sure, rows, **more)
     for column, proxy in found["proxies"].items():
-        known = {feature: value for feature, value in proxy["features"].items() if value is not None}
+        known = {
+            feature: value for feature, value in proxy["features"].items() if value is not None
+        }
         near = {name: value for name, value in known.items() if value > limits.proxy_limit}
-        named = ", ".join(f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name]))
-        told = f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
+        named = ", ".join(
+            f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name])
+        )
+        told = (
+            f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
+        )
         values = [value for value in (proxy["all"], *known.values()) if value is not None]
-        more = {"least": least, "required": False, "evidence": told, "effect": effect["proxy"]}
+        more = {"min_rows": least, "required": False, "evidence": told, "effect": effect["proxy"]}
         most = max(values, default=None)
         yield at_most(f"gate.proxy.{column}", most, limits.proxy_limit, proxy["rows"], **more)
     for column, until in found["waived"].items():
-        verdict = Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
+        verdict = (
+            Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
+        )
         told = f"protected, and waived in schema.py until {until}"
         yield Check(f"gate.waiver.{column}", verdict, until, today, evidence=told)
 
@@ -94,4 +125,4 @@ def _alike(interval: tuple[float, float] | None, limit: float) -> Verdict:
     low, high = interval or (-math.inf, math.inf)
     if low > limit or high < -limit:
         return Verdict.FAIL
-    return Verdict.OK if -limit <= low and high <= limit else Verdict.INSUFFICIENT
+    return Verdict.OK if -limit <= low and high <= limit else Verdict.INCONCLUSIVE

@@ -41,7 +41,13 @@ class Explained(Report):
     def __str__(self) -> str:
         """All of it for a terminal."""
         facts = "\n".join(f"{name}: {number(value)}" for name, value in self.facts.items())
-        return "\n\n".join([facts, *(Grid(head, rows).text() for head, *rows in self.parts if rows), terminal(self)])
+        return "\n\n".join(
+            [
+                facts,
+                *(Grid(head, rows).text() for head, *rows in self.parts if rows),
+                terminal(self),
+            ]
+        )
 
 
 def explain(project: Project, prediction: str) -> Explained:
@@ -57,17 +63,25 @@ def explain(project: Project, prediction: str) -> Explained:
     if logged.empty:
         erased = " Rows that were erased are gone from it." if tombstones.listed(project) else ""
         remedy = f"Each answer names its own; they look like {prediction_log.new_ids(1)[0]}"
-        raise ProjectError(f"The prediction log of this machine has no {prediction!r}.{erased}", remedy)
+        raise ProjectError(
+            f"The prediction log of this machine has no {prediction!r}.{erased}", remedy
+        )
     known, fingerprint = releases.read(project), str(logged["fingerprint"][0])
     made = known.of(fingerprint)
     if made is None:
-        raise ProjectError(f"The record has no model {fingerprint[:8]}, which made it.", "Run: git fetch --tags")
+        raise ProjectError(
+            f"The record has no model {fingerprint[:8]}, which made it.", "Run: git fetch --tags"
+        )
     folder = deploy.bring(project, known, made)
     scorer = load_signed(project, folder, str(logged["digest"][0]))
     tables = {look.name: lookup_table(project, look, logged) for look in project.contract.lookups}
     found = explained(project.contract, scorer, pd.read_parquet(folder / REFERENCE), logged, tables)
     made_at = f"{datetime.fromtimestamp(logged['at'][0], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    found.facts = {"prediction": prediction, "release": logged["release"][0], "made": made_at} | found.facts
+    found.facts = {
+        "prediction": prediction,
+        "release": logged["release"][0],
+        "made": made_at,
+    } | found.facts
     return found
 
 
@@ -89,20 +103,29 @@ def explained(
     looked_up = skew.looked_up(contract, logged, arrays, tables)
     decision, again = logged["decision"].iloc[0], scorer.decide(scores)[0]
     if decision != again:
-        close = replace(close, verdict=Verdict.FAIL, evidence=f"decided {decision}, the score says {again}")
+        close = replace(
+            close, verdict=Verdict.FAIL, evidence=f"decided {decision}, the score says {again}"
+        )
     checks = [_all("explain.features", equal), replace(close, name="explain.score")]
     if looked_up:
         checks.insert(0, _all("explain.lookup", looked_up))
     values = [["part", "column", "served", "age"]]
     for name, column in contract.feature_columns.items():
         age = _cell(logged[aged].iloc[0]) if (aged := f"{column.source}__age") in logged else ""
-        values.append([column.source, column.label, _cell(logged[name].iloc[0]), f"{age} s" if age else ""])
+        values.append(
+            [column.source, column.label, _cell(logged[name].iloc[0]), f"{age} s" if age else ""]
+        )
     gains = contributions(scorer, served[0], scorer.matrix(contract.arrays(reference)))
     lines = zip(scorer.plan.names, _words(scorer, served[0]), gains, strict=True)
-    weighed = [[name, _cell(value), f"{gain:+.4f}"] for name, value, gain in sorted(lines, key=lambda x: -abs(x[2]))]
+    weighed = [
+        [name, _cell(value), f"{gain:+.4f}"]
+        for name, value, gain in sorted(lines, key=lambda x: -abs(x[2]))
+    ]
     weighed.insert(0, ["feature", "served", "contribution"])
     shown = ", ".join(f"{x:.6g}" for x in np.ravel(scores[0]))
-    return Explained("explain", checks, {"decision": _cell(again), "score": shown}, parts=[values, weighed])
+    return Explained(
+        "explain", checks, {"decision": _cell(again), "score": shown}, parts=[values, weighed]
+    )
 
 
 def contributions(scorer: Scorer, row: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -118,17 +141,25 @@ def contributions(scorer: Scorer, row: np.ndarray, reference: np.ndarray) -> np.
 
 
 def _all(name: str, parts: list[Check]) -> Check:
-    """Some checks as one: it fails if any does, and is insufficient, but not required, if none could be made."""
+    """Some checks as one: it fails if any does, and is inconclusive, but not required, if none could be made."""
     wrong = [check for check in parts if check.verdict is Verdict.FAIL]
-    told = "; ".join(f"{check.name.partition('.')[2]}: {check.evidence.removeprefix('first: ')}" for check in wrong)
+    told = "; ".join(
+        f"{check.name.partition('.')[2]}: {check.evidence.removeprefix('first: ')}"
+        for check in wrong
+    )
     if not wrong and not any(check.verdict is Verdict.OK for check in parts):
         return replace(parts[0], name=name)
-    return Check(name, Verdict.FAIL if wrong else Verdict.OK, len(wrong), 0, rows=len(parts), evidence=told)
+    return Check(
+        name, Verdict.FAIL if wrong else Verdict.OK, len(wrong), 0, rows=len(parts), evidence=told
+    )
 
 
 def _words(scorer: Scorer, row: np.ndarray) -> list[Any]:
     """Feature values as people know them: a category is its word."""
-    known = [(scorer.vocabulary.get(name), value) for name, value in zip(scorer.plan.names, row, strict=True)]
+    known = [
+        (scorer.vocabulary.get(name), value)
+        for name, value in zip(scorer.plan.names, row, strict=True)
+    ]
     return [words[int(value)] if words and value == value else value for words, value in known]
 
 

@@ -29,9 +29,19 @@ from mlgates.verdict import Check, Report, Verdict, at_most
 
 TRAIN, MEASURING, GATE = "train", ("evaluate", "studies"), "gate"
 SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode")
-WITHOUT_LIBRARY = ("--no-install-package", wheel.NAME)  # so the git host that it came from is not asked
+WITHOUT_LIBRARY = (
+    "--no-install-package",
+    wheel.NAME,
+)  # so the git host that it came from is not asked
 INSTALL = ("pip", "install", "--quiet", "--offline", "--no-deps")
-SPEED = ("seconds", "milliseconds_1", "milliseconds_100", "microseconds", "batch_microseconds", "lookup_microseconds")
+SPEED = (
+    "seconds",
+    "milliseconds_1",
+    "milliseconds_100",
+    "microseconds",
+    "batch_microseconds",
+    "lookup_microseconds",
+)
 OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
 
 
@@ -44,7 +54,9 @@ class Surroundings:
 
     def run(self, work: Project, *words: str) -> tools.Ended:
         """Run a tool that finds them before those of this process."""
-        return tools.run(work, *words, environs=tools.environment(work, self.programs, self.library))
+        return tools.run(
+            work, *words, environs=tools.environment(work, self.programs, self.library)
+        )
 
     @property
     def python(self) -> str:
@@ -55,15 +67,19 @@ class Surroundings:
 def reproduce(project: Project, name: str) -> Report:
     """Rebuild a release and compare data, predictions, numbers and model with what was released.
 
-    What cannot be had any more is `insufficient` and says what is missing.
+    What cannot be had any more is `inconclusive` and says what is missing.
     Raises: ProjectError if there is no such release.
     """
     away, started = freshen(project), time.monotonic()
     record = read(project)
     if not (release := found(record, name)):
         told = f"There is no release {name!r}."
-        raise ProjectError(told, nearest(name, [one.version for one in record.releases]) if record.releases else "")
-    report = Report(f"reproduce  {release.tag} ({release.fingerprint[:8]})", vouched(project, release))
+        raise ProjectError(
+            told, nearest(name, [one.version for one in record.releases]) if record.releases else ""
+        )
+    report = Report(
+        f"reproduce  {release.tag} ({release.fingerprint[:8]})", vouched(project, release)
+    )
     if release.erased:
         report.add(_missing("reproduce.data", release.erased))
         return report
@@ -78,10 +94,12 @@ def reproduce(project: Project, name: str) -> Report:
 
 
 def _missing(name: str, told: str) -> Check:
-    return Check(name, Verdict.INSUFFICIENT, evidence=" ".join(told.split()))
+    return Check(name, Verdict.INCONCLUSIVE, evidence=" ".join(told.split()))
 
 
-def _rebuilt(project: Project, work: Project, base: Path, record: Record, release: Release) -> Iterator[Check]:
+def _rebuilt(
+    project: Project, work: Project, base: Path, record: Record, release: Release
+) -> Iterator[Check]:
     """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
     dvc_storage.lend(project, work, base / "cache")
     lock, released, then = stages(locked(work)), fetch(work, release), _reports(work)
@@ -95,8 +113,15 @@ def _rebuilt(project: Project, work: Project, base: Path, record: Record, releas
     yield _data(lock[TRAIN], stages(locked(work))[TRAIN])
     yield _predictions(work, then_with, base, released)
     made = digest(work.root / CANDIDATE, IGNORED)
-    same = Verdict.OK if made == release.digest else Verdict.INSUFFICIENT
-    yield Check("reproduce.model", same, made[:8], release.digest[:8], required=False, evidence="bytes of the model")
+    same = Verdict.OK if made == release.digest else Verdict.INCONCLUSIVE
+    yield Check(
+        "reproduce.model",
+        same,
+        made[:8],
+        release.digest[:8],
+        required=False,
+        evidence="bytes of the model",
+    )
     try:
         _opponent(work, record)
     except ProjectError as error:
@@ -115,10 +140,18 @@ def _rebuilt(project: Project, work: Project, base: Path, record: Record, releas
         return
     verdict = str(Report.from_dict(read_json(work.root / GATE_REPORT)).verdict)
     same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
-    yield Check("reproduce.verdict", same, verdict, release.verdict, evidence="what the gate says of these numbers")
+    yield Check(
+        "reproduce.verdict",
+        same,
+        verdict,
+        release.verdict,
+        evidence="what the gate says of these numbers",
+    )
 
 
-def surroundings(project: Project, work: Project, base: Path, release: Release) -> tuple[Surroundings, Check]:
+def surroundings(
+    project: Project, work: Project, base: Path, release: Release
+) -> tuple[Surroundings, Check]:
     """The programs and the library to rebuild with.
 
     The interpreter that runs serves where its version and what uv.lock names are those of then; else uv makes another.
@@ -143,15 +176,21 @@ def surroundings(project: Project, work: Project, base: Path, release: Release) 
         return Surroundings(here, library), Check(name, Verdict.OK, now, then, evidence=told)
     if not lock:
         told = "this one; no uv.lock"
-        return Surroundings(here, library), Check(name, Verdict.INSUFFICIENT, now, then, required=False, evidence=told)
+        return Surroundings(here, library), Check(
+            name, Verdict.INCONCLUSIVE, now, then, required=False, evidence=told
+        )
     said = _make(work, base, then)
     if said:
         told = f"this interpreter, for uv sync cannot make that of then: {said}"
-        return Surroundings(here, library), Check(name, Verdict.INSUFFICIENT, now, then, evidence=told)
+        return Surroundings(here, library), Check(
+            name, Verdict.INCONCLUSIVE, now, then, evidence=told
+        )
     told = "made again by uv sync --frozen"
     if library:
         told += f", with mlgates {_version(library)} from the DVC remote"
-    return Surroundings(base / "env" / here.name), Check(name, Verdict.OK, then, then, evidence=told)
+    return Surroundings(base / "env" / here.name), Check(
+        name, Verdict.OK, then, then, evidence=told
+    )
 
 
 def _library(work: Project, base: Path) -> Path | None:
@@ -179,7 +218,9 @@ def _version(library: Path) -> str:
 def _others(lock: str) -> list[dict[str, Any]]:
     """What uv.lock names, without mlgates, which is a file of the release, and the project, which is in git."""
     packages = tomllib.loads(lock).get("package", [])
-    return [one for one in packages if one["name"] != wheel.NAME and "editable" not in one["source"]]
+    return [
+        one for one in packages if one["name"] != wheel.NAME and "editable" not in one["source"]
+    ]
 
 
 def _make(work: Project, base: Path, python: str) -> str:
@@ -227,21 +268,32 @@ def _run(work: Project, then_with: Surroundings, stage: str) -> str:
 
     DVC itself is that of now: only the stage's own command finds the programs of then first.
     """
-    return then_with.run(work, "dvc", "repro", "--force", "--single-item", "--no-commit", stage).failure
+    return then_with.run(
+        work, "dvc", "repro", "--force", "--single-item", "--no-commit", stage
+    ).failure
 
 
 def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
     """`reproduce.data`: what training read, and the rows to evaluate on, are those of then."""
-    sides = [{part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]} for entry in (then, again)]
+    sides = [
+        {part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]}
+        for entry in (then, again)
+    ]
     compared = [path for path in sides[0] if Path(path).parts[0] not in (str(MADE), str(REPORTS))]
     other = [path for path in compared if sides[1].get(path) != sides[0][path]]
-    return at_most("reproduce.data", len(other), 0, len(compared), evidence=", ".join(other) or "hashes equal")
+    return at_most(
+        "reproduce.data", len(other), 0, len(compared), evidence=", ".join(other) or "hashes equal"
+    )
 
 
 def _predictions(work: Project, then_with: Surroundings, base: Path, released: Path) -> Check:
     """Both models score the same rows, by the library of then."""
     files = [base / "then.npy", base / "again.npy"]
-    words = [str(part) for pair in zip((released, work.root / CANDIDATE), files, strict=True) for part in pair]
+    words = [
+        str(part)
+        for pair in zip((released, work.root / CANDIDATE), files, strict=True)
+        for part in pair
+    ]
     scored = then_with.run(work, then_with.python, "-m", "mlgates.lineage.score_again", *words)
     if scored.code:
         return Check("reproduce.predictions", Verdict.FAIL, evidence=scored.reason)
@@ -273,15 +325,21 @@ def metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
     """`reproduce.metrics`: every number is that of then, but for speed and memory."""
     sides = [_leaves(then), _leaves(_as_fast(again, then))]
     other = sorted({name for name, _ in sides[0].items() ^ sides[1].items()})
-    few = ", ".join(f"{name[1:]}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3])
-    return at_most("reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal")
+    few = ", ".join(
+        f"{name[1:]}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3]
+    )
+    return at_most(
+        "reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal"
+    )
 
 
 def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(content, dict | list):
         return {prefix: content}
     parts = content.items() if isinstance(content, dict) else enumerate(content)
-    return {name: leaf for key, part in parts for name, leaf in _leaves(part, f"{prefix}.{key}").items()}
+    return {
+        name: leaf for key, part in parts for name, leaf in _leaves(part, f"{prefix}.{key}").items()
+    }
 
 
 def _opponent(work: Project, record: Record) -> None:

@@ -10,11 +10,30 @@ from typing import Any
 
 from mlgates.errors import ProjectError, nearest
 from mlgates.grid import Grid
-from mlgates.layout import DATA, DVC_LOCK, GATE, MANIFEST, METRICS, TRAINING, UV_LOCK, prediction_logs
+from mlgates.layout import (
+    DATA,
+    DVC_LOCK,
+    GATE,
+    MANIFEST,
+    METRICS,
+    TRAINING,
+    UV_LOCK,
+    prediction_logs,
+)
 from mlgates.project import Project
 from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import flat, parameters
-from mlgates.registry.releases import Record, Release, artifact, fingerprint, measured, read, show, show_json, stages
+from mlgates.registry.releases import (
+    Record,
+    Release,
+    artifact,
+    fingerprint,
+    measured,
+    read,
+    show,
+    show_json,
+    stages,
+)
 from mlgates.reports import number, worst_first
 from mlgates.verdict import Check, Report, Verdict, at_most
 
@@ -37,28 +56,48 @@ def trace(project: Project, what: str | None = None) -> tuple[str, Verdict]:
         at, name = datetime.fromtimestamp(made["at"], UTC), made["release"]
         told = f"prediction {what}, made {at:%Y-%m-%d %H:%M:%S} UTC by {name}"
         if not (release := record.of(made["fingerprint"])):
-            raise ProjectError(f"{told}, which the record does not have ({made['fingerprint'][:8]}).")
+            raise ProjectError(
+                f"{told}, which the record does not have ({made['fingerprint'][:8]})."
+            )
         text, verdict = _release(project, record, release)
         return f"{told}\n\n{text}", verdict
-    known = {part for release in record.releases for part in (release.version, *_manifest(project, release))}
+    known = {
+        part
+        for release in record.releases
+        for part in (release.version, *_manifest(project, release))
+    }
     told = f"{what!r} is no release, no period of a release and no prediction that was logged here."
-    raise ProjectError(told, nearest(what, known) if known else "Nothing was released yet. Run: uv run mlops status")
+    raise ProjectError(
+        told,
+        nearest(what, known) if known else "Nothing was released yet. Run: uv run mlops status",
+    )
 
 
 def found(record: Record, what: str) -> Release | None:
     """The release of that version, tag or beginning of a fingerprint."""
     starts = what if len(what) >= LEAST else "none"
-    named = [one for one in record.releases if what in (one.version, one.tag) or one.fingerprint.startswith(starts)]
+    named = [
+        one
+        for one in record.releases
+        if what in (one.version, one.tag) or one.fingerprint.startswith(starts)
+    ]
     return named[0] if len(named) == 1 else None
 
 
 def vouched(project: Project, release: Release) -> list[Check]:
     """Whether the commit of a release still says what its annotation says: model, numbers, limits, verdict."""
     lock, name = show(project, release.commit, DVC_LOCK), f"{release.commit[:8]}:{DVC_LOCK}"
-    parts = [part for entry in stages(lock).values() for side in ("deps", "outs") for part in entry.get(side, [])]
+    parts = [
+        part
+        for entry in stages(lock).values()
+        for side in ("deps", "outs")
+        for part in entry.get(side, [])
+    ]
     hashes = {part["path"]: part.get("md5") for part in parts if part["path"].endswith(".json")}
     texts = {path: text for path in hashes if (text := show(project, release.commit, path))}
-    other = [path for path, text in texts.items() if hashes[path] not in (_md5(text), _md5(f"{text}\n"))]
+    other = [
+        path for path, text in texts.items() if hashes[path] not in (_md5(text), _md5(f"{text}\n"))
+    ]
     gate_path = GATE.as_posix()
     gate = Report.from_dict(json.loads(texts[gate_path])) if gate_path in texts else Report("gate")
     checks = [
@@ -66,9 +105,15 @@ def vouched(project: Project, release: Release) -> list[Check]:
         _same("record.measured", release.measured, lock and measured(lock), f"gate in {name}"),
         at_most("record.files", len(other), 0, len(texts), evidence=", ".join(other)),
         _same("record.verdict", release.verdict, str(gate.verdict), f"checks in {gate_path}"),
-        _same("record.digest", release.digest, gate.facts.get("model", ""), f"model in {gate_path}"),
+        _same(
+            "record.digest", release.digest, gate.facts.get("model", ""), f"model in {gate_path}"
+        ),
     ]
-    return checks if texts else [*checks[:2], Check("record.files", Verdict.INSUFFICIENT, evidence="no reports there")]
+    return (
+        checks
+        if texts
+        else [*checks[:2], Check("record.files", Verdict.INCONCLUSIVE, evidence="no reports there")]
+    )
 
 
 def _md5(text: str) -> str:
@@ -77,9 +122,20 @@ def _md5(text: str) -> str:
 
 def _same(name: str, recorded: str, now: str, where: str) -> Check:
     if not recorded:
-        return Check(name, Verdict.INSUFFICIENT, required=False, evidence="the release's tag does not name it")
+        return Check(
+            name,
+            Verdict.INCONCLUSIVE,
+            required=False,
+            evidence="the release's tag does not name it",
+        )
     same = recorded == now
-    return Check(name, Verdict.OK if same else Verdict.FAIL, now[:8], recorded[:8], evidence="" if same else where)
+    return Check(
+        name,
+        Verdict.OK if same else Verdict.FAIL,
+        now[:8],
+        recorded[:8],
+        evidence="" if same else where,
+    )
 
 
 def _manifest(project: Project, release: Release) -> dict[str, Any]:
@@ -94,8 +150,20 @@ def _releases(project: Project, record: Record) -> str:
         overrides = [str(entry.override) for entry in record.history(one) if entry.override]
         told = "; ".join(filter(None, [f"{one.who}: {one.why}", one.erased, *overrides[-1:]]))
         when = f"{one.when:%Y-%m-%d %H:%M}"
-        rows.append([one.version, one.fingerprint[:8], ", ".join(record.aliases(one)), one.verdict, data, when, told])
-    return Grid([record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows).text()
+        rows.append(
+            [
+                one.version,
+                one.fingerprint[:8],
+                ", ".join(record.aliases(one)),
+                one.verdict,
+                data,
+                when,
+                told,
+            ]
+        )
+    return Grid(
+        [record.name, "model", "alias", "gate", "trained > evaluated", "released (UTC)", "by"], rows
+    ).text()
 
 
 def _release(project: Project, record: Record, release: Release) -> tuple[str, Verdict]:
@@ -103,18 +171,31 @@ def _release(project: Project, record: Record, release: Release) -> tuple[str, V
     rows = [list(row) for row in _told(project, record, release)]
     for check in worst_first(report.checks):
         value = f": {check.value} is not {check.limit}" if check.verdict is Verdict.FAIL else ""
-        rows += [[check.name, f"{check.verdict}{value}  {check.evidence}"]] if check.verdict is not Verdict.OK else []
-    return Grid([release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"], rows).text(), report.verdict
+        rows += (
+            [[check.name, f"{check.verdict}{value}  {check.evidence}"]]
+            if check.verdict is not Verdict.OK
+            else []
+        )
+    return Grid(
+        [release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"], rows
+    ).text(), report.verdict
 
 
 def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[str, str]]:
     lock, (_, path) = show(project, release.commit, DVC_LOCK), artifact(project)
     gate = show_json(project, release.commit, GATE)
     metrics = show_json(project, release.commit, METRICS)
-    outs = {out["path"]: f"{out.get('md5')} in DVC" for entry in stages(lock).values() for out in entry.get("outs", [])}
+    outs = {
+        out["path"]: f"{out.get('md5')} in DVC"
+        for entry in stages(lock).values()
+        for out in entry.get("outs", [])
+    }
     if release.erased:
         yield "erased", release.erased
-    yield "model", f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outs.get(path)}"
+    yield (
+        "model",
+        f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outs.get(path)}",
+    )
     made = ("show", "--no-patch", "--date=short", "--format=%h of %ad by %an: %s", release.commit)
     yield "commit", git(project.root, *made)
     facts = gate.get("facts", {})
@@ -122,10 +203,16 @@ def _told(project: Project, record: Record, release: Release) -> Iterator[tuple[
     yield from ((name, oid) for name, oid in outs.items() if name.startswith(f"{DATA}/"))
     yield "parameters", _changed(project, record, release)
     libraries = show(project, release.commit, UV_LOCK)
-    yield UV_LOCK.name, hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit"
+    yield (
+        UV_LOCK.name,
+        hashlib.sha256(libraries.encode()).hexdigest() if libraries else "none at that commit",
+    )
     yield "gate", f"{gate.get('verdict')}: {gate.get('title')}"
     for model, values in metrics.get("values", {}).items():
-        yield f"  {model}", ", ".join(f"{name} {number(entry['value'])}" for name, entry in values.items())
+        yield (
+            f"  {model}",
+            ", ".join(f"{name} {number(entry['value'])}" for name, entry in values.items()),
+        )
     yield "numbers", f"{release.measured[:8] or 'no hash'} vouches for them"
     yield "released", f"by {release.who}: {release.why}"
     for entry in record.history(release):
@@ -141,7 +228,9 @@ def _changed(project: Project, record: Record, release: Release) -> str:
     now = used_parameters(project, release)
     before = [other for other in record.releases if other.order < release.order]
     if not before:
-        return ", ".join(f"{name} {now[name]}" for name in sorted(now) if name.startswith(("model.", "train.")))
+        return ", ".join(
+            f"{name} {now[name]}" for name in sorted(now) if name.startswith(("model.", "train."))
+        )
     then = used_parameters(project, before[-1])
     changed = []
     for name in sorted(now | then):
@@ -172,21 +261,29 @@ def _saw(project: Project, record: Record, period: str) -> Iterator[list[str]]:
             told[facts["opponent"]].append(f"opponent of {release.version}")
     for release in record.releases:
         if seen := told[release.fingerprint]:
-            tables = _manifest(project, release).get(period, {})  # an amended period has another hash
-            data = ", ".join(f"{name} {held['sha256'][:8]} ({held['rows']:,})" for name, held in tables.items())
+            tables = _manifest(project, release).get(
+                period, {}
+            )  # an amended period has another hash
+            data = ", ".join(
+                f"{name} {held['sha256'][:8]} ({held['rows']:,})" for name, held in tables.items()
+            )
             yield [release.tag, ", ".join(seen), data, ", ".join(record.aliases(release))]
 
 
 def _query(project: Project, sql: str, value: str) -> Iterator[sqlite3.Row]:
     for path in prediction_logs(project.root):
         try:
-            with closing(sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)) as database:
+            with closing(
+                sqlite3.connect(f"file:{path.as_posix()}?mode=ro", uri=True, timeout=10)
+            ) as database:
                 database.row_factory = sqlite3.Row
                 yield from database.execute(sql, [value]).fetchall()
         except sqlite3.DatabaseError as error:
             if "no such table" in str(error):  # nothing was answered yet
                 continue
-            raise ProjectError(f"{path.name} of the prediction log cannot be read: {error}", "Move it away.") from error
+            raise ProjectError(
+                f"{path.name} of the prediction log cannot be read: {error}", "Move it away."
+            ) from error
 
 
 def prediction(project: Project, name: str) -> sqlite3.Row | None:

@@ -15,7 +15,10 @@ from mlgates.reports import MARKS, number
 from mlgates.verdict import Report, Verdict
 
 LABEL, WORKFLOW = "monitor", "ct.yml"
-ACTS = {Verdict.FAIL: "open or comment the issue and start training", Verdict.OK: "close the issue, if one is open"}
+ACTS = {
+    Verdict.FAIL: "open or comment the issue and start training",
+    Verdict.OK: "close the issue, if one is open",
+}
 
 
 def alarm(project: Project) -> int:
@@ -24,8 +27,14 @@ def alarm(project: Project) -> int:
     Without GitHub (`GITHUB_REPOSITORY` and `gh`) it says what it would do. Raises: ProjectError if GitHub refuses.
     """
     report = Report.from_dict(read_json(project.root / MONITOR_LATEST, "Run: uv run mlops monitor"))
-    if report.verdict not in ACTS or not os.environ.get("GITHUB_REPOSITORY") or not shutil.which("gh"):
-        print(f"alarm: {report.verdict}; on GitHub this means: {ACTS.get(report.verdict, 'touch nothing')}")
+    if (
+        report.verdict not in ACTS
+        or not os.environ.get("GITHUB_REPOSITORY")
+        or not shutil.which("gh")
+    ):
+        print(
+            f"alarm: {report.verdict}; on GitHub this means: {ACTS.get(report.verdict, 'touch nothing')}"
+        )
         return 0
     found = _gh(project, "GET", f"issues?state=all&labels={LABEL}&per_page=100")
     issues = [issue for issue in found if "pull_request" not in issue]
@@ -36,7 +45,12 @@ def alarm(project: Project) -> int:
         _gh(project, "PATCH", f"issues/{issue['number']}", state="closed")
     if report.verdict is Verdict.FAIL:
         issue = issue or _gh(
-            project, "POST", "issues", title=f"The {report.title} says fail", body=_body(report), labels=[LABEL]
+            project,
+            "POST",
+            "issues",
+            title=f"The {report.title} says fail",
+            body=_body(report),
+            labels=[LABEL],
         )
         marker = f"<!-- training started for {project.cycle()['until']} -->"
         if not any(marker in (one["body"] or "") for one in [*issues, issue]):

@@ -35,7 +35,9 @@ def watched(contract: Contract, scorer: Scorer, arrays: Arrays, matrix: np.ndarr
     kinds = {name: contract.columns[name].kind for name in scorer.plan.columns}
     found = {name: arrays[name] for name, kind in kinds.items() if kind != "datetime"}
     for place, name in enumerate(scorer.plan.names):
-        if name not in kinds and any(kinds[column] == "datetime" for column in scorer.plan.ancestors(name)):
+        if name not in kinds and any(
+            kinds[column] == "datetime" for column in scorer.plan.ancestors(name)
+        ):
             found[name] = matrix[:, place]
     for name, kind in kinds.items():
         if kind == "bool":
@@ -139,7 +141,7 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
         if settings["type"] != VALUE_DRIFT:
             continue
         name = settings["column"]
-        verdict = VERDICTS.get(test["status"].value, Verdict.INSUFFICIENT)
+        verdict = VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE)
         value, limit = round(values[name], 6), round(compared.limits[name], 6)
         evidence = f"{settings['method']} distance"
         rows = len(compared.current)
@@ -167,7 +169,9 @@ def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, ro
     return at_most("monitor.drifted_share", value, limits.max_drifted_share, rows, evidence=told)
 
 
-def missing(columns: list[str], reference: Arrays, current: Arrays, limits: MonitorSettings) -> list[Check]:
+def missing(
+    columns: list[str], reference: Arrays, current: Arrays, limits: MonitorSettings
+) -> list[Check]:
     """`monitor.missing.<column>`: by how much the share of rows without a value has risen."""
     checks = []
     for name in columns:

@@ -36,7 +36,9 @@ def record(project: Project, path: Path) -> str:
         performance.index(contract, prediction_log.read(project, columns=identity(contract)))
     )
     if not predicted.any():
-        raise ProjectError(f"None of the {len(given):,} keys in {path.name} was ever predicted; nothing was recorded.")
+        raise ProjectError(
+            f"None of the {len(given):,} keys in {path.name} was ever predicted; nothing was recorded."
+        )
     name = contract.outcome.name
     known = performance.index(contract, given, name).isin(
         performance.index(contract, prediction_log.outcomes(project), name)
@@ -59,14 +61,20 @@ def _read(contract: Contract, path: Path) -> "pd.DataFrame":
 def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
     try:
         if values.isna().any():
-            raise ProjectError(f"data.missing: {column.name!r} is missing in {values.isna().sum():,} rows of {file}.")
+            raise ProjectError(
+                f"data.missing: {column.name!r} is missing in {values.isna().sum():,} rows of {file}."
+            )
         if column.kind == "datetime":
             return moments(values)
         if column.kind == "bool":
             return values.astype(str).str.lower().map(WORDS.__getitem__)
-        return values.astype(float) if column.is_number else values  # pandas.to_numeric loses the last bit
+        return (
+            values.astype(float) if column.is_number else values
+        )  # pandas.to_numeric loses the last bit
     except (ValueError, TypeError, KeyError):
-        raise ProjectError(f"data.type: {column.name!r} in {file} holds values that are no {column.kind}.") from None
+        raise ProjectError(
+            f"data.type: {column.name!r} in {file} holds values that are no {column.kind}."
+        ) from None
 
 
 def moments(values: "pd.Series") -> "pd.Series":

@@ -28,16 +28,27 @@ def same(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def _none(name: str, equal: np.ndarray, logged: np.ndarray, again: np.ndarray) -> Check:
     rows = np.flatnonzero(~equal)
-    example = f"first: logged {logged[rows[0]]}, computed again {again[rows[0]]}" if len(rows) else ""
+    example = (
+        f"first: logged {logged[rows[0]]}, computed again {again[rows[0]]}" if len(rows) else ""
+    )
     return at_most(name, len(rows), 0, len(equal), evidence=example)
 
 
-def features(scorer: Scorer, logged: np.ndarray, again: np.ndarray, scores: np.ndarray) -> list[Check]:
+def features(
+    scorer: Scorer, logged: np.ndarray, again: np.ndarray, scores: np.ndarray
+) -> list[Check]:
     """`skew.<feature>` for the (n, k) logged features, and `skew.score` for the scores that they ought to give."""
     names = scorer.plan.names
-    checks = [_none(f"skew.{n}", same(a, b), a, b) for n, a, b in zip(names, logged.T, again.T, strict=True)]
+    checks = [
+        _none(f"skew.{n}", same(a, b), a, b)
+        for n, a, b in zip(names, logged.T, again.T, strict=True)
+    ]
     expected = scorer.score(logged)
-    close = np.isclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE).reshape(len(scores), -1).all(axis=1)
+    close = (
+        np.isclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
+        .reshape(len(scores), -1)
+        .all(axis=1)
+    )
     return [*checks, _none("skew.score", close, scores, expected)]
 
 
@@ -46,10 +57,12 @@ def looked_up(
 ) -> list[Check]:
     """`skew.<look-up>.<column>`: the values that the service found against those that training would find.
 
-    Only for predictions that `tables` (checked rows by look-up) reach; without any `skew.<look-up>.*` is insufficient.
+    Only for predictions that `tables` (checked rows by look-up) reach; without any `skew.<look-up>.*` is inconclusive.
     """
     unreached = {
-        look.name: Check(f"skew.{look.name}.*", Verdict.INSUFFICIENT, required=False, evidence=UNREACHED)
+        look.name: Check(
+            f"skew.{look.name}.*", Verdict.INCONCLUSIVE, required=False, evidence=UNREACHED
+        )
         for look in contract.lookups
     }
     if not all(len(tables.get(name, ())) for name in unreached):
@@ -69,7 +82,9 @@ def looked_up(
     return checks
 
 
-def broken_rules(contract: Contract, arrays: Arrays, validate: Validate) -> dict[tuple[str, str], np.ndarray]:
+def broken_rules(
+    contract: Contract, arrays: Arrays, validate: Validate
+) -> dict[tuple[str, str], np.ndarray]:
     """The positions of the served rows that break a rule of the contract, by rule and column.
 
     The rules are those of the pipeline, and so is who asks them; see `data.expectations.broken_rows`.
@@ -77,12 +92,19 @@ def broken_rules(contract: Contract, arrays: Arrays, validate: Validate) -> dict
     import pandas as pd
 
     table = Table.served(contract)
-    frame = pd.DataFrame({name: _as_in_a_table(table.columns[name], arrays[name]) for name in table.columns})
+    frame = pd.DataFrame(
+        {name: _as_in_a_table(table.columns[name], arrays[name]) for name in table.columns}
+    )
     return broken_rows(frame, table, contract, validate)
 
 
 def invariants(
-    contract: Contract, scorer: Scorer, logged: "pd.DataFrame", arrays: Arrays, scores: np.ndarray, validate: Validate
+    contract: Contract,
+    scorer: Scorer,
+    logged: "pd.DataFrame",
+    arrays: Arrays,
+    scores: np.ndarray,
+    validate: Validate,
 ) -> Check:
     """`monitor.contract`: served rows that break a rule of the contract, or whose decision is not the score's."""
     broken: dict[str, np.ndarray] = {}

@@ -77,11 +77,17 @@ def watch(
     check, and fails where it leaves the contract's bounds (`monitor.contract`).
     """
     rows, least, gate = len(logged), limits.min_rows, quality or {}
-    enough = Verdict.OK if rows >= least else Verdict.INSUFFICIENT
+    enough = Verdict.OK if rows >= least else Verdict.INCONCLUSIVE
     told = "periods closed since its training data"
-    stale = Check("monitor.staleness", Verdict.INSUFFICIENT, age, required=False, evidence=f"{told}; no limit is known")
+    stale = Check(
+        "monitor.staleness",
+        Verdict.INCONCLUSIVE,
+        age,
+        required=False,
+        evidence=f"{told}; no limit is known",
+    )
     if oldest is not None:
-        stale = at_most("monitor.staleness", age, oldest, rows, least=0, evidence=told)
+        stale = at_most("monitor.staleness", age, oldest, rows, min_rows=0, evidence=told)
     report = Watched("monitor", [Check("monitor.min_rows", enough, rows, least, rows=rows), stale])
     if not rows:
         return report
@@ -89,14 +95,17 @@ def watch(
     recent = (logged if newest is None else newest).tail(NEWEST).reset_index(drop=True)
     if absent := [name for name in [*contract.feature_columns, *columns] if name not in recent]:
         raise ProjectError(
-            f"The prediction log has no column {absent[0]!r}.", "Restart the service: its code is another."
+            f"The prediction log has no column {absent[0]!r}.",
+            "Restart the service: its code is another.",
         )
     known = joined(contract, logged, outcomes).tail(NEWEST)
     arrays, scores = contract.arrays(recent), logged_scores(contract, recent)
     again = scorer.matrix(arrays)
     report.add(
         skew.invariants(contract, scorer, recent, arrays, scores, validate),
-        *skew.features(scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores),
+        *skew.features(
+            scorer, recent[columns].to_numpy(dtype=float, na_value=np.nan), again, scores
+        ),
         *skew.looked_up(contract, recent, arrays, tables or {}),
         coverage(known, rows),
         judge(contract, known, logged_scores(contract, known), gate, limits),
@@ -105,7 +114,10 @@ def watch(
     if rows >= least:
         before = contract.arrays(reference)
         trained = scorer.matrix(before)
-        old, new = ((contract, scorer, side, matrix) for side, matrix in ((before, trained), (arrays, again)))
+        old, new = (
+            (contract, scorer, side, matrix)
+            for side, matrix in ((before, trained), (arrays, again))
+        )
         compared = drift.comparison(drift.watched(*old), drift.watched(*new), limits)
         moved, report.html = drift.drift(compared, distributions)
         report.add(*moved, drift.share(compared, moved, limits, rows))
@@ -118,11 +130,16 @@ def logged_scores(contract: Contract, logged: "pd.DataFrame") -> np.ndarray:
     """(n,) or (n, c) scores as they were served."""
     if contract.task != "multiclass":
         return logged["score"].to_numpy(dtype=float, na_value=np.nan)
-    return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(-1, len(contract.classes))
+    return np.array([json.loads(text) for text in logged["score"]], dtype=float).reshape(
+        -1, len(contract.classes)
+    )
 
 
 def watch_champion(
-    project: Project, distributions: drift.Distributions, validate: Validate, since: float | None = None
+    project: Project,
+    distributions: drift.Distributions,
+    validate: Validate,
+    since: float | None = None,
 ) -> Watched:
     """The report on the model in service; `distributions` and `validate` are the wiring's own (monitor.py).
 
@@ -141,11 +158,18 @@ def watch_champion(
         project, since, columns=["fingerprint", "score", *prediction_log.identity(project.contract)]
     )
     logged = every[every["fingerprint"] == served["fingerprint"]]
-    newest = prediction_log.read(project, float(logged["at"].tail(NEWEST).min())) if len(logged) else logged
+    newest = (
+        prediction_log.read(project, float(logged["at"].tail(NEWEST).min()))
+        if len(logged)
+        else logged
+    )
     newest = newest[newest["fingerprint"] == served["fingerprint"]].tail(NEWEST)
     facts = served["report"]["facts"]
     gate = {name: facts[name] for name in named(project.contract.task) if name in facts}
-    periods, trained = closed(project.data, project.cycle()["until"]), facts.get("trained on", "").split(", ")[-1]
+    periods, trained = (
+        closed(project.data, project.cycle()["until"]),
+        facts.get("trained on", "").split(", ")[-1],
+    )
     report = watch(
         project.contract,
         scorer,
@@ -157,14 +181,20 @@ def watch_champion(
         len(periods) - 1 - periods.index(trained) if trained in periods else None,
         distributions,
         validate,
-        {look.name: lookup_table(project, look, newest) for look in project.contract.lookups} if len(logged) else None,
+        {look.name: lookup_table(project, look, newest) for look in project.contract.lookups}
+        if len(logged)
+        else None,
         facts.get("max_age_periods"),
         newest,
     )
     report.all_checks.insert(0, followed(every, served["fingerprint"], since_when))
     report.add(*overridden(served.get("override")))
     report.title = f"monitor  {served['release']} ({served['fingerprint'][:8]})"
-    report.facts = {"period": periods[-1], "predictions": len(logged), "by other models": len(every) - len(logged)}
+    report.facts = {
+        "period": periods[-1],
+        "predictions": len(logged),
+        "by other models": len(every) - len(logged),
+    }
     if len(logged):
         spans = pd.to_datetime([logged["at"].min(), logged["at"].max()], unit="s").floor("s")
         report.facts["made"] = f"{spans[0]} to {spans[1]} UTC"
@@ -182,7 +212,11 @@ def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check
 def overridden(given: Mapping[str, str] | None) -> list[Check]:
     """`monitor.override`: nobody answers for a model that the gate did not pass beyond the day they named."""
     override = Override(**given) if given else None
-    return [at_most("monitor.override", override.days_over, 0, 0, least=0, evidence=str(override))] if override else []
+    return (
+        [at_most("monitor.override", override.days_over, 0, 0, min_rows=0, evidence=str(override))]
+        if override
+        else []
+    )
 
 
 def lookup_table(project: Project, look: Lookup, logged: "pd.DataFrame") -> "pd.DataFrame":
@@ -192,7 +226,9 @@ def lookup_table(project: Project, look: Lookup, logged: "pd.DataFrame") -> "pd.
     parts = [pd.DataFrame()]
     for path in reversed(files(project, "checked", look.name)):
         parts.append(pd.read_parquet(path))
-        if parts[-1][look.time].min() < logged[look.at].min() - pd.Timedelta(seconds=look.max_seconds):
+        if parts[-1][look.time].min() < logged[look.at].min() - pd.Timedelta(
+            seconds=look.max_seconds
+        ):
             break
     return pd.concat(parts, ignore_index=True)
 
@@ -203,7 +239,11 @@ def write(project: Project, report: Watched) -> None:
     Evidently's page, a script with all that it needs, sits in a frame that can load nothing from outside.
     """
     folder = project.root / MONITOR
-    inner = report.html.replace("<head>", NOTHING_FROM_OUTSIDE, 1).replace("&", "&amp;").replace('"', "&quot;")
+    inner = (
+        report.html.replace("<head>", NOTHING_FROM_OUTSIDE, 1)
+        .replace("&", "&amp;")
+        .replace('"', "&quot;")
+    )
     extra = FRAME.format(inner) if inner else ""
     for name in (datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ"), "latest"):
         write_text(folder / f"{name}.html", page(report, extra=extra))

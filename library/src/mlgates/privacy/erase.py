@@ -42,7 +42,9 @@ def erase(
         gone = tombstones.read(project, contract)
         if not gone.entries:
             raise ProjectError("Nothing was ever erased here.", "Name an id: uv run mlops erase ID")
-        lines.append(f"{_sweep(project, gone):,} rows taken out of the logs and the online store of this machine.")
+        lines.append(
+            f"{_sweep(project, gone):,} rows taken out of the logs and the online store of this machine."
+        )
         if purges:
             return "\n".join([*lines, purge(project, gone)])
         for release, known in trained(project, gone).items():
@@ -51,21 +53,45 @@ def erase(
 
 
 def _mark(
-    project: Project, contract: Contract, column: str | None, ids: Sequence[str], file: Path | None, reason: str
+    project: Project,
+    contract: Contract,
+    column: str | None,
+    ids: Sequence[str],
+    file: Path | None,
+    reason: str,
 ) -> list[str]:
     """Write the tombstones of all ids that are found."""
     columns = _columns(contract, column)
-    given = [*(_split(contract, columns, one) for one in ids), *_listed(project, contract, columns, file)]
+    given = [
+        *(_split(contract, columns, one) for one in ids),
+        *_listed(project, contract, columns, file),
+    ]
     asked = dict.fromkeys(given)
     found, gone = _found(project, contract, columns, set(asked)), tombstones.read(project, contract)
-    already = {row for row in asked for known, matches in gone.matchers if known == columns and matches(*row)}
+    already = {
+        row
+        for row in asked
+        for known, matches in gone.matchers
+        if known == columns and matches(*row)
+    }
     if not found and not already:
-        told = f"Nothing was found for {', '.join(columns)} = {few([','.join(row) for row in asked])}"
-        raise ProjectError(f"{told}, neither in data/raw nor in the logs here; nothing was written.")
+        told = (
+            f"Nothing was found for {', '.join(columns)} = {few([','.join(row) for row in asked])}"
+        )
+        raise ProjectError(
+            f"{told}, neither in data/raw nor in the logs here; nothing was written."
+        )
     salt = gone.entries[-1].salt if gone.entries else secrets.token_hex(16)
     day = datetime.now(UTC).date().isoformat()
     new = [
-        Tombstone(day, columns, tuple(sorted(found[row])), salt, tombstones.hashed(row, salt), " ".join(reason.split()))
+        Tombstone(
+            day,
+            columns,
+            tuple(sorted(found[row])),
+            salt,
+            tombstones.hashed(row, salt),
+            " ".join(reason.split()),
+        )
         for row in found
         if row not in already
     ]
@@ -78,9 +104,13 @@ def _mark(
 def _columns(contract: Contract, column: str | None) -> Row:
     if column is None:
         if not contract.key:
-            raise ProjectError("The contract names no key to find rows by.", "Name a column: --column NAME", code=2)
+            raise ProjectError(
+                "The contract names no key to find rows by.", "Name a column: --column NAME", code=2
+            )
         return tuple(contract.key)
-    known = {label: name for name, c in contract.request_columns.items() for label in (name, c.label)}
+    known = {
+        label: name for name, c in contract.request_columns.items() for label in (name, c.label)
+    }
     if column not in known:
         raise ProjectError(f"The request has no column {column!r}.", nearest(column, known), code=2)
     return (known[column],)
@@ -97,19 +127,29 @@ def _split(contract: Contract, columns: Row, given: str) -> Row:
 def _listed(project: Project, contract: Contract, columns: Row, file: Path | None) -> Iterator[Row]:
     if file is None:
         return
-    if file.resolve().is_relative_to(project.root) and not file.resolve().is_relative_to(project.root / STATE):
-        raise ProjectError(f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/.")
+    if file.resolve().is_relative_to(project.root) and not file.resolve().is_relative_to(
+        project.root / STATE
+    ):
+        raise ProjectError(
+            f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/."
+        )
     frame = contract.handed_in(file, columns)
     for row in tombstones.texts(contract, frame, columns):
         if not all(row):
-            raise ProjectError(f"{file.name}: an id is missing in {len(frame):,} lines; nothing was written.")
+            raise ProjectError(
+                f"{file.name}: an id is missing in {len(frame):,} lines; nothing was written."
+            )
         yield row
 
 
-def _found(project: Project, contract: Contract, columns: Row, asked: set[Row]) -> dict[Row, set[str]]:
+def _found(
+    project: Project, contract: Contract, columns: Row, asked: set[Row]
+) -> dict[Row, set[str]]:
     """The ids that stand in data/raw, with their periods, or in the logs of this machine."""
     if project.cycle()["until"] is not None and not (project.root / RAW).exists():
-        raise ProjectError("data/raw is not on this machine.", "Run: uv run dvc pull, or uv run dvc repro")
+        raise ProjectError(
+            "data/raw is not on this machine.", "Run: uv run dvc pull, or uv run dvc repro"
+        )
     found: dict[Row, set[str]] = {}
     for path in partitions.files(project, "raw"):
         for part in tombstones.parts(path, columns):
@@ -119,7 +159,10 @@ def _found(project: Project, contract: Contract, columns: Row, asked: set[Row]) 
         with _opened(path) as database:
             for table in _tables(database, columns):
                 cells = database.execute(f"SELECT DISTINCT {_names(columns)} FROM {table}")
-                known = (tuple(map(lambda *c: tombstones.text(contract, *c), columns, row)) for row in cells)
+                known = (
+                    tuple(map(lambda *c: tombstones.text(contract, *c), columns, row))
+                    for row in cells
+                )
                 found |= {row: found.get(row, set()) for row in asked.intersection(known)}
     return found
 
@@ -140,8 +183,17 @@ def _names(columns: Sequence[str]) -> str:
 
 def _tables(database: sqlite3.Connection, columns: Row) -> list[str]:
     """The tables that have these columns, as SQL names them."""
-    listed = [_names(row) for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-    return [name for name in listed if {*columns} <= {row[1] for row in database.execute(f"PRAGMA table_info({name})")}]
+    listed = [
+        _names(row)
+        for row in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+    ]
+    return [
+        name
+        for name in listed
+        if {*columns} <= {row[1] for row in database.execute(f"PRAGMA table_info({name})")}
+    ]
 
 
 def _sweep(project: Project, gone: Tombstones) -> int:
@@ -163,10 +215,14 @@ def _wipe(path: Path, gone: Tombstones) -> int:
             for columns, matches in gone.matchers:
                 database.create_function("erased", len(columns), matches)
                 for table in _tables(database, columns):
-                    removed += database.execute(f"DELETE FROM {table} WHERE erased({_names(columns)})").rowcount
+                    removed += database.execute(
+                        f"DELETE FROM {table} WHERE erased({_names(columns)})"
+                    ).rowcount
             database.execute("VACUUM")
             if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise sqlite3.OperationalError("another program reads it")
     except sqlite3.DatabaseError as error:
-        raise ProjectError(f"{path.name} still holds what was erased: {error}.", "Run: uv run mlops erase") from error
+        raise ProjectError(
+            f"{path.name} still holds what was erased: {error}.", "Run: uv run mlops erase"
+        ) from error
     return removed

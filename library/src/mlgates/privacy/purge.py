@@ -37,7 +37,11 @@ class Objects:
     def __init__(self, stores: Sequence[Any], gone: Tombstones) -> None:
         """`stores` are DVC's object databases."""
         self.stores, self.gone = stores, gone
-        self.tree, self.holds, self._store = cache(self._tree), cache(self._holds), cache(self._first)
+        self.tree, self.holds, self._store = (
+            cache(self._tree),
+            cache(self._holds),
+            cache(self._first),
+        )
 
     def there(self, oid: str) -> bool:
         """Whether any store has it."""
@@ -85,7 +89,9 @@ def _affected(project: Project, record: Record, objects: Objects) -> dict[Releas
     found = {}
     for release in (release for release in record.releases if not release.erased):
         periods, entry = _periods(project, release), _trained(project, release)
-        trees = [objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))]
+        trees = [
+            objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))
+        ]
         files = {oid for tree in trees for path, oid in tree.items() if _counts(path, periods)}
         if any(objects.holds(oid) for oid in files):
             found[release] = "its data"
@@ -145,10 +151,14 @@ def purge(project: Project, gone: Tombstones) -> str:
 def _ready(project: Project) -> None:
     committed(project)
     if git(project.root, "rev-parse", "--is-shallow-repository") == "true":
-        raise ProjectError("This clone does not have the whole history.", "Run: git fetch --unshallow")
+        raise ProjectError(
+            "This clone does not have the whole history.", "Run: git fetch --unshallow"
+        )
     if stages := dvc_storage.outdated(project):
         told = f"The tombstones are not in the data yet: {', '.join(stages)} must run"
-        raise ProjectError(f"{told}; nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push")
+        raise ProjectError(
+            f"{told}; nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push"
+        )
     if where := remote(project.root):
         git(project.root, "fetch", "--quiet", where)
     settle(project)
@@ -159,36 +169,65 @@ def _not_in_use(project: Project, record: Record, releases: Mapping[Release, str
         if (held := record.holder(alias)) and held.release in releases:
             told = f"{held.release.tag} is {alias} and was trained on erased rows, to judge by {releases[held.release]}"
             remedy = f"First retrain: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro, commit, "
-            raise ProjectError(f"{told}; nothing was purged.", f"{remedy}uv run mlops promote (see docs/runbook.md)")
+            raise ProjectError(
+                f"{told}; nothing was purged.",
+                f"{remedy}uv run mlops promote (see docs/runbook.md)",
+            )
 
 
 def _doomed(project: Project, objects: Objects, erased: Iterable[Release]) -> Iterator[str]:
     """What is to be deleted, in the order in which that is safe: derived things, tables, lists of files."""
     versions = [*_versions(project)]
-    within = {oid for store in objects.stores if Path(store.path).is_relative_to(project.root) for oid in store.all()}
+    within = {
+        oid
+        for store in objects.stores
+        if Path(store.path).is_relative_to(project.root)
+        for oid in store.all()
+    }
     versions.append({oid for oid in within if oid.endswith(".dir")})
     trees = {oid: objects.tree(oid) for version in versions for oid in version}
-    tables = {oid for oid in within.union(*versions, *(t.values() for t in trees.values())) if objects.holds(oid)}
+    tables = {
+        oid
+        for oid in within.union(*versions, *(t.values() for t in trees.values()))
+        if objects.holds(oid)
+    }
     derived, safe = set(), set()
     for version in versions:
         named = [trees[oid] for oid in version]
-        folders = {path.rpartition("/")[0] for tree in named for path, oid in tree.items() if oid in tables} - {""}
-        derived |= {oid for tree in named for path, oid in tree.items() if path.rpartition("/")[0] in folders}
+        folders = {
+            path.rpartition("/")[0] for tree in named for path, oid in tree.items() if oid in tables
+        } - {""}
+        derived |= {
+            oid
+            for tree in named
+            for path, oid in tree.items()
+            if path.rpartition("/")[0] in folders
+        }
         if not folders and not tables.intersection(version):
             safe |= {oid for tree in named for oid in tree.values()}
-    models = {oid for oid, tree in trees.items() if "MLmodel" in tree and tables.intersection(tree.values())}
+    models = {
+        oid
+        for oid, tree in trees.items()
+        if "MLmodel" in tree and tables.intersection(tree.values())
+    }
     for release in erased:
         models |= {out["md5"] for out in _trained(project, release).get("outs", [])} & trees.keys()
     shared = {oid for name, tree in trees.items() if name not in models for oid in tree.values()}
     derived |= {oid for name in models for oid in trees[name].values()} - shared
     yield from sorted(derived - safe - tables)
     yield from sorted(tables)
-    yield from sorted(name for name, tree in trees.items() if (tables | derived - safe).intersection(tree.values()))
+    yield from sorted(
+        name
+        for name, tree in trees.items()
+        if (tables | derived - safe).intersection(tree.values())
+    )
 
 
 def _versions(project: Project) -> Iterator[set[str]]:
     """The hashes of all outputs in each version of a dvc.lock or .dvc file that any commit, tag or reflog names."""
-    listed = git(project.root, "rev-list", "--objects", "--all", "--reflog", "--", *HISTORY).splitlines()
+    listed = git(
+        project.root, "rev-list", "--objects", "--all", "--reflog", "--", *HISTORY
+    ).splitlines()
     for line in listed:
         blob, _, path = line.partition(" ")
         if PurePosixPath(path).name != DVC_LOCK.name and PurePosixPath(path).suffix != ".dvc":
@@ -213,12 +252,21 @@ def _forget_runs(project: Project, gone: Tombstones, fingerprints: set[str]) -> 
             page = store.search_runs([store.experiment], page_token=page.token)
             runs += page
         for run in runs:
-            files = {Path(entry.path).name for entry in store.list_artifacts(run.info.run_id, "model")}
-            if files and (run.data.tags.get("fingerprint") in fingerprints or _carries(store, run, files, gone)):
-                get_artifact_repository(run.info.artifact_uri, store.tracking_uri).delete_artifacts("model")
+            files = {
+                Path(entry.path).name for entry in store.list_artifacts(run.info.run_id, "model")
+            }
+            if files and (
+                run.data.tags.get("fingerprint") in fingerprints
+                or _carries(store, run, files, gone)
+            ):
+                get_artifact_repository(run.info.artifact_uri, store.tracking_uri).delete_artifacts(
+                    "model"
+                )
 
 
 def _carries(store: Any, run: Any, files: set[str], gone: Tombstones) -> bool:
     with temporary_folder() as folder:
-        found = REFERENCE in files and store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
+        found = REFERENCE in files and store.download_artifacts(
+            run.info.run_id, f"model/{REFERENCE}", str(folder)
+        )
         return bool(found and gone.hold(Path(found)))

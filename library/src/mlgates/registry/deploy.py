@@ -13,7 +13,16 @@ from mlgates.model_folder import CONTRACT, IGNORED, described, is_whole
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
 from mlgates.registry.local_rollback import caught_up, pending
-from mlgates.registry.releases import Assignment, Record, Release, artifact, freshen, read, show_json, signature
+from mlgates.registry.releases import (
+    Assignment,
+    Record,
+    Release,
+    artifact,
+    freshen,
+    read,
+    show_json,
+    signature,
+)
 from mlgates.trust import champion, verify
 
 
@@ -63,7 +72,11 @@ def pointer(project: Project, held: Assignment) -> dict[str, object]:
     """What `var/champion.json` has to say; `report` is the gate's report on the release."""
     release, since = held.release, held.when.isoformat()
     report = show_json(project, release.commit, GATE) or None
-    model = {"release": release.version, "fingerprint": release.fingerprint, "digest": release.digest}
+    model = {
+        "release": release.version,
+        "fingerprint": release.fingerprint,
+        "digest": release.digest,
+    }
     model |= {"commit": release.commit}
     return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
 
@@ -84,7 +97,10 @@ def behind(project: Project, record: Record) -> Assignment | None:
     if held is None or pending(project):
         return None
     served = champion.in_service_or_nothing(project)  # what is missing or damaged is written again
-    same = (served.get("fingerprint"), served.get("since")) == (held.release.fingerprint, held.when.isoformat())
+    same = (served.get("fingerprint"), served.get("since")) == (
+        held.release.fingerprint,
+        held.when.isoformat(),
+    )
     needed = (champion.place(project, held.release.fingerprint), project.root / ONLINE_STORE)
     there = all(path.exists() for path in needed)
     return None if same and there else held
@@ -136,7 +152,9 @@ def look_up(project: Project) -> None:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ProjectError(f"The online store stays as it was: {reason}", "Then run: uv run mlops follow") from error
+        raise ProjectError(
+            f"The online store stays as it was: {reason}", "Then run: uv run mlops follow"
+        ) from error
 
 
 def forget(project: Project, record: Record) -> None:

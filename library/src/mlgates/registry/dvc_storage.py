@@ -39,14 +39,19 @@ def _opened(project: Project, failing: str = "DVC does not work here") -> Iterat
     except ProjectError:
         raise
     except LockError:
-        raise ProjectError("Another DVC command is running here.", "Wait until it has ended, then try again.") from None
+        raise ProjectError(
+            "Another DVC command is running here.", "Wait until it has ended, then try again."
+        ) from None
     except Exception as error:
         raise ProjectError(f"{failing}: {_sentence(error)}", REMEDY) from error
 
 
 def _default(repo: Any) -> str:
     if not (name := repo.config["core"].get("remote")):
-        raise ProjectError("There is no DVC remote to keep data and models.", "Run: uv run dvc remote add -d NAME URL")
+        raise ProjectError(
+            "There is no DVC remote to keep data and models.",
+            "Run: uv run dvc remote add -d NAME URL",
+        )
     return str(name)
 
 
@@ -78,10 +83,13 @@ def push(project: Project, *paths: str) -> None:
         kept = repo.cloud.get_remote_odb()
         for path in paths:
             (output,) = repo.find_outs_by_path(str(project.root / path))
-            if not kept.exists(output.hash_info.value):  # the list of a folder is sent after its files
+            if not kept.exists(
+                output.hash_info.value
+            ):  # the list of a folder is sent after its files
                 stage = output.stage.name
                 raise ProjectError(
-                    f"{path} is neither in the DVC cache nor in its remote.", f"Run: uv run dvc commit {stage}"
+                    f"{path} is neither in the DVC cache nor in its remote.",
+                    f"Run: uv run dvc commit {stage}",
                 )
 
 
@@ -94,7 +102,9 @@ def get(project: Project, commit: str, path: str, target: Path) -> None:
 
     with _opened(project, f"{path} of {commit[:8]} is neither here nor in the DVC remote") as repo:
         name = repo.config["core"].get("remote")
-        DVCFileSystem(str(project.root), rev=commit, remote=name).get(path, str(target), recursive=True)
+        DVCFileSystem(str(project.root), rev=commit, remote=name).get(
+            path, str(target), recursive=True
+        )
 
 
 def lend(project: Project, clone: Project, cache: Path) -> None:
@@ -106,7 +116,11 @@ def lend(project: Project, clone: Project, cache: Path) -> None:
         name = _default(repo)
         settings = {**repo.config["remote"][name], "verify": True}
     with _opened(clone) as repo, repo.config.edit("local") as local:
-        local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = name, str(cache), settings
+        local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = (
+            name,
+            str(cache),
+            settings,
+        )
 
 
 def pull(project: Project, path: str) -> None:
@@ -131,7 +145,9 @@ def stores(project: Project) -> Iterator[list[Any]]:
 
 def lasting(project: Project) -> bool:
     """Whether the default remote outlives this machine: a folder on a runner that GitHub hosts does not."""
-    hosted = os.environ.get("GITHUB_ACTIONS") and os.environ.get("RUNNER_ENVIRONMENT") != "self-hosted"
+    hosted = (
+        os.environ.get("GITHUB_ACTIONS") and os.environ.get("RUNNER_ENVIRONMENT") != "self-hosted"
+    )
     return not hosted or places(project)[1] is None
 
 

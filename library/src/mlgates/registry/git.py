@@ -6,7 +6,9 @@ from pathlib import Path
 from mlgates import tools
 from mlgates.errors import ProjectError
 
-UNREACHABLE = re.compile("(?i)could not read from remote|not appear to be a git rep|unable to access|could not resolve")
+UNREACHABLE = re.compile(
+    "(?i)could not read from remote|not appear to be a git rep|unable to access|could not resolve"
+)
 COMMIT = "git add -A && git commit -m TEXT"
 
 
@@ -19,17 +21,26 @@ def git(root: Path, *words: str, check: bool = True) -> str:
 
     Raises: GitError with one sentence and a remedy.
     """
-    settings = tools.settings() | {"LC_ALL": "C.UTF-8"}  # what is searched for in its messages is English
+    settings = tools.settings() | {
+        "LC_ALL": "C.UTF-8"
+    }  # what is searched for in its messages is English
     done = tools.ended(["git", "-C", str(root), *words], settings)
     said = done.said.strip()
-    if broken := re.search(r"ignoring broken ref (\S+)", said):  # git passes over what a crash left half written
-        raise GitError(f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow")
+    if broken := re.search(
+        r"ignoring broken ref (\S+)", said
+    ):  # git passes over what a crash left half written
+        raise GitError(
+            f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow"
+        )
     if done.code == 0:
         return done.printed.rstrip("\n")
     if "not a git repository" in said:
         raise GitError(f"{root.name} is not a git repository.", f"Run: git init && {COMMIT}")
     if UNREACHABLE.search(said):
-        raise GitError(f"The git remote cannot be reached: {_reason(said)}", "Check: git remote -v, then git fetch")
+        raise GitError(
+            f"The git remote cannot be reached: {_reason(said)}",
+            "Check: git remote -v, then git fetch",
+        )
     if check:
         raise GitError(f"git {words[0]} failed: {_reason(said)}")
     return ""
@@ -60,7 +71,9 @@ def few(names: list[str]) -> str:
 
 def unpushed(root: Path) -> str:
     """How many commits the upstream of the branch lacks, as a sentence; empty if none, or without an upstream."""
-    upstream = git(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False)
+    upstream = git(
+        root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False
+    )
     ahead = int(git(root, "rev-list", "--count", f"{upstream}..HEAD")) if upstream else 0
     return f"{upstream} lacks {ahead} of your commits" if ahead else ""
 

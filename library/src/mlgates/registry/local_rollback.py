@@ -21,18 +21,34 @@ def now(project: Project, reason: str) -> str:
     before whose model lies here whole.
     """
     if not reason.strip():
-        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
+        raise ProjectError(
+            "A rollback needs a reason, for those who read the record.",
+            "Add: --reason TEXT",
+            code=2,
+        )
     served = champion.in_service(project)
     if note := served.get("pending"):
-        raise ProjectError(f"This machine is at {note['to']} already: {note['told']}", "Run: uv run mlops status")
+        raise ProjectError(
+            f"This machine is at {note['to']} already: {note['told']}", "Run: uv run mlops status"
+        )
     before = served.get("before")
     if not before:
-        raise ProjectError(f"This machine knows no release before {served['release']}.", "See: uv run mlops status")
+        raise ProjectError(
+            f"This machine knows no release before {served['release']}.", "See: uv run mlops status"
+        )
     if not is_whole(champion.place(project, before["fingerprint"]), before["digest"]):
-        raise ProjectError(f"The model of {before['release']} is not here, or not whole.", "Run: uv run mlops rollback")
+        raise ProjectError(
+            f"The model of {before['release']} is not here, or not whole.",
+            "Run: uv run mlops rollback",
+        )
     when, who = datetime.now(UTC), _who(project)
     told = f"{who} rolled {socket.gethostname()} back from {served['release']} at {when:%Y-%m-%d %H:%M} UTC: {reason}"
-    note = {"alias": served["alias"], "from": served["release"], "to": before["release"], "since": served["since"]}
+    note = {
+        "alias": served["alias"],
+        "from": served["release"],
+        "to": before["release"],
+        "since": served["since"],
+    }
     note |= {"by": who, "at": when.isoformat(), "why": reason, "told": told}
     champion.put_in_service(project, before | {"since": when.isoformat(), "pending": note})
     return f"This machine serves {before['release']} now.\nThe record does not know it yet. Run: uv run mlops follow"
@@ -68,9 +84,19 @@ def caught_up(project: Project) -> str:
             release = next(one for one in record.releases if one.version == note["to"])
             before = record.history(release, note["alias"])[-1]
             more = before.again | {"switched": {"by": note["by"], "at": note["at"]}}
-            write(project, record, release, note["alias"], note["told"], signature(project, before), **more)
+            write(
+                project,
+                record,
+                release,
+                note["alias"],
+                note["told"],
+                signature(project, before),
+                **more,
+            )
         elif not held or held.to != note["to"]:
-            recorded = f"{note['alias']} is {held.to if held else 'nobody'} by now: {note['told']}\n"
+            recorded = (
+                f"{note['alias']} is {held.to if held else 'nobody'} by now: {note['told']}\n"
+            )
     except ProjectError as error:
         return f"{note['told']} The record does not know it yet. {error}\n"
     served = champion.in_service(project)

@@ -46,7 +46,9 @@ def reachable(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         remedy = "Check MLFLOW_TRACKING_URI; a local store may be deleted and filled again: uv run mlops mirror"
-        raise ProjectError(f"MLflow at {uri} does not work: {str(error).splitlines()[0]}", remedy) from error
+        raise ProjectError(
+            f"MLflow at {uri} does not work: {str(error).splitlines()[0]}", remedy
+        ) from error
 
 
 def open_store(project: Project) -> Store:
@@ -62,7 +64,11 @@ def open_store(project: Project) -> Store:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = given or f"sqlite:///{(project.root / MLFLOW_DATABASE).as_posix()}"
     name, _ = artifact(project)
-    place = None if given.startswith(("http", "databricks")) else (project.root / MLFLOW_ARTIFACTS).resolve().as_uri()
+    place = (
+        None
+        if given.startswith(("http", "databricks"))
+        else (project.root / MLFLOW_ARTIFACTS).resolve().as_uri()
+    )
     with alone(project, "mlflow"), reachable(uri):
         begun = project.root / MLFLOW_BEGUN
         if not given:
@@ -71,7 +77,11 @@ def open_store(project: Project) -> Store:
             begun.touch()
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         found = client.get_experiment_by_name(name)
-        identifier = found.experiment_id if found else client.create_experiment(name, artifact_location=place)
+        identifier = (
+            found.experiment_id
+            if found
+            else client.create_experiment(name, artifact_location=place)
+        )
         if found and found.lifecycle_stage == "deleted":
             client.restore_experiment(identifier)
         begun.unlink(missing_ok=True)
@@ -84,7 +94,9 @@ def _set_aside(project: Project, name: str, place: str | None, *, broken: bool) 
         return
     try:
         with closing(sqlite3.connect(database, timeout=30)) as opened:
-            kept = opened.execute("SELECT artifact_location FROM experiments WHERE name = ?", [name]).fetchone()
+            kept = opened.execute(
+                "SELECT artifact_location FROM experiments WHERE name = ?", [name]
+            ).fetchone()
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
             raise ProjectError(
@@ -115,18 +127,40 @@ def upsert_run(
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    found = store.search_runs([store.experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1)
+    found = store.search_runs(
+        [store.experiment], f"tags.fingerprint = '{fingerprint}'", max_results=1
+    )
     mark = {"fingerprint": fingerprint}
-    run = found[0] if found else store.create_run(store.experiment, run_name=fingerprint[:8], tags=mark)
+    run = (
+        found[0]
+        if found
+        else store.create_run(store.experiment, run_name=fingerprint[:8], tags=mark)
+    )
     identifier, now = run.info.run_id, int(time.time() * 1000)
     new = [Param(key, str(value)) for key, value in params.items() if key not in run.data.params]
-    moved = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float) and value == value}
-    points = [Metric(key, value, now, 0) for key, value in moved.items() if run.data.metrics.get(key) != value]
-    experiment = {key: os.environ[key] for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV") if key in os.environ}
+    moved = {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, int | float) and value == value
+    }
+    points = [
+        Metric(key, value, now, 0)
+        for key, value in moved.items()
+        if run.data.metrics.get(key) != value
+    ]
+    experiment = {
+        key: os.environ[key]
+        for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+        if key in os.environ
+    }
     marks = [RunTag(key, str(value)) for key, value in {**tags, **experiment}.items()]
     store.log_batch(identifier, points, new, marks)
     for name, path in artifacts.items():
-        if name == "model" and run.info.status == "FINISHED" and store.list_artifacts(identifier, name):
+        if (
+            name == "model"
+            and run.info.status == "FINISHED"
+            and store.list_artifacts(identifier, name)
+        ):
             continue
         send = store.log_artifacts if path.is_dir() else store.log_artifact
         send(identifier, str(path), name)
@@ -139,7 +173,9 @@ def log_trials(store: Store, parent: str, tuning: Mapping[str, Any]) -> None:
     from mlflow.entities import Metric, Param
 
     children = f"tags.`mlflow.parentRunId` = '{parent}'"
-    known = {run.data.tags.get("trial"): run for run in store.search_runs([store.experiment], children)}
+    known = {
+        run.data.tags.get("trial"): run for run in store.search_runs([store.experiment], children)
+    }
     for trial in tuning.get("trials", []):
         mark = json.dumps([trial["values"], trial["value"]], sort_keys=True, default=str)
         if known.pop(mark, None):
@@ -148,8 +184,14 @@ def log_trials(store: Store, parent: str, tuning: Mapping[str, Any]) -> None:
         name = ", ".join(f"{name}={value}" for name, value in trial["values"].items())
         child = store.create_run(store.experiment, run_name=name[:100], tags=tags).info.run_id
         numbers = {tuning["metric"]: trial["value"], "seconds": trial["seconds"]}
-        points = [Metric(key, value, int(time.time() * 1000), 0) for key, value in numbers.items() if value is not None]
-        store.log_batch(child, points, [Param(key, str(value)) for key, value in trial["values"].items()])
+        points = [
+            Metric(key, value, int(time.time() * 1000), 0)
+            for key, value in numbers.items()
+            if value is not None
+        ]
+        store.log_batch(
+            child, points, [Param(key, str(value)) for key, value in trial["values"].items()]
+        )
         store.set_terminated(child)
     for run in known.values():
         store.delete_run(run.info.run_id)
@@ -160,10 +202,17 @@ def described(
 ) -> tuple[dict[str, Any], ...]:
     """Parameters, metrics and tags of a model's run, from the reports of train, evaluate and gate."""
     facts = report.get("facts", {})
-    tags = {"verdict": report.get("verdict"), "digest": facts.get("model"), "opponent": facts.get("opponent")}
-    metrics = {name.removesuffix(".value"): value for name, value in flat(measured.get("values", {})).items()}
+    tags = {
+        "verdict": report.get("verdict"),
+        "digest": facts.get("model"),
+        "opponent": facts.get("opponent"),
+    }
+    metrics = {
+        name.removesuffix(".value"): value
+        for name, value in flat(measured.get("values", {})).items()
+    }
     judged = {}
-    for check in (*report.get("checks", []), *report.get("advice", [])):
+    for check in (*report.get("checks", []), *report.get("warnings", report.get("warnings", []))):
         judged[current_name(check["name"])] = check["value"]
     for feature in trained.get("features", []):
         gain, cost = f"gate.feature_gain.{feature}", f"gate.feature_cost.{feature}"
@@ -171,7 +220,11 @@ def described(
             metrics[f"gain.{feature}"] = judged[gain]
         if cost in judged:
             metrics[f"cost.{feature}"] = judged[cost]
-    return flat(trained.get("params", {})), metrics, {name: value for name, value in tags.items() if value}
+    return (
+        flat(trained.get("params", {})),
+        metrics,
+        {name: value for name, value in tags.items() if value},
+    )
 
 
 def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,15 @@ from mlgates.layout import GATE, METRICS, TRAINING, TUNING
 from mlgates.project import Project
 from mlgates.registry.deploy import fetch
 from mlgates.registry.dvc_storage import alone
-from mlgates.registry.mlflow_client import Store, described, home, log_trials, open_store, reachable, upsert_run
+from mlgates.registry.mlflow_client import (
+    Store,
+    described,
+    home,
+    log_trials,
+    open_store,
+    reachable,
+    upsert_run,
+)
 from mlgates.registry.releases import Record, Release, freshen, read, show_json
 
 
@@ -29,18 +37,29 @@ def fill(project: Project, record: Record) -> str:
     store = open_store(project)
     with alone(home(project), "mirror"), reachable(store.tracking_uri):
         if not store.search_registered_models(f"name = '{record.name}'"):
-            store.create_registered_model(record.name, description="Filled from git tags: uv run mlops mirror")
+            store.create_registered_model(
+                record.name, description="Filled from git tags: uv run mlops mirror"
+            )
         found = store.search_model_versions(f"name = '{record.name}'")
-        known = {version.tags["fingerprint"]: version for version in found if "fingerprint" in version.tags}
+        known = {
+            version.tags["fingerprint"]: version
+            for version in found
+            if "fingerprint" in version.tags
+        }
         added = [release for release in record.releases if release.fingerprint not in known]
         for one in record.releases:
-            known[one.fingerprint] = _version(project, store, one, known.get(one.fingerprint), one in needed)
+            known[one.fingerprint] = _version(
+                project, store, one, known.get(one.fingerprint), one in needed
+            )
         model = store.get_registered_model(record.name)
         names = {str(version.version): version.tags["release"] for version in known.values()}
         notes, moved = [], 0
         for alias, entry in sorted(held.items()):
             wanted, has = str(known[entry.release.fingerprint].version), model.aliases.get(alias)
-            before, seen = model.tags.get(f"record.{alias}"), names.get(str(has), f"version {has}" if has else None)
+            before, seen = (
+                model.tags.get(f"record.{alias}"),
+                names.get(str(has), f"version {has}" if has else None),
+            )
             if seen != before and str(has) != wanted:
                 told = f"Somebody moved {alias} by hand in MLflow, from {before} to {seen}"
                 notes.append(f"{told}: it is {entry.to} again.")
@@ -49,17 +68,29 @@ def fill(project: Project, record: Record) -> str:
                 moved += 1
             if before != entry.to:
                 store.set_registered_model_tag(record.name, f"record.{alias}", entry.to)
-    done = f"{len(added)} versions added, {moved} aliases set" if added or moved else "nothing was to be done"
-    return "\n".join([f"MLflow mirrors {len(record.releases)} releases of {record.name}: {done}.", *notes])
+    done = (
+        f"{len(added)} versions added, {moved} aliases set"
+        if added or moved
+        else "nothing was to be done"
+    )
+    return "\n".join(
+        [f"MLflow mirrors {len(record.releases)} releases of {record.name}: {done}.", *notes]
+    )
 
 
 def _version(project: Project, store: Store, release: Release, version: Any, needed: bool) -> Any:
     """The release's version in MLflow: made if it is absent, its model sent if it is needed and not there."""
     if version is not None and (not needed or _has_model(store, version.run_id)):
         return version
-    trained, measured, gate = (show_json(project, release.commit, path) for path in (TRAINING, METRICS, GATE))
+    trained, measured, gate = (
+        show_json(project, release.commit, path) for path in (TRAINING, METRICS, GATE)
+    )
     params, metrics, tags = described(trained, measured, gate)
-    marks = {"release": release.version, "fingerprint": release.fingerprint, "commit": release.commit}
+    marks = {
+        "release": release.version,
+        "fingerprint": release.fingerprint,
+        "commit": release.commit,
+    }
     model = {"model": fetch(project, release)} if needed else {}
     run = upsert_run(store, release.fingerprint, params, metrics, tags | marks, model)
     log_trials(store, run, show_json(project, release.commit, TUNING))
@@ -74,6 +105,8 @@ def _has_model(store: Store, run: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(store.get_run(run).info.status == "FINISHED" and store.list_artifacts(run, "model"))
+        return bool(
+            store.get_run(run).info.status == "FINISHED" and store.list_artifacts(run, "model")
+        )
     except MlflowException:
         return False

@@ -31,13 +31,19 @@ def overriding(by: str, until: str, reason: str) -> Override:
     """An override, complete and for a time. Raises: ProjectError (a usage error) if it is not."""
     for name, given in (("--by NAME", by), ("--until DATE", until), ("--reason TEXT", reason)):
         if not given.strip():
-            raise ProjectError(f"An override needs {name}.", "See: uv run mlops promote --help", code=2)
+            raise ProjectError(
+                f"An override needs {name}.", "See: uv run mlops promote --help", code=2
+            )
     today = datetime.now(UTC).date()
     last, example = today + timedelta(DAYS), today + timedelta(30)
     try:
         day = date.fromisoformat(until)
     except ValueError:
-        raise ProjectError(f"--until {until!r} is no day.", f"Write it like: {example}", code=2) from None
+        raise ProjectError(
+            f"--until {until!r} is no day.", f"Write it like: {example}", code=2
+        ) from None
     if not today < day <= last:
-        raise ProjectError(f"--until {day} must lie ahead, and not after {last}.", f"Say: {example}", code=2)
+        raise ProjectError(
+            f"--until {day} must lie ahead, and not after {last}.", f"Say: {example}", code=2
+        )
     return Override(*(" ".join(text.split()) for text in (by, day.isoformat(), reason)))

@@ -34,7 +34,9 @@ from mlgates.verdict import Report, Verdict
 REPRO = "Run: uv run dvc repro, and commit"
 
 
-def promote(project: Project, alias: str | None = None, reason: str = "", override: Override | None = None) -> str:
+def promote(
+    project: Project, alias: str | None = None, reason: str = "", override: Override | None = None
+) -> str:
     """Release models/candidate and give it an alias: the next one of `promote.path` unless one is named.
 
     An override stands in for the verdict ok, and for nothing else; for a model that has the alias it is a new one.
@@ -51,7 +53,9 @@ def promote(project: Project, alias: str | None = None, reason: str = "", overri
             "Add a remote that lasts: uv run dvc remote add",
         )
     if outdated := dvc_storage.outdated(project):
-        raise ProjectError(f"dvc.lock does not agree with the tree: {', '.join(outdated)} must run.", REPRO)
+        raise ProjectError(
+            f"dvc.lock does not agree with the tree: {', '.join(outdated)} must run.", REPRO
+        )
     caught = caught_up(project)
     record, path = read(project), project.settings().promote.path
     release = record.of(fingerprint(locked(project)))
@@ -62,10 +66,14 @@ def promote(project: Project, alias: str | None = None, reason: str = "", overri
     if held and held.release == release:
         if not override:
             dvc_storage.push(project, *_kept(project))
-            return caught + _publish(project, f"{held.release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC.")
+            return caught + _publish(
+                project, f"{held.release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC."
+            )
     elif release and alias is None and record.history(release, chosen):
         told = f"{release.tag} was {chosen} before and is not any more."
-        raise ProjectError(told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT")
+        raise ProjectError(
+            told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT"
+        )
     _in_order(record, release, chosen, path)
     report = _believed(project, override)
     _against(project, record, release, report, path[-1])
@@ -88,7 +96,11 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
     if alias not in path:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
     if not reason.strip():
-        raise ProjectError("A rollback needs a reason, for those who read the record.", "Add: --reason TEXT", code=2)
+        raise ProjectError(
+            "A rollback needs a reason, for those who read the record.",
+            "Add: --reason TEXT",
+            code=2,
+        )
     settle(project)
     note, caught = pending(project), caught_up(project).strip()
     if note.get("alias") == alias:
@@ -131,9 +143,13 @@ def _believed(project: Project, override: Override | None) -> Report:
     """The gate's report, computed again and found to be about just this model; ok, or else overridden."""
     report, stored = rules.decide(project), read_json(project.root / GATE)
     if json.loads(json.dumps(report.to_dict(), default=str)) != stored:
-        raise ProjectError("reports/gate.json is not what the gate says about these measurements.", REPRO)
+        raise ProjectError(
+            "reports/gate.json is not what the gate says about these measurements.", REPRO
+        )
     if override and report.verdict is Verdict.OK:
-        raise ProjectError("The gate says ok: there is nothing to override.", "Run: uv run mlops promote")
+        raise ProjectError(
+            "The gate says ok: there is nothing to override.", "Run: uv run mlops promote"
+        )
     if report.verdict is not Verdict.OK and not override:
         told = f"The gate says {report.verdict}: {', '.join(report.stops)}."
         raise ProjectError(told, "Read reports/gate.html", code=report.exit_code)
@@ -156,9 +172,13 @@ def _kept(project: Project) -> list[str]:
     return paths
 
 
-def _against(project: Project, record: Record, release: Release | None, report: Report, alias: str) -> None:
+def _against(
+    project: Project, record: Record, release: Release | None, report: Report, alias: str
+) -> None:
     held, opponent = record.holder(alias), report.facts["opponent"]
-    if (held.release.fingerprint if held else None) == opponent or (held and held.release == release):
+    if (held.release.fingerprint if held else None) == opponent or (
+        held and held.release == release
+    ):
         return
     now = f"{held.to} is, by {held.who}" if held else "nobody is"
     than = f"{opponent[:8]} is not {alias} any more" if opponent else f"compared with no {alias}"
@@ -168,9 +188,22 @@ def _against(project: Project, record: Record, release: Release | None, report: 
 
 def _new(project: Project, record: Record, report: Report, reason: str) -> Release:
     version = next_version(project, record.releases[-1] if record.releases else None)
-    names = (record.name, version, fingerprint(locked(project)), report.facts["model"], head(project.root))
+    names = (
+        record.name,
+        version,
+        fingerprint(locked(project)),
+        report.facts["model"],
+        head(project.root),
+    )
     lock = measured(locked(project))
-    return Release(*names, str(report.verdict), reason, identity(project.root)[0], datetime.now(UTC), measured=lock)
+    return Release(
+        *names,
+        str(report.verdict),
+        reason,
+        identity(project.root)[0],
+        datetime.now(UTC),
+        measured=lock,
+    )
 
 
 def _publish(project: Project, told: str) -> str:

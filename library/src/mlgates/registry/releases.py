@@ -27,7 +27,9 @@ from mlgates.registry.git import GitError, git, identity, remote
 from mlgates.registry.override import Override
 
 CODE = {".py", ".yaml", ".toml", ".lock"}
-FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
+FORMAT = (
+    "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
+)
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,17 @@ class Record:
 
     def history(self, release: Release, alias: str | None = None) -> list[Assignment]:
         """When a release got an alias, any or just this one, oldest first."""
-        return [entry for entry in self.assignments if entry.release == release and alias in (None, entry.alias)]
+        return [
+            entry
+            for entry in self.assignments
+            if entry.release == release and alias in (None, entry.alias)
+        ]
 
     def of(self, fingerprint: str) -> Release | None:
         """The release of a model."""
-        return next((release for release in self.releases if release.fingerprint == fingerprint), None)
+        return next(
+            (release for release in self.releases if release.fingerprint == fingerprint), None
+        )
 
     def standing(self, alias: str) -> list[Release]:
         """Who had the alias, oldest first, without those taken back; a rollback goes to the last but one."""
@@ -129,7 +137,9 @@ def artifact(project: Project) -> tuple[str, str]:
     """Name and path of the model: the first entry under `artifacts:` in dvc.yaml."""
     named = (read_yaml(project.root / PIPELINE) or {}).get("artifacts") or {}
     if not named:
-        raise ProjectError("dvc.yaml names no artifact.", "Bring it back: git checkout HEAD -- dvc.yaml")
+        raise ProjectError(
+            "dvc.yaml names no artifact.", "Bring it back: git checkout HEAD -- dvc.yaml"
+        )
     name, entry = next(iter(named.items()))
     return name, entry["path"]
 
@@ -155,32 +165,56 @@ def read(project: Project) -> Record:
     )
     releases: dict[str, Release] = {}
     assigned = []
-    for line in git(project.root, "for-each-ref", f"--format={FORMAT}", *_patterns(name)).splitlines():
+    for line in git(
+        project.root, "for-each-ref", f"--format={FORMAT}", *_patterns(name)
+    ).splitlines():
         tag, commit, who, seconds, subject = line.split("\0")
         if not (found := pattern.fullmatch(tag)) or not commit:
             continue
         note, when = _note(subject), datetime.fromtimestamp(int(seconds), UTC)
         if found["gone"]:
-            told = f"{name}@{found['version']} was erased on {when:%Y-%m-%d} by {who}: {note['why']}"
-            releases |= {commit: replace(releases[commit], erased=told)} if commit in releases else {}
+            told = (
+                f"{name}@{found['version']} was erased on {when:%Y-%m-%d} by {who}: {note['why']}"
+            )
+            releases |= (
+                {commit: replace(releases[commit], erased=told)} if commit in releases else {}
+            )
         elif found["version"]:
             if "fingerprint" not in note:
                 note |= _by_hand(project, commit)
-            made = (note["fingerprint"], note["digest"], commit, note["verdict"], note["why"], who, when)
+            made = (
+                note["fingerprint"],
+                note["digest"],
+                commit,
+                note["verdict"],
+                note["why"],
+                who,
+                when,
+            )
             releases[commit] = Release(name, found["version"], *made, measured=note["measured"])
         else:
             assigned.append((int(found["number"]), found["alias"], commit, who, when, note))
     assignments, lost = [], {}
     for number, alias, commit, who, when, note in sorted(assigned, key=lambda entry: entry[0]):
-        lost[alias] = "" if commit in releases else f"{name}#{alias}#{number} names {note['to'] or commit[:8]}"
+        lost[alias] = (
+            ""
+            if commit in releases
+            else f"{name}#{alias}#{number} names {note['to'] or commit[:8]}"
+        )
         if release := releases.get(commit):
             given = Override(**note["override"]) if note["override"] else None
             moved = (note["from"], release.version, who, when, note["why"], given)
             assignments.append(Assignment(alias, release, number, *moved))
     if told := next(filter(None, lost.values()), ""):
         remedy = "Bring it back: git fetch --tags, or git push --tags from a clone that has it"
-        raise ProjectError(f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy)
-    return Record(name, tuple(sorted(releases.values(), key=lambda release: release.order)), tuple(assignments))
+        raise ProjectError(
+            f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy
+        )
+    return Record(
+        name,
+        tuple(sorted(releases.values(), key=lambda release: release.order)),
+        tuple(assignments),
+    )
 
 
 def _patterns(name: str) -> tuple[str, str]:
@@ -193,7 +227,15 @@ def _note(subject: str) -> dict[str, Any]:
     except ValueError:
         note = None
     known = note if isinstance(note, dict) else {"why": subject}
-    empty = {"digest": "", "verdict": "", "why": "", "measured": "", "from": None, "to": "", "override": None}
+    empty = {
+        "digest": "",
+        "verdict": "",
+        "why": "",
+        "measured": "",
+        "from": None,
+        "to": "",
+        "override": None,
+    }
     return {**empty, **known}
 
 
@@ -244,7 +286,9 @@ def hashed(lock_text: str, stage: str) -> str:
     """
     if not (entry := stages(lock_text).get(stage)):
         raise ProjectError(f"dvc.lock has no entry of {stage} yet.", "Run: uv run dvc repro")
-    return hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def locked(project: Project) -> str:
@@ -258,7 +302,9 @@ def next_version(project: Project, previous: Release | None) -> str:
     if previous is None:
         return "v1.0.0"
     old, new = _made_of(show(project, previous.commit, DVC_LOCK)), _made_of(locked(project))
-    changed = {PurePosixPath(part) for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
+    changed = {
+        PurePosixPath(part) for part in old.keys() | new.keys() if old.get(part) != new.get(part)
+    }
     major, minor, patch = previous.order
     if any(part.name == "schema.py" for part in changed):
         return f"v{major + 1}.0.0"
@@ -283,14 +329,20 @@ def settle(project: Project) -> None:
         return
     refused: GitError | None = None
     for _ in range(2):
-        theirs = _parsed(git(project.root, "ls-remote", "--tags", "--refs", where, *_patterns(name)))
+        theirs = _parsed(
+            git(project.root, "ls-remote", "--tags", "--refs", where, *_patterns(name))
+        )
         ours = _tags(project, name)
         lost = [ref for ref in ours if theirs.get(ref, ours[ref]) != ours[ref]]
         unsent = [ref for ref in ours if ref not in theirs]
         if lost:
             _forget(project, [*lost, *unsent])
         if lost or theirs.keys() - ours.keys():
-            depth = ["--depth", "1"] if git(project.root, "rev-parse", "--is-shallow-repository") == "true" else []
+            depth = (
+                ["--depth", "1"]
+                if git(project.root, "rev-parse", "--is-shallow-repository") == "true"
+                else []
+            )
             git(
                 project.root,
                 "fetch",
@@ -310,7 +362,9 @@ def settle(project: Project) -> None:
             refused = error
         else:
             return
-    raise ProjectError(f"{where} does not take the tags. {refused}", "Ask who may push tags; nothing was recorded.")
+    raise ProjectError(
+        f"{where} does not take the tags. {refused}", "Ask who may push tags; nothing was recorded."
+    )
 
 
 def freshen(project: Project) -> str:
@@ -327,7 +381,9 @@ def _parsed(text: str) -> dict[str, str]:
 
 
 def _tags(project: Project, name: str) -> dict[str, str]:
-    return _parsed(git(project.root, "for-each-ref", "--format=%(objectname)%09%(refname)", *_patterns(name)))
+    return _parsed(
+        git(project.root, "for-each-ref", "--format=%(objectname)%09%(refname)", *_patterns(name))
+    )
 
 
 def _forget(project: Project, refs: Iterable[str]) -> None:
@@ -337,7 +393,10 @@ def _forget(project: Project, refs: Iterable[str]) -> None:
 
 def _slower(record: Record, lost: list[str]) -> ProjectError:
     entries = [entry for entry in record.assignments if f"refs/tags/{entry.tag}" in lost]
-    told = [f"{e.who} was faster: {e.alias} is {e.to} since {e.when:%Y-%m-%d %H:%M} UTC ({e.tag})." for e in entries]
+    told = [
+        f"{e.who} was faster: {e.alias} is {e.to} since {e.when:%Y-%m-%d %H:%M} UTC ({e.tag})."
+        for e in entries
+    ]
     others = f"Somebody was faster: {', '.join(ref.removeprefix('refs/tags/') for ref in lost)} exists already."
     remedy = "Nothing of yours was recorded. Look: uv run mlops status; then try again."
     return ProjectError(told[0] if told else others, remedy)
@@ -358,7 +417,9 @@ def _sent(project: Project, name: str, what: str) -> Iterator[dict[str, str]]:
             finally:
                 made = _tags(project, name).items() - before
             settle(project)
-        except Exception as error:  # git's library below GTO raises its own, such as for a full disk
+        except (
+            Exception
+        ) as error:  # git's library below GTO raises its own, such as for a full disk
             _forget(project, (ref for ref, _ in _tags(project, name).items() & made))
             if isinstance(error, ProjectError):
                 raise
@@ -366,7 +427,13 @@ def _sent(project: Project, name: str, what: str) -> Iterator[dict[str, str]]:
 
 
 def write(
-    project: Project, record: Record, release: Release, alias: str, why: str, signed: str = "", **more: Any
+    project: Project,
+    record: Record,
+    release: Release,
+    alias: str,
+    why: str,
+    signed: str = "",
+    **more: Any,
 ) -> None:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
 
@@ -378,15 +445,30 @@ def write(
     from gto import api
 
     _after(record)
-    note = {"fingerprint": release.fingerprint, "digest": release.digest, "verdict": release.verdict, "why": why}
+    note = {
+        "fingerprint": release.fingerprint,
+        "digest": release.digest,
+        "verdict": release.verdict,
+        "why": why,
+    }
     note["measured"] = release.measured
     held = record.holder(alias)
     moved = {**note, "from": held.to if held else None, "to": release.version, **more}
     told = "\n\n".join(filter(None, [_line(moved), signed]))
     with _sent(project, release.name, f"{release.tag} as {alias}") as who:
         if release not in record.releases:
-            api.register(str(project.root), release.name, release.commit, release.version, _line(note), **who)
-        api.assign(str(project.root), release.name, alias, version=release.version, message=told, force=True, **who)
+            api.register(
+                str(project.root), release.name, release.commit, release.version, _line(note), **who
+            )
+        api.assign(
+            str(project.root),
+            release.name,
+            alias,
+            version=release.version,
+            message=told,
+            force=True,
+            **who,
+        )
 
 
 def erase(project: Project, releases: Iterable[Release], why: str) -> None:
@@ -401,10 +483,17 @@ def erase(project: Project, releases: Iterable[Release], why: str) -> None:
             for release in releases:
                 note = _line({"why": why})
                 api.deregister(
-                    str(project.root), release.name, version=release.version, message=note, simple=True, **who
+                    str(project.root),
+                    release.name,
+                    version=release.version,
+                    message=note,
+                    simple=True,
+                    **who,
                 )
     except ProjectError as error:
-        raise ProjectError(f"The erasure cannot be recorded, so nothing was purged. {error}") from error
+        raise ProjectError(
+            f"The erasure cannot be recorded, so nothing was purged. {error}"
+        ) from error
 
 
 def _line(note: dict[str, Any]) -> str:
@@ -413,8 +502,13 @@ def _line(note: dict[str, Any]) -> str:
 
 def _after(record: Record) -> None:
     """GTO and DVC order tags by their second: wait until it is later than that of the last one."""
-    times = [release.when for release in record.releases] + [entry.when for entry in record.assignments]
+    times = [release.when for release in record.releases] + [
+        entry.when for entry in record.assignments
+    ]
     behind = max((when.timestamp() for when in times), default=0) + 1 - time.time()
     if behind > 10:
-        raise ProjectError(f"This machine's clock is {behind:.0f} s behind the record's last entry.", "Set the clock.")
+        raise ProjectError(
+            f"This machine's clock is {behind:.0f} s behind the record's last entry.",
+            "Set the clock.",
+        )
     time.sleep(max(0.0, behind))

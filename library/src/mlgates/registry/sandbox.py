@@ -87,7 +87,9 @@ def _trust_own_key(placed: Project, base: Path) -> None:
     os.environ[keys.SETTING] = str(base / "signing.pem")
     public = keys.make(placed)[0]
     ignored = placed.root / git(placed.root, "rev-parse", "--git-path", "info/exclude")
-    path = git(placed.root, "rev-parse", "--show-prefix") + public.relative_to(placed.root).as_posix()
+    path = (
+        git(placed.root, "rev-parse", "--show-prefix") + public.relative_to(placed.root).as_posix()
+    )
     with ignored.open("a", encoding="utf-8") as file:
         file.write(f"/{path}\n")
 
@@ -95,7 +97,9 @@ def _trust_own_key(placed: Project, base: Path) -> None:
 def _copy(source: Path | None, target: Path) -> None:
     """A store with all files in it, if it is a folder of this machine, else an empty one."""
     if source and source.is_dir():
-        shutil.copytree(source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp", "tmp"))
+        shutil.copytree(
+            source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp", "tmp")
+        )
     target.mkdir(parents=True, exist_ok=True)
 
 

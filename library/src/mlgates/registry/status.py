@@ -30,7 +30,9 @@ def status(project: Project) -> tuple[str, dict[str, str]]:
     lines = [[alias, _held(record, alias)] for alias in path]
     for name, file in (("gate", GATE), ("monitor", MONITOR_LATEST)):
         lines.append([name, _judged(project.root / file)])
-    waiting = [list(entry) for entry in waits(project, record, path)] or [["nothing", "nothing waits"]]
+    waiting = [list(entry) for entry in waits(project, record, path)] or [
+        ["nothing", "nothing waits"]
+    ]
     state = Grid([record.name, f"cycle until {until or 'no period yet'}"], lines).text()
     commands = " ".join(command for command, _ in waiting)
     kept = ("commit", "promote") if dvc_storage.lasting(project) else ()
@@ -62,11 +64,16 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
     for held in filter(None, map(record.holder, path)):
         who = f"{held.to} is {held.alias}"
         if overdue(project, held.release):
-            closed = now["champion"] == held.release.fingerprint and now["age"] >= training_cycle.OVERDUE
+            closed = (
+                now["champion"] == held.release.fingerprint and now["age"] >= training_cycle.OVERDUE
+            )
             command = "see docs/runbook.md" if closed else f"uv run mlops close {until}"
             yield command, f"{who} and was trained on rows erased since"
         if held.override and held.override.days_over > 0:
-            yield "uv run mlops rollback --reason TEXT", f"or promote another: {who}, {held.override}"
+            yield (
+                "uv run mlops rollback --reason TEXT",
+                f"or promote another: {who}, {held.override}",
+            )
     if reason := _undeployed(project):
         yield "deploy the service", reason
     if note := pending(project):
@@ -85,7 +92,10 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[tuple[s
         yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
     with suppress(ProjectError):
         if until and (period := training_cycle.following(project, until, names(project.data))):
-            yield "uv run mlops close", f"{period} can be closed; {path[-1]}'s next challenger trains on it"
+            yield (
+                "uv run mlops close",
+                f"{period} can be closed; {path[-1]}'s next challenger trains on it",
+            )
 
 
 def _undeployed(project: Project) -> str:
@@ -103,6 +113,9 @@ def _candidate(project: Project, record: Record, path: list[str]) -> Iterator[tu
     if done or report.verdict is not Verdict.OK:
         return
     if (holder.release.fingerprint if holder else None) != report.facts["opponent"]:
-        yield f"uv run mlops close {project.cycle()['until']}", f"the gate's opponent is not {path[-1]} any more"
+        yield (
+            f"uv run mlops close {project.cycle()['until']}",
+            f"the gate's opponent is not {path[-1]} any more",
+        )
     else:
         yield "uv run mlops promote", f"the gate says ok, and models/candidate is not {chosen} yet"

@@ -84,7 +84,9 @@ def begin(project: Project) -> Run:
     described_model(project.root / CANDIDATE, project.contract)
     mark = fingerprint(locked(project))
     trained = read_json(project.root / TRAINING)
-    params, metrics, tags = described(trained, read_json(project.root / METRICS), read_json(project.root / GATE))
+    params, metrics, tags = described(
+        trained, read_json(project.root / METRICS), read_json(project.root / GATE)
+    )
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if name in os.environ:
             tags[name] = os.environ[name]
@@ -100,7 +102,11 @@ def begin(project: Project) -> Run:
         fingerprint=mark,
         params={name: value for name, value in params.items() if name not in logged.params},
         metrics={name: float(value) for name, value in metrics.items() if _is_number(value)},
-        tags={"fingerprint": mark, **_made_by(project), **{name: str(value) for name, value in tags.items()}},
+        tags={
+            "fingerprint": mark,
+            **_made_by(project),
+            **{name: str(value) for name, value in tags.items()},
+        },
         data=_data(project, trained),
         files=[project.root / path for path in (GATE_PAGE, GATE, METRICS, CARD, BOM, *pictures)],
         pictures=project.root / PICTURES,
@@ -122,7 +128,10 @@ def end(project: Project, run: Run) -> str:
 def _made_by(project: Project) -> dict[str, str]:
     """Who trained from which commit, by MLflow's own names; nothing outside of a repository."""
     with suppress(ProjectError):
-        return {"mlflow.user": identity(project.root)[0], "mlflow.source.git.commit": head(project.root)}
+        return {
+            "mlflow.user": identity(project.root)[0],
+            "mlflow.source.git.commit": head(project.root),
+        }
     return {}
 
 
@@ -172,14 +181,19 @@ def _new_trials(store: Any, parent: str | None, tuning: Mapping[str, Any]) -> li
     known = {}
     if parent:
         children = f"tags.`mlflow.parentRunId` = '{parent}'"
-        known = {run.data.tags.get("trial"): run for run in store.search_runs([store.experiment], children)}
+        known = {
+            run.data.tags.get("trial"): run
+            for run in store.search_runs([store.experiment], children)
+        }
     new = []
     for trial in tuning.get("trials", []):
         mark = json.dumps([trial["values"], trial["value"]], sort_keys=True, default=str)
         if known.pop(mark, None):
             continue
         numbers = {tuning["metric"]: trial["value"], "seconds": trial["seconds"]}
-        new.append(Trial(trial["values"], {k: float(v) for k, v in numbers.items() if v is not None}, mark))
+        new.append(
+            Trial(trial["values"], {k: float(v) for k, v in numbers.items() if v is not None}, mark)
+        )
     for run in known.values():
         store.delete_run(run.info.run_id)
     return new

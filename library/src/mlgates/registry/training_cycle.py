@@ -44,14 +44,23 @@ def close(project: Project, period: str | None = None) -> str:
     until = period or following(project, last, known)
     if until is None:
         told = f"There is no period after {last or 'none'} yet"
-        raise ProjectError(f"{told}: data.py knows {len(known)}.", "Wait, or see periods() in data.py")
+        raise ProjectError(
+            f"{told}: data.py knows {len(known)}.", "Wait, or see periods() in data.py"
+        )
     if until not in known:
         raise ProjectError(f"data.py knows no period {until!r}.", nearest(until, known))
     if last in known and known.index(until) < known.index(last):
-        raise ProjectError(f"{until} is closed: cycle.yaml stands at {last}.", "A closed period does not open again.")
+        raise ProjectError(
+            f"{until} is closed: cycle.yaml stands at {last}.",
+            "A closed period does not open again.",
+        )
     write_text(project.root / CYCLE, written(project, until, known))
     held = champion(project)
-    against = f"against {held.release.tag}" if held else "against the baselines, for there is no champion yet"
+    against = (
+        f"against {held.release.tag}"
+        if held
+        else "against the baselines, for there is no champion yet"
+    )
     told = f"The cycle goes until {until}, {against}.{away}"
     return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
 

@@ -23,7 +23,13 @@ PACKAGE = Path(__file__).parents[1]
 COMPILED = (".pyc",)
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip can name: equal libraries are equal bytes
 TAGS = "Wheel-Version: 1.0\nGenerator: mlgates\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-SERVING = ("--no-default-groups", "--group", "serve", "--group", "team-serve")  # what the image installs
+SERVING = (
+    "--no-default-groups",
+    "--group",
+    "serve",
+    "--group",
+    "team-serve",
+)  # what the image installs
 
 
 def write(folder: Path) -> Path:
@@ -64,7 +70,9 @@ def unpack(wheel: Path, folder: Path) -> Path:
 
 def is_running(unpacked: Path) -> bool:
     """Whether an unpacked wheel holds the same code as the library that runs."""
-    return digest(unpacked / NAME, ignore_suffixes=COMPILED) == digest(PACKAGE, ignore_suffixes=COMPILED)
+    return digest(unpacked / NAME, ignore_suffixes=COMPILED) == digest(
+        PACKAGE, ignore_suffixes=COMPILED
+    )
 
 
 def for_bento(project: Project) -> str:
@@ -76,7 +84,9 @@ def for_bento(project: Project) -> str:
     with whole(project.root / WHEELS) as folder:
         wheel = write(folder)
         write_text(folder / "requirements.txt", f"./{WHEELS.as_posix()}/{wheel.name}\n{pinned}")
-    return f"{WHEELS.as_posix()}/{wheel.name} is what a bento installs. Build it: uv run bentoml build"
+    return (
+        f"{WHEELS.as_posix()}/{wheel.name} is what a bento installs. Build it: uv run bentoml build"
+    )
 
 
 def installation() -> Distribution:
@@ -84,7 +94,9 @@ def installation() -> Distribution:
     try:
         return distribution(NAME)
     except PackageNotFoundError:
-        raise ProjectError("mlgates runs from a folder without being installed.", "Run: uv sync") from None
+        raise ProjectError(
+            "mlgates runs from a folder without being installed.", "Run: uv sync"
+        ) from None
 
 
 def licence() -> str:
@@ -134,7 +146,16 @@ def _exported(project: Project) -> str:
     """What uv.lock names for a service, without the project and mlgates. Raises: ProjectError if uv cannot say."""
     if not (project.root / UV_LOCK).exists():
         raise ProjectError("uv.lock is missing: it says what a bento installs.", "Run: uv lock")
-    words = ["uv", "export", "--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", *SERVING]
+    words = [
+        "uv",
+        "export",
+        "--quiet",
+        "--frozen",
+        "--no-hashes",
+        "--no-header",
+        "--no-annotate",
+        *SERVING,
+    ]
     words += ["--no-emit-project", "--no-emit-package", NAME]
     exported = tools.run(project, *words)
     if exported.code:

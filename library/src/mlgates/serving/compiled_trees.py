@@ -47,7 +47,9 @@ def fast(scorer: Scorer) -> Callable[[np.ndarray], np.ndarray]:
     try:
         compiled = replace(scorer, estimator=Compiled(scorer.estimator))
         rows = _sample(scorer, 500)
-        if not np.allclose(compiled.score(rows), scorer.score(rows), rtol=TOLERANCE, atol=TOLERANCE):
+        if not np.allclose(
+            compiled.score(rows), scorer.score(rows), rtol=TOLERANCE, atol=TOLERANCE
+        ):
             return scorer.score
     except Exception:  # not a tree, or one that Treelite does not know
         return scorer.score

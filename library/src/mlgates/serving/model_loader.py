@@ -60,12 +60,22 @@ class Follower:
             except Exception as error:
                 prometheus.FOLLOW_ERRORS.inc()
                 check = str(error).partition(":")[0]
-                if check == champion.OTHER_CONTRACT:  # an answer would be checked by the wrong contract
+                if (
+                    check == champion.OTHER_CONTRACT
+                ):  # an answer would be checked by the wrong contract
                     self.served = None
                 self.reason = _reason(error) if mark else ""
-                prometheus.MODELS_REFUSED.labels(check if check.startswith("serving.") else "other").inc()
-                kept = f"{self.served.release} stays in service" if self.served else "nothing is served"
-                logger.error("The recorded champion is not taken, %s: %s", kept, " ".join(str(error).split()))
+                prometheus.MODELS_REFUSED.labels(
+                    check if check.startswith("serving.") else "other"
+                ).inc()
+                kept = (
+                    f"{self.served.release} stays in service"
+                    if self.served
+                    else "nothing is served"
+                )
+                logger.error(
+                    "The recorded champion is not taken, %s: %s", kept, " ".join(str(error).split())
+                )
             prometheus.BEHIND.set(mark != self._seen)
         return self.served
 

@@ -41,15 +41,28 @@ class Store:
         self._open()
         columns = self.contract.from_source(look.name)
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
-        asked = list(zip(*(cells(self.contract.columns[key], arrays[key]) for key in look.keys), moments, strict=True))
+        asked = list(
+            zip(
+                *(cells(self.contract.columns[key], arrays[key]) for key in look.keys),
+                moments,
+                strict=True,
+            )
+        )
         sql = self._queries.get(look.name, "")
         known = {one: self._newest(sql, one) for one in dict.fromkeys(asked)}
         found = [known[one] for one in asked]
-        ages = np.array([np.nan if hit is None else at - hit[0] for at, hit in zip(moments, found, strict=True)])
+        ages = np.array(
+            [np.nan if hit is None else at - hit[0] for at, hit in zip(moments, found, strict=True)]
+        )
         missing, oldest = (None,) * len(columns), round(look.max_seconds * 1e6)
-        rows = [hit[1] if hit and age <= oldest else missing for age, hit in zip(ages.tolist(), found, strict=True)]
+        rows = [
+            hit[1] if hit and age <= oldest else missing
+            for age, hit in zip(ages.tolist(), found, strict=True)
+        ]
         cut = zip(*rows, strict=True)
-        return {name: to_array(column, list(next(cut))) for name, column in columns.items()}, ages / 1e6
+        return {
+            name: to_array(column, list(next(cut))) for name, column in columns.items()
+        }, ages / 1e6
 
     def _newest(self, sql: str, asked: tuple[Any, ...]) -> Found | None:
         row = self._database.execute(sql, asked).fetchone() if sql and self._database else None
@@ -68,8 +81,13 @@ class Store:
         self._database, self._inode, self._queries = None, None, {}
         if inode is not None:
             database = sqlite3.connect(address, uri=True)
-            self._queries = {look.name: self._query(look, database) for look in self.contract.lookups}
-            self._database, self._inode = database, inode  # last: a damaged store must not pass for an empty one
+            self._queries = {
+                look.name: self._query(look, database) for look in self.contract.lookups
+            }
+            self._database, self._inode = (
+                database,
+                inode,
+            )  # last: a damaged store must not pass for an empty one
 
     def _query(self, look: Lookup, database: sqlite3.Connection) -> str:
         fields = [look.time, *self.contract.from_source(look.name)]
@@ -96,7 +114,9 @@ def build(path: Path, contract: Contract, tables: Mapping[str, Iterable["pd.Data
             )
             every = [*(column.name for column in columns), look.time]
             marks = ", ".join("?" * len(every))
-            insert = f"INSERT OR REPLACE INTO {names([look.name])} ({names(every)}) VALUES ({marks})"
+            insert = (
+                f"INSERT OR REPLACE INTO {names([look.name])} ({names(every)}) VALUES ({marks})"
+            )
             for frame in tables[look.name]:
                 known = frame.dropna(subset=[*look.keys, look.time])
                 times = known[look.time].to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
@@ -119,4 +139,8 @@ def refresh(project: Project, also: Sequence[str] = ()) -> None:
         opened = (project.data.lookup(look.name, period) for period in also)
         return map(erased.without, chain((pd.read_parquet(path) for path in closed), opened))
 
-    build(project.root / ONLINE_STORE, project.contract, {look.name: frames(look) for look in project.contract.lookups})
+    build(
+        project.root / ONLINE_STORE,
+        project.contract,
+        {look.name: frames(look) for look in project.contract.lookups},
+    )

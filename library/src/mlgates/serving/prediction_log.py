@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ID = "prediction_id"  # not "id", which is the favourite name of a team's key
-OWN = {ID: "TEXT", "at": "REAL", "release": "TEXT", "fingerprint": "TEXT", "digest": "TEXT", "decision": "TEXT"}
+OWN = {
+    ID: "TEXT",
+    "at": "REAL",
+    "release": "TEXT",
+    "fingerprint": "TEXT",
+    "digest": "TEXT",
+    "decision": "TEXT",
+}
 
 
 def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
@@ -34,7 +41,9 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
     taken = set(own)
     for name in contract.feature_columns:  # to SQLite, upper and lower case are the same
         if name.lower() in taken:
-            raise ProjectError(f"schema.py: {name!r} is taken in the prediction log.", "Name the column otherwise.")
+            raise ProjectError(
+                f"schema.py: {name!r} is taken in the prediction log.", "Name the column otherwise."
+            )
         taken.add(name.lower())
     ages = {f"{look.name}__age": "REAL" for look in contract.lookups}
     read = {name: sql_type(column) for name, column in contract.feature_columns.items()}
@@ -43,7 +52,9 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
 
 def identity(contract: Contract) -> dict[str, Column]:
     """What outcomes find their predictions by: the key, else the id that each answer carries."""
-    return {name: contract.columns[name] for name in contract.key} or {ID: Column(name=ID, kind="text", source="log")}
+    return {name: contract.columns[name] for name in contract.key} or {
+        ID: Column(name=ID, kind="text", source="log")
+    }
 
 
 def new_ids(rows: int) -> list[str]:
@@ -93,17 +104,25 @@ class PredictionLog:
             self._database = sqlite3.connect(self.path, timeout=2, isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(f"CREATE TABLE IF NOT EXISTS predictions ({ID} TEXT PRIMARY KEY)")
+            self._database.execute(
+                f"CREATE TABLE IF NOT EXISTS predictions ({ID} TEXT PRIMARY KEY)"
+            )
             self._inode = self.path.stat().st_ino
-        if self._columns != columns:  # a new contract or a model with other features adds columns, none is ever dropped
+        if (
+            self._columns != columns
+        ):  # a new contract or a model with other features adds columns, none is ever dropped
             present = {row[1] for row in self._database.execute("PRAGMA table_info(predictions)")}
             for name in columns.keys() - present:
-                self._database.execute(f"ALTER TABLE predictions ADD COLUMN {names([name])} {columns[name]}")
+                self._database.execute(
+                    f"ALTER TABLE predictions ADD COLUMN {names([name])} {columns[name]}"
+                )
             self._columns = dict(columns)
         return self._database
 
 
-def read(project: Project, since: float | None = None, one: str = "", columns: Iterable[str] = ()) -> "pd.DataFrame":
+def read(
+    project: Project, since: float | None = None, one: str = "", columns: Iterable[str] = ()
+) -> "pd.DataFrame":
     """All logged predictions by time, from `since` (unix seconds) on, or the `one` of an id, with the contract's types.
 
     `columns` are read beside `at`, by default all. `score` is JSON text (a list in the order of `contract.classes`) for
@@ -122,7 +141,9 @@ def read(project: Project, since: float | None = None, one: str = "", columns: I
                 frames.append(pd.read_sql_query(sql, database, params=(value,)))
     if not (filled := [frame for frame in frames if len(frame)]):
         return pd.DataFrame(columns=list(types(contract, [])))
-    return _typed(pd.concat(filled, ignore_index=True), contract).sort_values("at", kind="stable", ignore_index=True)
+    return _typed(pd.concat(filled, ignore_index=True), contract).sort_values(
+        "at", kind="stable", ignore_index=True
+    )
 
 
 @contextmanager
@@ -176,6 +197,12 @@ def _typed(frame: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
             # not by pandas.to_datetime: its nanoseconds end in the year 2262
             frame[name] = frame[name].to_numpy(dtype="datetime64[us]")
         elif column.is_number:
-            kind = {"int": np.int64, "bool": np.bool_}.get(column.kind) if frame[name].notna().all() else None
-            frame[name] = frame[name].to_numpy(dtype=float, na_value=np.nan).astype(kind or np.float64)
+            kind = (
+                {"int": np.int64, "bool": np.bool_}.get(column.kind)
+                if frame[name].notna().all()
+                else None
+            )
+            frame[name] = (
+                frame[name].to_numpy(dtype=float, na_value=np.nan).astype(kind or np.float64)
+            )
     return frame

@@ -40,7 +40,9 @@ class Refused(Exception):
 def batch_model(project: Project) -> type[BaseModel]:
     """`{"rows": [...]}` with 1 to `serve.max_rows` rows as the contract describes them; "5" is no number."""
     request, most = project.contract.request_model, project.settings().serve.max_rows
-    row = type("Request", (request,), {"model_config": ConfigDict(strict=True), "__doc__": request.__doc__})
+    row = type(
+        "Request", (request,), {"model_config": ConfigDict(strict=True), "__doc__": request.__doc__}
+    )
     rows = Annotated[list[row], Field(min_length=1, max_length=most)]  # type: ignore[valid-type]
     config = ConfigDict(extra="forbid", strict=True)
     return create_model("Batch", __config__=config, __doc__="Rows to score.", rows=(rows, ...))
@@ -57,7 +59,8 @@ def answer_model(project: Project) -> type[BaseModel]:
     }
     prediction = create_model("Prediction", id=(str, ...), **fields[contract.task])
     meaning = "One prediction for each row, in order."
-    return create_model("Answer", __doc__=meaning, release=(str, ...), predictions=(list[prediction], ...))  # type: ignore[valid-type]
+    predictions: Any = (list[prediction], ...)  # type: ignore[valid-type]
+    return create_model("Answer", __doc__=meaning, release=(str, ...), predictions=predictions)
 
 
 def parse_rows(batch: Any, contract: Contract, body: bytes) -> list[Any]:
@@ -136,7 +139,9 @@ class Predictor:
         except Unwritable as error:
             prometheus.LOG_FAILURES.inc()
             logger.error("The prediction log cannot be written: %s", error)
-            raise Refused(503, "The prediction log cannot be written, so nothing is answered.") from error
+            raise Refused(
+                503, "The prediction log cannot be written, so nothing is answered."
+            ) from error
 
     def _with_offset(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """Datetimes with a UTC offset: the contract means local time, so the offset would be dropped silently."""
@@ -146,7 +151,9 @@ class Predictor:
                 continue
             for row, values in enumerate(rows):
                 if getattr(getattr(values, name), "tzinfo", None) is not None:
-                    faults.append(_fault(row, column.label, "data.type", "Input should have no UTC offset"))
+                    faults.append(
+                        _fault(row, column.label, "data.type", "Input should have no UTC offset")
+                    )
         return faults
 
     def _impossible(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -159,7 +166,9 @@ class Predictor:
                 faults.append(_fault(row, name, "data.rule", "The values do not go together"))
         return faults
 
-    def _scored(self, champion: Champion, arrays: Arrays, ages: dict[str, list[float]]) -> dict[str, Any]:
+    def _scored(
+        self, champion: Champion, arrays: Arrays, ages: dict[str, list[float]]
+    ) -> dict[str, Any]:
         matrix = champion.scorer.matrix(arrays)
         scores = champion.score(matrix)
         rows = len(matrix)
@@ -185,7 +194,9 @@ class Predictor:
         prometheus.ROWS.inc(rows)
         return {"release": champion.release, "predictions": self._answers(ids, scores, decisions)}
 
-    def _answers(self, ids: list[str], scores: np.ndarray, decisions: list[Any]) -> list[dict[str, Any]]:
+    def _answers(
+        self, ids: list[str], scores: np.ndarray, decisions: list[Any]
+    ) -> list[dict[str, Any]]:
         """One prediction for each row, as `answer_model` describes it."""
         if self.contract.task == "regression":
             return [{"id": one, "value": value} for one, value in zip(ids, decisions, strict=True)]
@@ -206,7 +217,11 @@ class Predictor:
             arrays.update(found)
             ages[f"{look.name}__age"] = age.tolist()
             missing, old = int(np.isnan(age).sum()), int((age > look.max_seconds).sum())
-            for result, count in (("missing", missing), ("too_old", old), ("found", len(age) - missing - old)):
+            for result, count in (
+                ("missing", missing),
+                ("too_old", old),
+                ("found", len(age) - missing - old),
+            ):
                 if count:
                     prometheus.LOOKUPS.labels(look.name, result).inc(count)
             if missing < len(age):

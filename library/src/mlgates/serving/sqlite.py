@@ -13,7 +13,10 @@ TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}  # everything els
 def cells(column: Column, values: np.ndarray) -> list[Any]:
     """An array of `contract.arrays` as SQLite values: missing is None or NaN (both NULL), datetimes are ISO text."""
     if column.kind == "datetime":
-        return [None if value is None else value.isoformat() for value in values.astype("datetime64[us]").tolist()]
+        return [
+            None if value is None else value.isoformat()
+            for value in values.astype("datetime64[us]").tolist()
+        ]
     listed: list[Any] = values.tolist()
     return listed
 

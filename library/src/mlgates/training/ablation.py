@@ -48,26 +48,46 @@ def ablate(
     both fitted on `rows` and measured on `unseen` with the same weights. Costs are measured on this machine:
     microseconds for one row alone and in a batch, the share in the look-ups that it reads, bytes for each row.
     """
-    contract, most, names = project.contract, settings.evaluate.ablation_rows, names or features.names
-    metric, rows, unseen = MAIN[contract.task], partitions.thin(rows, most), partitions.thin(unseen, most or BATCH)
+    contract, most, names = (
+        project.contract,
+        settings.evaluate.ablation_rows,
+        names or features.names,
+    )
+    metric, rows, unseen = (
+        MAIN[contract.task],
+        partitions.thin(rows, most),
+        partitions.thin(unseen, most or BATCH),
+    )
     values = _refitted(project, features, rows, unseen, settings, names) if most else {}
     whole = values.get("")
     found = {
         name: {
-            "gain": whole.minus(values[name], metric).plain() if whole else {"value": None, "interval": [None, None]},
+            "gain": whole.minus(values[name], metric).plain()
+            if whole
+            else {"value": None, "interval": [None, None]},
             **_cost(contract, features, name, unseen),
         }
         for name in names
     }
     for look in contract.lookups:
-        readers = [name for name in features.names if features.ancestors(name) & {*contract.from_source(look.name)}]
+        readers = [
+            name
+            for name in features.names
+            if features.ancestors(name) & {*contract.from_source(look.name)}
+        ]
         share = rounded(_joined(contract, look, unseen) / max(1, len(readers)) * 1e6)
         for name in {*readers} & {*names}:
             found[name]["lookups"].append(look.name)
             found[name]["lookup_microseconds"] += share
     value = whole.plain()["value"] if whole else None
     sizes = {"rows": len(unseen), "fitted": len(rows)}
-    return {"metric": metric, "value": value, "unit": unit(contract.task, value), **sizes, "features": found}
+    return {
+        "metric": metric,
+        "value": value,
+        "unit": unit(contract.task, value),
+        **sizes,
+        "features": found,
+    }
 
 
 def _refitted(
@@ -92,7 +112,9 @@ def _refitted(
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
         for left_out in ("", *names):
             kept = [name != left_out for name in features.names]  # a column of zeros tells nothing
-            estimator = project.model.build(settings.model, words, seed).fit(np.where(kept, known, 0), target)
+            estimator = project.model.build(settings.model, words, seed).fit(
+                np.where(kept, known, 0), target
+            )
             scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
             measures[left_out] = make(truth, scorer.score(np.where(kept, shown, 0)))
     return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings.evaluate.seed)
@@ -100,17 +122,33 @@ def _refitted(
 
 def needed(features: Plan, name: str) -> set[str]:
     """A feature, and the features that it is computed from."""
-    return {name}.union(*(needed(features, argument) for argument in features.arguments.get(name, ())))
+    return {name}.union(
+        *(needed(features, argument) for argument in features.arguments.get(name, ()))
+    )
 
 
 def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -> dict[str, Any]:
-    functions = {part: function for part, function in features.functions.items() if part in needed(features, name)}
+    functions = {
+        part: function
+        for part, function in features.functions.items()
+        if part in needed(features, name)
+    }
     words = tuple({name} & {*features.categorical})
-    alone, reads = replace(features, names=(name,), functions=functions, categorical=words), features.ancestors(name)
-    many = {column: values for column, values in contract.arrays(rows.head(BATCH)).items() if column in reads}
+    alone, reads = (
+        replace(features, names=(name,), functions=functions, categorical=words),
+        features.ancestors(name),
+    )
+    many = {
+        column: values
+        for column, values in contract.arrays(rows.head(BATCH)).items()
+        if column in reads
+    }
     vocabulary = alone.vocabulary(many)
     one: Arrays = {column: values[:1] for column, values in many.items()}
-    took = seconds(lambda: alone.matrix(one, vocabulary)), seconds(lambda: alone.matrix(many, vocabulary))
+    took = (
+        seconds(lambda: alone.matrix(one, vocabulary)),
+        seconds(lambda: alone.matrix(many, vocabulary)),
+    )
     tracemalloc.start()
     alone.matrix(many, vocabulary)
     peak = tracemalloc.get_traced_memory()[1]
@@ -129,7 +167,9 @@ def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -
 def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
     """Seconds for each row to find a look-up's row as training does, in a table made of what these rows found."""
     fields = list(contract.from_source(look.name))
-    table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
+    table = (
+        rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
+    )
     asked = rows[list(contract.request_columns)]
     return seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
 
@@ -137,7 +177,8 @@ def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
 def definition(features: Plan, name: str) -> str:
     """A digest of how a feature is computed: another one has no history."""
     code = (
-        inspect.getsource(features.functions[part]) for part in sorted(needed(features, name) & {*features.functions})
+        inspect.getsource(features.functions[part])
+        for part in sorted(needed(features, name) & {*features.functions})
     )
     return hashlib.sha256("".join([name, *code]).encode()).hexdigest()[:8]
 
@@ -148,7 +189,11 @@ def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
         if path.stem not in known:
             path.unlink()
     before = [period for period in known[:-1] if (folder / f"{period}.json").exists()]
-    found |= {"period": known[-1], "before": before, "measured": datetime.now(UTC).date().isoformat()}
+    found |= {
+        "period": known[-1],
+        "before": before,
+        "measured": datetime.now(UTC).date().isoformat(),
+    }
     write_json(folder / f"{known[-1]}.json", found)
 
 
@@ -162,6 +207,11 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
     gains = {name: entry["gain"] for name, entry in found["features"].items()}
     best, *_ = names = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
     told = f"{found['metric']} lost without the feature, right is worth more"
-    intervals(project.root / FEATURES.with_suffix(".svg"), {name: gains[name] for name in names}, told, zero=True)
+    intervals(
+        project.root / FEATURES.with_suffix(".svg"),
+        {name: gains[name] for name in names},
+        told,
+        zero=True,
+    )
     lost = f"{found['metric']} loses {gains[best]['value'] or 0.0:.4f}"
     return f"ablate: {len(gains)} features; without {best}, {lost}, the most"

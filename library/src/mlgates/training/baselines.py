@@ -26,7 +26,12 @@ def baselines(project: Project, features: Plan, settings: Settings) -> dict[str,
         (OneHotEncoder(handle_unknown="ignore", min_frequency=20), words),
     )
     if project.contract.task == "regression":
-        absolute = SGDRegressor(loss="epsilon_insensitive", epsilon=0, random_state=settings.train.seed)
-        return {"trivial": DummyRegressor(strategy="median"), "simple": make_pipeline(shaped, absolute)}
+        absolute = SGDRegressor(
+            loss="epsilon_insensitive", epsilon=0, random_state=settings.train.seed
+        )
+        return {
+            "trivial": DummyRegressor(strategy="median"),
+            "simple": make_pipeline(shaped, absolute),
+        }
     linear = LogisticRegression(max_iter=200, random_state=settings.train.seed)
     return {"trivial": DummyClassifier(strategy="prior"), "simple": make_pipeline(shaped, linear)}

@@ -8,7 +8,15 @@ from mlgates import team_code
 from mlgates.data import partitions
 from mlgates.features import plan
 from mlgates.files import digest, whole, write_json
-from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, REFERENCE, TRAINING, TRAINING_ROWS
+from mlgates.layout import (
+    BASELINES,
+    CANDIDATE,
+    EVALUATION,
+    HOLDOUT,
+    REFERENCE,
+    TRAINING,
+    TRAINING_ROWS,
+)
 from mlgates.model_folder import Scorer, fitted, save
 from mlgates.project import Project
 from mlgates.settings import Settings
@@ -20,18 +28,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def train(project: Project, rows: "pd.DataFrame", settings: Settings) -> tuple[Scorer, dict[str, Scorer]]:
+def train(
+    project: Project, rows: "pd.DataFrame", settings: Settings
+) -> tuple[Scorer, dict[str, Scorer]]:
     """Fit the team's model and the baselines on joined rows.
 
     Raises: ProjectError for features that may not be used, parameters that `build` refuses, one class only, or a model
     that learnt nothing (`train.beats_constant`).
     """
     features = plan(project.features, project.contract)
-    team_code.collected(project)  # code that a release could not carry is refused before anything is fitted
+    team_code.collected(
+        project
+    )  # code that a release could not carry is refused before anything is fitted
     arrays, target = project.contract.arrays(rows), project.contract.target(rows)
     scorer, matrix = fitted(arrays, target, features, project.model, project.contract, settings)
     check_beats_constant(project.contract, scorer, rows)
-    simple = {name: model.fit(matrix, target) for name, model in baselines(project, features, settings).items()}
+    simple = {
+        name: model.fit(matrix, target)
+        for name, model in baselines(project, features, settings).items()
+    }
     return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
 
 
@@ -58,7 +73,9 @@ def write(
     partitions.write(parts["evaluation"], project.root / EVALUATION)
     partitions.write(parts["holdout"], project.root / HOLDOUT)
     known = partitions.closed_periods(project)
-    train_periods, evaluation_periods = partitions.window(known, settings.train.periods, project.contract)
+    train_periods, evaluation_periods = partitions.window(
+        known, settings.train.periods, project.contract
+    )
     counts = {name: len(part) for name, part in parts.items()}
     facts = {
         "rows": counts | {"fitted": len(rows)},

@@ -30,10 +30,15 @@ def check_beats_constant(contract: Contract, scorer: Scorer, rows: "pd.DataFrame
     target = contract.target(rows)
     scores = scorer.score(scorer.matrix(contract.arrays(rows)))
     if not np.isfinite(scores).all():
-        raise ProjectError("train.beats_constant: not every score of the fitted model is a number.", REMEDY)
+        raise ProjectError(
+            "train.beats_constant: not every score of the fitted model is a number.", REMEDY
+        )
     if contract.task == "regression":
         name, measure = "mean absolute error", metrics.mean_absolute_error
-        limit = max(float(np.abs(target - constant).mean()) for constant in (np.median(target), target.mean()))
+        limit = max(
+            float(np.abs(target - constant).mean())
+            for constant in (np.median(target), target.mean())
+        )
     else:
         name, measure, limit = "log loss", metrics.log_loss, float(np.log(len(contract.classes)))
     if (value := metrics.value(measure(target, scores), len(rows))) > limit:
@@ -52,7 +57,12 @@ def refit(
 
     with threadpool_limits(1):
         scorer = fit(
-            arrays, target, plan(project.features, project.contract), project.model, project.contract, settings
+            arrays,
+            target,
+            plan(project.features, project.contract),
+            project.model,
+            project.contract,
+            settings,
         )
         return scorer, scorer.score(scorer.matrix(unseen))
 

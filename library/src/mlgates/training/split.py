@@ -20,7 +20,9 @@ REFERENCE_ROWS = 20_000
 HOLDOUT_PERIODS = 3
 
 
-def joined(project: Project, contract: Contract, periods: Sequence[str], known: Sequence[str]) -> "pd.DataFrame":
+def joined(
+    project: Project, contract: Contract, periods: Sequence[str], known: Sequence[str]
+) -> "pd.DataFrame":
     """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first.
 
     No row may be lost. Raises: ProjectError `train.row_count`.
@@ -30,10 +32,14 @@ def joined(project: Project, contract: Contract, periods: Sequence[str], known: 
     start = known.index(periods[0])
     sources = [*known[max(0, start - 1) : start], *periods]
     tables = {
-        look.name: pd.concat([partitions.read(project, "checked", p, look.name) for p in sources], ignore_index=True)
+        look.name: pd.concat(
+            [partitions.read(project, "checked", p, look.name) for p in sources], ignore_index=True
+        )
         for look in contract.lookups
     }
-    rows = pd.concat([partitions.read(project, "checked", period) for period in periods], ignore_index=True)
+    rows = pd.concat(
+        [partitions.read(project, "checked", period) for period in periods], ignore_index=True
+    )
     rows, kept = lookups.join(rows, contract, tables), sum(partitions.kept(project, periods))
     if len(rows) != kept:
         told = f"train.row_count: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
@@ -41,7 +47,9 @@ def joined(project: Project, contract: Contract, periods: Sequence[str], known: 
     return rows
 
 
-def split(project: Project, known: Sequence[str], settings: TrainSettings) -> dict[str, "pd.DataFrame"]:
+def split(
+    project: Project, known: Sequence[str], settings: TrainSettings
+) -> dict[str, "pd.DataFrame"]:
     """`train`, `evaluation`, `left` (out of training) and `holdout` rows, joined; the same for the same data.
 
     `known` are all closed periods, `settings` is the section `train` of the parameters.
@@ -52,7 +60,9 @@ def split(project: Project, known: Sequence[str], settings: TrainSettings) -> di
     train_periods, evaluation_periods = partitions.window(known, settings.periods, contract)
     rows, first = joined(project, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
     share = partitions.key_share(rows, contract)
-    of_first = np.repeat([period in first for period in train_periods], partitions.kept(project, train_periods))
+    of_first = np.repeat(
+        [period in first for period in train_periods], partitions.kept(project, train_periods)
+    )
     left = (share < settings.holdout_share) & (of_first | (not contract.time))
     if contract.time:
         evaluation, trains = joined(project, contract, evaluation_periods, known), ~left
@@ -64,7 +74,12 @@ def split(project: Project, known: Sequence[str], settings: TrainSettings) -> di
         kept = joined(project, contract, first, known)
         holdout = kept[partitions.key_share(kept, contract) < settings.holdout_share]
     apart(contract, rows[trains], evaluation)
-    parts = {"train": rows[trains], "evaluation": evaluation, "left": rows[left], "holdout": holdout}
+    parts = {
+        "train": rows[trains],
+        "evaluation": evaluation,
+        "left": rows[left],
+        "holdout": holdout,
+    }
     return {name: answered(contract, part, name) for name, part in parts.items()}
 
 
@@ -78,7 +93,9 @@ def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFra
         return rows
     out = np.unique(np.concatenate(list(unanswered.values())))
     told = ", ".join(f"{column} of {len(places):,}" for column, places in unanswered.items())
-    print(f"{name}: {len(out):,} of {len(rows):,} rows are left out, for a look-up did not find {told}")
+    print(
+        f"{name}: {len(out):,} of {len(rows):,} rows are left out, for a look-up did not find {told}"
+    )
     if len(out) == len(rows):
         raise ProjectError(
             f"No row of {name} found what the contract demands: {', '.join(unanswered)}.",
@@ -104,13 +121,17 @@ def read_rows(project: Project) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """
     import pandas as pd
 
-    return pd.read_parquet(project.root / TRAINING_ROWS), measurable(pd.read_parquet(project.root / EVALUATION))
+    return pd.read_parquet(project.root / TRAINING_ROWS), measurable(
+        pd.read_parquet(project.root / EVALUATION)
+    )
 
 
 def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The rows to evaluate on. Raises: ProjectError if there are none."""
     if rows.empty:
-        raise ProjectError("There is no row to evaluate on.", "Close another period: uv run mlops close")
+        raise ProjectError(
+            "There is no row to evaluate on.", "Close another period: uv run mlops close"
+        )
     return rows
 
 
@@ -125,11 +146,12 @@ def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame")
     if contract.key:
         keys = (pd.MultiIndex.from_frame(part[list(contract.key)]) for part in (train, evaluation))
         if both := int(next(keys).isin(next(keys)).sum()):
-            raise ProjectError(f"train.leakage: {both:,} rows to train on are among the rows to evaluate on.", remedy)
+            raise ProjectError(
+                f"train.leakage: {both:,} rows to train on are among the rows to evaluate on.",
+                remedy,
+            )
     if contract.time and len(train) and len(evaluation):
         last, middle = train[contract.time].max(), evaluation[contract.time].median()
         if middle <= last:
-            told = (
-                f"train.leakage: the rows to evaluate on (half of them before {middle}) do not follow those to train on"
-            )
+            told = f"train.leakage: the rows to evaluate on (half before {middle}) do not follow those to train on"
             raise ProjectError(f"{told} (until {last}).", remedy)

@@ -25,7 +25,10 @@ AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more s
 
 
 def curve(
-    project: Project, parts: "Mapping[int, pd.DataFrame]", evaluation: "pd.DataFrame", settings: Settings
+    project: Project,
+    parts: "Mapping[int, pd.DataFrame]",
+    evaluation: "pd.DataFrame",
+    settings: Settings,
 ) -> list[dict[str, Any]]:
     """What models fitted on one period each are worth now, and the paired difference to the youngest.
 
@@ -36,7 +39,9 @@ def curve(
     measures: dict[int, metrics.Measure] = {}
     for age, rows in parts.items():
         with suppress(ProjectError):
-            _, scores = refit(project, contract.arrays(rows), contract.target(rows), arrays, settings)
+            _, scores = refit(
+                project, contract.arrays(rows), contract.target(rows), arrays, settings
+            )
             measures[age] = metrics.named(contract.task)[metric](truth, scores)
     found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings.evaluate.seed)
     return [
@@ -55,7 +60,9 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
     most, contract, (rows, unseen) = settings.evaluate.curve_rows, project.contract, parts
     ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
     older = {
-        age: partitions.thin(answered(contract, joined(project, contract, [period], known), period), most)
+        age: partitions.thin(
+            answered(contract, joined(project, contract, [period], known), period), most
+        )
         for age, period in ages.items()
     }
     entries = curve(project, older, partitions.thin(unseen, most), settings) if older else []
@@ -64,13 +71,20 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
         "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),
         "rows": min(len(unseen), most),
         "ages": [entry | {"period": ages[entry["age"]]} for entry in entries],
-        "otherwise": settings.train.periods + 1,  # then no row that it was trained on is in the window
-        "repeatable": repeatable(project, partitions.thin(rows, most or 1), settings) if most else None,
+        "otherwise": settings.train.periods
+        + 1,  # then no row that it was trained on is in the window
+        "repeatable": repeatable(project, partitions.thin(rows, most or 1), settings)
+        if most
+        else None,
     }
     write_json(project.root / STALENESS, found)
     shown = {f"{ages[entry['age']]} ({entry['age']})": entry["difference"] for entry in entries}
     told = f"{found['metric']} of a model of that period (its age), right is better"
     told = told if entries else "staleness: no earlier period could be measured"
     intervals((project.root / STALENESS).with_suffix(".svg"), shown, told, zero=True)
-    told = f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows" if entries else "no curve"
+    told = (
+        f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows"
+        if entries
+        else "no curve"
+    )
     return f"age: {told}"

@@ -27,7 +27,9 @@ OF_BEFORE = "A model of an older mlgates has none. Train and promote: uv run dvc
 # scikit-learn 1.9 only 1.9.
 COMPARED = {"numpy": 1}
 
-OTHER_CONTRACT = "serving.contract"  # the check that refuses a model that was made for another contract
+OTHER_CONTRACT = (
+    "serving.contract"  # the check that refuses a model that was made for another contract
+)
 MOST_SHOWN = 5  # differences between two contracts
 
 

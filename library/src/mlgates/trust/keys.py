@@ -36,9 +36,15 @@ EITHER = (
 def place(project: Project) -> Path:
     """Where the private key lies. Raises: ProjectError if that is inside of the repository."""
     given = os.environ.get(SETTING)
-    path = Path(given) if given else Path.home() / ".config" / project.package.replace("_", "-") / "signing.pem"
+    path = (
+        Path(given)
+        if given
+        else Path.home() / ".config" / project.package.replace("_", "-") / "signing.pem"
+    )
     if path.resolve().is_relative_to(project.root.resolve()):
-        raise ProjectError("The private key must not lie in the repository.", f"Name another place: {SETTING}")
+        raise ProjectError(
+            "The private key must not lie in the repository.", f"Name another place: {SETTING}"
+        )
     return path
 
 
@@ -57,7 +63,9 @@ def _private(project: Project) -> "EllipticCurvePrivateKey":
         if os.environ.get("CI") and not os.environ.get(SETTING):
             raise ProjectError(f"{NO_KEY}.", EITHER)
         kinds = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        made = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, *kinds)
+        made = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, *kinds
+        )
         place(project).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (
             whole(place(project)) as temporary,
@@ -68,9 +76,13 @@ def _private(project: Project) -> "EllipticCurvePrivateKey":
     try:
         found = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:
-        raise ProjectError(f"The signing key cannot be read: {error}", f"See {SETTING} in docs/handbook.md") from None
+        raise ProjectError(
+            f"The signing key cannot be read: {error}", f"See {SETTING} in docs/handbook.md"
+        ) from None
     if not isinstance(found, ec.EllipticCurvePrivateKey):
-        raise ProjectError("The signing key must be of an elliptic curve.", f"See {SETTING} in docs/handbook.md")
+        raise ProjectError(
+            "The signing key must be of an elliptic curve.", f"See {SETTING} in docs/handbook.md"
+        )
     return found
 
 
@@ -87,7 +99,10 @@ def make(project: Project, who: str = "") -> tuple[Path, bool]:
         if path.read_text(encoding="utf-8").strip() == public.strip():
             return path, False
     slug = re.sub("[^a-z0-9]+", "-", (who or identity(project.root)[0]).lower()).strip("-") or "key"
-    names = (project.root / KEYS / f"{slug}{number}.pub" for number in ("", *(f"-{n}" for n in range(2, 1000))))
+    names = (
+        project.root / KEYS / f"{slug}{number}.pub"
+        for number in ("", *(f"-{n}" for n in range(2, 1000)))
+    )
     path = next(name for name in names if not name.exists())
     write_text(path, public)
     return path, True
@@ -104,7 +119,9 @@ def trust(project: Project, identity: str, issuer: str = GITHUB) -> Path:
 
     if not (project.root / SIGSTORE).exists():
         parts = {"trustedRoot": "trusted_root.json", "signingConfig": "signing_config.v0.2.json"}
-        known = {key: json.loads(read_embedded(name, DEFAULT_TUF_URL)) for key, name in parts.items()}
+        known = {
+            key: json.loads(read_embedded(name, DEFAULT_TUF_URL)) for key, name in parts.items()
+        }
         kind = ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value
         write_json(project.root / SIGSTORE, {"mediaType": kind, **known})
     path = project.root / KEYS / f"{PurePosixPath(identity.partition('@')[0]).stem}{IDENTITY[0]}"
@@ -135,7 +152,9 @@ def ready(project: Project) -> None:
         path, new = make(project)
         if new:
             told = f"Nobody trusts your signing key yet: {path.relative_to(project.root)} was made, its public half."
-            raise ProjectError(told, f"Run: git add {KEYS} && git commit -m TEXT, and let somebody review it")
+            raise ProjectError(
+                told, f"Run: git add {KEYS} && git commit -m TEXT, and let somebody review it"
+            )
 
 
 def sign(project: Project, folder: Path) -> str:
@@ -160,9 +179,15 @@ def sign(project: Project, folder: Path) -> str:
             config.use_elliptic_key_signer(private_key=key).sign(folder, written)
             return written.read_text(encoding="utf-8")
         try:
-            config.use_sigstore_signer(identity_token=token, trust_config=project.root / SIGSTORE).sign(folder, written)
-        except Exception as error:  # the library raises whatever its three servers or a damaged file lead to
+            config.use_sigstore_signer(
+                identity_token=token, trust_config=project.root / SIGSTORE
+            ).sign(folder, written)
+        except (
+            Exception
+        ) as error:  # the library raises whatever its three servers or a damaged file lead to
             told = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
-            raise ProjectError(f"Sigstore did not sign: {told}", f"Try again, or look at {SIGSTORE}") from error
+            raise ProjectError(
+                f"Sigstore did not sign: {told}", f"Try again, or look at {SIGSTORE}"
+            ) from error
         signed(project, folder, written)  # by whom the team trusts, before it is recorded
         return written.read_text(encoding="utf-8")

@@ -39,6 +39,16 @@ def sign_again(project: Project) -> str:
             deploy.vouched(project, deploy.fetch(project, held.release), held)
         except ProjectError:
             signed = keys.sign(project, deploy.usable(project, held.release))
-            write(project, known, held.release, alias, f"signed anew; before: {held.why}", signed, **held.again)
-            told.append(f"{held.release.tag} is {alias} as before, and signed by you. Run: uv run mlops follow")
+            write(
+                project,
+                known,
+                held.release,
+                alias,
+                f"signed anew; before: {held.why}",
+                signed,
+                **held.again,
+            )
+            told.append(
+                f"{held.release.tag} is {alias} as before, and signed by you. Run: uv run mlops follow"
+            )
     return "\n".join(told)

@@ -12,7 +12,9 @@ from mlgates.files import read_yaml
 from mlgates.layout import KEYS
 from mlgates.project import Project
 
-SIGSTORE = KEYS / "sigstore.json"  # who certifies identities; given a file, the library does not ask the network
+SIGSTORE = (
+    KEYS / "sigstore.json"
+)  # who certifies identities; given a file, the library does not ask the network
 BEGIN = "To sign what is champion: uv run mlops sign, then uv run mlops follow"
 UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
 IDENTITY = (".yaml", ".yml")
@@ -20,7 +22,9 @@ IDENTITY = (".yaml", ".yml")
 
 def keys(project: Project) -> list[Path]:
     """The public keys and identities that the team trusts; as long as there is none, nothing need be signed."""
-    return sorted(path for path in (project.root / KEYS).glob("*") if path.suffix in (".pub", *IDENTITY))
+    return sorted(
+        path for path in (project.root / KEYS).glob("*") if path.suffix in (".pub", *IDENTITY)
+    )
 
 
 def signature(folder: Path) -> Path:
@@ -49,13 +53,22 @@ def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
             if why.startswith("Signature mismatch"):
                 told.append(f"{key.name} signed another model than {model}.")
             elif keyless:
-                told.append(f"{key.name} does not vouch for the model {model}: {why or type(error).__name__}.")
+                told.append(
+                    f"{key.name} does not vouch for the model {model}: {why or type(error).__name__}."
+                )
             elif not why.startswith("Key mismatch"):
-                told.append(f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__}).")
+                told.append(
+                    f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})."
+                )
         else:
             return folder
-    why = " ".join(told) or f"the model {model} is signed by {'somebody' if keyless else 'a key'} that is not in keys/."
-    raise ProjectError(f"serving.signature: {why}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}")
+    why = (
+        " ".join(told)
+        or f"the model {model} is signed by {'somebody' if keyless else 'a key'} that is not in keys/."
+    )
+    raise ProjectError(
+        f"serving.signature: {why}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}"
+    )
 
 
 def _verifier(project: Project, key: Path) -> Any:
@@ -64,7 +77,11 @@ def _verifier(project: Project, key: Path) -> Any:
     if key.suffix not in IDENTITY:
         return verifying.Config().use_elliptic_key_verifier(public_key=key)
     match read_yaml(key):
-        case {"identity": str(identity), "issuer": str(issuer), **rest} if identity and issuer and not rest:
+        case {"identity": str(identity), "issuer": str(issuer), **rest} if (
+            identity and issuer and not rest
+        ):
             named = {"identity": identity, "oidc_issuer": issuer}
-            return verifying.Config().use_sigstore_verifier(**named, trust_config=project.root / SIGSTORE)
+            return verifying.Config().use_sigstore_verifier(
+                **named, trust_config=project.root / SIGSTORE
+            )
     raise ValueError("it must name an identity and its issuer, and nothing else")

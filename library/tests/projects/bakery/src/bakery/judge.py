@@ -33,11 +33,13 @@ def main(project: Project) -> None:
     }
     ablated = {"rows": 900, "measured": "2025-01-01", "unit": 1, "features": {}}
     checked = {"name": "data.min_rows", "verdict": "ok"}
-    validated = {"title": "validate", "facts": {}, "drift": [], "advice": [], "checks": [checked]}
+    validated = {"title": "validate", "facts": {}, "drift": [], "warnings": [], "checks": [checked]}
     write_json(reports / "metrics.json", metrics)
     write_json(reports / "validate.json", validated)
     write_json(reports / "tuning.json", {"trials": []})
-    write_json(reports / f"features/{periods[-1]}.json", {**ablated, "period": periods[-1], "before": []})
+    write_json(
+        reports / f"features/{periods[-1]}.json", {**ablated, "period": periods[-1], "before": []}
+    )
     write_json(reports / "age.json", {"ages": [], "otherwise": 1})
     rules.write(project, rules.decide(project))
 

@@ -14,7 +14,9 @@ def main(project: Project) -> None:
         rows = partitions.read(project, "raw", period)
         visits = partitions.read(project, "raw", period, "visits")
         bad = rows["order"] < 0
-        quarantined = pd.DataFrame({"row": rows.index[bad], "rule": "made up", "value": rows["customer"][bad]})
+        quarantined = pd.DataFrame(
+            {"row": rows.index[bad], "rule": "made up", "value": rows["customer"][bad]}
+        )
         with whole(partitions.folder(project, "checked", period)) as fresh:
             partitions.write(rows[~bad], fresh / "rows.parquet")
             partitions.write(quarantined, fresh / "rows.quarantine.parquet")

@@ -33,7 +33,7 @@ def main(project: Project) -> None:
     ablated = {"rows": 900, "measured": "2025-01-01", "unit": 1, "before": [], "features": {}}
     table = {"rows": {"rows": 900, "sha256": "0"}}
     checked = {"name": "data.min_rows", "verdict": "ok"}
-    validated = {"title": "validate", "facts": {}, "drift": [], "advice": [], "checks": [checked]}
+    validated = {"title": "validate", "facts": {}, "drift": [], "warnings": [], "checks": [checked]}
     write_json(reports / "metrics.json", metrics)
     write_json(reports / "train.json", {"rows": {"fitted": 900}, "features": ["x"]})
     write_json(reports / "manifest.json", {"1": table, "2": table})
