@@ -72,7 +72,7 @@ def copies(
 def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, list[str]]:
     """Whether the real gate promotes, and which checks veto; to be no better is no veto."""
     measured: dict[str, Any] = {
-        "rows": sizes["", ""], "finite": True, "task": TASK, "model": "new", "opponent": "old", "holdout": {"rows": 0},
+        "rows": sizes["", ""], "finite": True, "task": TASK, "model": "new", "champion": "old", "holdout": {"rows": 0},
         "periods": {"train": [], "evaluation": []},
         "values": {name: {METRIC: one["", ""].plain()} for name, one in (("candidate", new), ("champion", old))},
         "differences": {"champion": {METRIC: new["", ""].minus(old["", ""], METRIC).plain()}},

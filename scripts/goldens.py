@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.projects import FLIGHTS, NOBODY, ROWS, Project, copy, environment, publish
+from tests.projects import FLIGHTS, NOBODY, ROWS, Project, copy, environment, lock, publish
 from tests.test_goldens import GOLDENS, caught, measured
 
 
@@ -20,7 +20,7 @@ def train(folder: Path) -> None:
     template = publish(folder / "copier-mlops")
     for row in FLIGHTS:
         made = copy(template, folder / row / "late-flights", ROWS[row])
-        project = Project(made, environment(made / "pyproject.toml"))
+        project = lock(Project(made, environment(made / "pyproject.toml")))
         project.run("mlops", "up", "--no-serve")
         (folder / f"{row}-prove.txt").write_text(project.run("mlops", "prove"))
         print(row, flush=True)

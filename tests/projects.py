@@ -139,6 +139,13 @@ def environment(pyproject: Path) -> Path:
     return programs
 
 
+def lock(project: "Project") -> "Project":
+    """Commit the uv.lock of the shared environment, as `uv run` would have made one; returns the project."""
+    shutil.copy(project.programs.parents[1] / "uv.lock", project.folder)
+    commit(project.folder, "Lock")
+    return project
+
+
 def clean() -> dict[str, str]:
     """The variables of this process without those of the tests' own environment."""
     unwanted = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}

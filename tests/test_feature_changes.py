@@ -129,7 +129,7 @@ def check(report: dict[str, Any], name: str) -> dict[str, Any]:
     return next(one for one in report["checks"] if one["name"] == name)
 
 
-def test_features_are_added_changed_renamed_and_removed_while_the_service_answers(
+def test_each_release_computes_its_own_features_while_the_service_answers(
     released: Project,
 ) -> None:
     rows = request(released)
@@ -149,19 +149,14 @@ def test_features_are_added_changed_renamed_and_removed_while_the_service_answer
         assert check(report, "gate.champion")["verdict"] == "ok"  # compared on the same rows
         assert service.predict(rows)[1]["release"] == "v1.1.0"
 
-        edit(released, "features.py", ("def is_evening", "def is_late"), ("def weekday", "def day"))
-        report = cycle(released, "two features renamed")
-        assert check(report, "gate.champion")["verdict"] == "ok"
-        assert service.predict(rows)[1]["release"] == "v1.2.0"
-
         text = features.read_text()
-        features.write_text(text[: text.index("\n\ndef is_late")].rstrip() + "\n")
+        features.write_text(text[: text.index("\n\ndef is_evening")].rstrip() + "\n")
         report = cycle(released, "a feature removed")
         assert check(report, "gate.champion")["verdict"] == "ok"
         code, answer = service.predict(rows)
-        assert (code, answer["release"]) == (200, "v1.3.0")
+        assert (code, answer["release"]) == (200, "v1.2.0")
         released.run("mlops", "rollback", "--reason", "complaints")
-        assert service.predict(rows)[1]["release"] == "v1.2.0"
+        assert service.predict(rows)[1]["release"] == "v1.1.0"
     told = released.run("mlops", "trace", answer["predictions"][0]["id"], code=0)
     assert "explain.features" in told
     skewed = released.run("mlops", "monitor", code=4)

@@ -24,7 +24,8 @@ GROUPS = {  # each number of RESULTS, and the reports that it stands for
     "evaluation": ["metrics"],
     "gate": ["gate"],
 }
-OF_THE_MACHINE = {  # speed, memory and dates
+OF_THE_MACHINE = {  # speed, memory and dates, and the id, which depends on them
+    *("id", "title"),
     *("seconds", "milliseconds_1", "milliseconds_100", "memory", "measured"),
     *("microseconds", "batch_microseconds", "lookup_microseconds"),
 }

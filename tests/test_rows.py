@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .projects import DEFAULT, FLIGHTS, ROWS, STUBS, Project
+from .projects import DEFAULT, FLIGHTS, ROWS, STUBS, Project, lock
 from .test_goldens import hold, hold_faults
 
 Make = Callable[[str], Project]
@@ -17,7 +17,7 @@ Make = Callable[[str], Project]
 
 @pytest.mark.parametrize("row", [row for row in FLIGHTS if row != DEFAULT])
 def test_other_tasks_run_the_whole_loop(make: Make, row: str) -> None:
-    project = make(row)
+    project = lock(make(row))
     project.run("mlops", "up", "--no-serve")
     hold(row, project.folder)
     printed = project.run("mlops", "prove", "--fast")

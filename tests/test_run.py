@@ -14,7 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from scripts.demo import proven
 
-from .projects import DEFAULT, ROOT, Project, git
+from .projects import DEFAULT, ROOT, Project, git, lock
 from .test_goldens import hold, hold_faults
 
 Make = Callable[[str], Project]
@@ -23,7 +23,7 @@ Make = Callable[[str], Project]
 @pytest.fixture(scope="module")
 def trained(make: Make) -> Project:
     """The default project after its first day."""
-    project = make(DEFAULT)
+    project = lock(make(DEFAULT))
     project.run("mlops", "up", "--no-serve")
     return project
 

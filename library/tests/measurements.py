@@ -42,7 +42,7 @@ def table(rows: int, seed: int = 0) -> Any:
 
 
 def judged(measured: Any, today: str = "2026-05-05", tuning: Any = None, **limits: Any) -> Any:
-    facts = {"model": "m" * 8, "opponent": "o" * 8, "task": "binary", "holdout": {"rows": 0}}
+    facts = {"model": "m" * 8, "champion": "o" * 8, "task": "binary", "holdout": {"rows": 0}}
     periods = {"periods": {"train": ["1"], "evaluation": ["2"]}}
     data = Report("data", [Check("x", Verdict.OK)])
     history = [{"measured": today, "features": {}, "rows": 1, "unit": 1.0}]

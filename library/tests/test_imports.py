@@ -39,6 +39,7 @@ ORDER = (  # of the packages and modules at the top of mlgates: each builds on t
         "limits",
         "reports",
         "project",
+        "dvc_lock",
         "team_code",
         "tools",
         "results",

@@ -94,7 +94,7 @@ def test_of_20_races_nothing_is_lost(reigning: Clone) -> None:
                 messages
             )
             if whole:
-                assert "opponent is out of date" in refusal(promote, places[number].project)
+                assert "is not champion any more" in refusal(promote, places[number].project)
             else:
                 starts[number]()
         wanted |= {why for number, why in enumerate(reasons) if not (whole and number in losers)}

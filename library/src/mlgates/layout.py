@@ -54,6 +54,7 @@ MONITOR = STATE / "monitor"
 MONITOR_LATEST = MONITOR / "latest.json"
 MONITOR_PAGE = MONITOR / "latest.html"
 SERVE_LOG = STATE / "serve.log"
+SERVING_ENVIRONMENT = STATE / "serving-environment"  # with the libraries of a service alone
 SIMULATED = STATE / "simulate"  # the pages that a simulation leaves behind
 ASIDE = STATE / "aside"  # an MLflow store that cannot be read any more
 MLFLOW_DATABASE = Path("mlflow.db")  # at the root, where bare `mlflow ui` looks

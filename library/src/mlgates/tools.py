@@ -24,6 +24,9 @@ INSTALL = {
     "uv": "Install it: https://docs.astral.sh/uv/getting-started/installation",
 }
 
+# what the service installs, as words for uv: nothing else may be needed by a request
+SERVING_GROUPS = ("--no-default-groups", "--group", "serve", "--group", "team-serve")
+
 # git sets these for its hooks: a tool would work on the hook's repository, wherever it is started
 OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 # uv sets this; in another folder it warns that the environment is not that folder's own

@@ -48,7 +48,8 @@ IMPLIED = {  # the parts of a stored report, and what a check there does unless 
 PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.BLOCK_PROMOTION: "checks"}
 
 
-OLD_PARTS = {"warnings": "warnings"}  # what a part was called before 0.4
+OLD_PARTS = {"warnings": "advice"}  # what a part was called before 0.4
+OLD_FACTS = {"opponent": "champion", "opponent_release": "champion_release"}  # the same for facts
 RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of the name
     "data.account": "data.row_count",
     "data.key": "data.unique_key",
@@ -264,7 +265,11 @@ class Report:
                 name = OLD_PARTS[part] if OLD_PARTS.get(part) in stored else part
                 for check in stored[name]:
                     checks.append(Check.from_dict(check, part))
-            return cls(stored["title"], checks, dict(stored["facts"]))
+            facts = dict(stored["facts"])
+            for old, new in OLD_FACTS.items():
+                if old in facts:
+                    facts[new] = facts.pop(old)
+            return cls(stored["title"], checks, facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ProjectError(
                 f"A stored report is damaged ({error!r}).",

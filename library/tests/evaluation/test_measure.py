@@ -122,7 +122,7 @@ def measured(project: Project) -> dict[str, Any]:
 
 def test_what_is_measured_names_its_model_its_opponent_and_its_periods(trained: Project) -> None:
     found = measured(trained)
-    assert found["model"] == digest(trained.root / CANDIDATE) and found["opponent"] is None
+    assert found["model"] == digest(trained.root / CANDIDATE) and found["champion"] is None
     assert found["periods"] == {"train": ["1"], "evaluation": ["2"]}
     assert found["task"] == trained.contract.task
     assert found["rows"] == len(pd.read_parquet(trained.root / EVALUATION)) and found["finite"]
@@ -135,7 +135,7 @@ def test_what_is_measured_names_its_model_its_opponent_and_its_periods(trained: 
 def test_a_candidate_against_itself_differs_by_nothing(begun: Project) -> None:
     crown(begun, begun.root / CANDIDATE)
     found = measured(begun)
-    assert found["opponent"] == "f00d" and found["behavior"]["changed_decisions"]["share"] == 0
+    assert found["champion"] == "f00d" and found["behavior"]["changed_decisions"]["share"] == 0
     for name, difference in found["differences"]["champion"].items():
         assert (difference["value"], difference["interval"]) == (0, [0, 0]), name
     for part in found["slices"]:
@@ -219,7 +219,7 @@ def test_a_champion_whose_column_was_removed_is_not_compared_and_the_gate_goes_o
     reason = (
         "it reads columns that are no longer delivered: 'of_another_time' is not in the contract"
     )
-    assert measured["opponent"] == "f00d" and measured["not_compared"] == reason
+    assert measured["champion"] == "f00d" and measured["not_compared"] == reason
     report = gate(measured, Report("data", [Check("x", Verdict.OK)]), begun.settings().gate)
     check = report["gate.champion"]
     assert (

@@ -116,7 +116,7 @@ def judged(vetoes: list[str], us: float) -> Any:
     """The gate on a sound candidate with a feature that is useless and takes `us` microseconds."""
     values = {"average_precision": {"value": 0.5, "interval": [0.4, 0.6]}}
     measured = {
-        "rows": 5000, "finite": True, "task": "binary", "model": "m" * 8, "opponent": None, "slices": [],
+        "rows": 5000, "finite": True, "task": "binary", "model": "m" * 8, "champion": None, "slices": [],
         "periods": {"train": ["1"], "evaluation": ["2"]},
         "values": {"candidate": values}, "differences": {"baseline.trivial": values},
     }  # fmt: skip

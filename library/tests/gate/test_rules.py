@@ -19,7 +19,7 @@ def _measured(interval: tuple[float, float], value: float) -> dict[str, object]:
     entry = {"average_precision": {"value": value, "interval": list(interval)}}
     periods = {"train": ["1"], "evaluation": ["2"]}
     return {
-        "rows": 1000, "finite": True, "task": "binary", "model": "m" * 8, "opponent": "o" * 8,
+        "rows": 1000, "finite": True, "task": "binary", "model": "m" * 8, "champion": "o" * 8,
         "periods": periods, "slices": [], "holdout": {"rows": 0},
         "values": {"candidate": entry, "champion": entry}, "differences": {"champion": entry},
     }  # fmt: skip

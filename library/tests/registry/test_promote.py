@@ -197,18 +197,22 @@ def test_only_ok_or_an_override_lets_a_model_pass(
 
 
 @pytest.mark.parametrize(
-    ("champion", "opponent", "message"),
+    ("champion", "compared_with", "message"),
     [
         (None, None, ""),
         ("a", "a", ""),
         ("b", "a", ""),  # it is champion itself: what it was compared with was champion before
-        ("a", None, "compared with no champion, v1.0.0 is, by Ada."),
-        ("a", "c" * 64, "cccccccc is not champion any more, v1.0.0 is, by Ada."),
-        (None, "c" * 64, "cccccccc is not champion any more, nobody is."),
+        ("a", None, "compared with no champion. v1.0.0 is champion now, by Ada."),
+        (
+            "a",
+            "c" * 64,
+            "cccccccc, which is not champion any more. v1.0.0 is champion now, by Ada.",
+        ),
+        (None, "c" * 64, "cccccccc, which is not champion any more. There is no champion now."),
     ],
 )
-def test_a_model_takes_the_place_of_no_other_than_its_opponent(
-    trained: Clone, champion: str | None, opponent: str | None, message: str
+def test_a_model_takes_the_place_of_that_champion_only_which_it_was_compared_with(
+    trained: Clone, champion: str | None, compared_with: str | None, message: str
 ) -> None:
     when = datetime(2025, 1, 1, tzinfo=UTC)
     first = Release("tiny", "v1.0.0", "a", "d", "", "ok", "", "Ada", when)
@@ -219,7 +223,7 @@ def test_a_model_takes_the_place_of_no_other_than_its_opponent(
             given = Assignment("champion", release, 1, None, release.version, "Ada", when, "")
             assignments.append(given)
     record = Record("tiny", (first, second), tuple(assignments))
-    report = Report("gate", facts={"opponent": opponent})
+    report = Report("gate", facts={"champion": compared_with})
     given_all = (trained.project, record, second, report, "champion")
     if message:
         assert message in refusal(module._against, *given_all)
@@ -227,10 +231,10 @@ def test_a_model_takes_the_place_of_no_other_than_its_opponent(
         module._against(*given_all)
 
 
-def test_an_opponent_that_is_not_champion_any_more_is_no_opponent(reigning: Clone) -> None:
+def test_a_champion_of_before_is_not_the_one_to_be_beaten(reigning: Clone) -> None:
     reigning.retrain(0.2)
     message = refusal(promote, reigning.project)
-    assert "compared with no champion, v1.0.0 is, by Ada" in message
+    assert "compared with no champion. v1.0.0 is champion now, by Ada" in message
     assert "uv run mlops close 2" in message
 
 

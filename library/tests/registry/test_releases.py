@@ -10,7 +10,7 @@ from gto import api
 from gto.exceptions import GTOException
 
 from clones import Clone, refusal
-from mlgates import Project
+from mlgates import Project, dvc_lock
 from mlgates.files import digest, read_json
 from mlgates.registry import deploy, dvc_storage, releases
 from mlgates.registry.promote import promote
@@ -63,9 +63,9 @@ def test_tags_made_by_hand_are_read(ada: Clone) -> None:
     record = releases.read(ada.project)
     (release,) = record.releases
     assert (release.version, release.commit, release.why) == ("v1.0.0", commit, '["why"]')
-    lock = releases.locked(ada.project)
-    assert release.fingerprint == releases.fingerprint(lock)
-    assert release.measured == releases.measured(lock)
+    lock = dvc_lock.locked(ada.project)
+    assert release.fingerprint == dvc_lock.fingerprint(lock)
+    assert release.measured == dvc_lock.measured(lock)
     assert release.digest == digest(ada.root / "models/candidate")
     assert release.digest == read_json(ada.root / "reports/gate.json")["facts"]["model"]
     assert release.verdict == "ok"
@@ -99,7 +99,7 @@ def test_a_lost_tag_is_named_until_a_later_one_counts(ada: Clone) -> None:
 def test_without_an_artifact_or_a_run_there_is_no_release(ada: Clone) -> None:
     (ada.root / "dvc.yaml").write_text("stages: {}\n")
     assert "dvc.yaml names no artifact" in refusal(releases.read, ada.project)
-    assert "dvc.lock has no entry of train yet" in refusal(releases.fingerprint, "")
+    assert "dvc.lock has no entry of train yet" in refusal(dvc_lock.fingerprint, "")
 
 
 def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Clone) -> None:

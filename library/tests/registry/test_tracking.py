@@ -7,6 +7,7 @@ import pytest
 
 from clones import refusal
 from mlgates import Project, model_folder, team_code
+from mlgates.dvc_lock import fingerprint, locked
 from mlgates.files import read_json, write_json
 from mlgates.layout import (
     BOM,
@@ -26,7 +27,6 @@ from mlgates.layout import (
 from mlgates.registry import tracking
 from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import Store, open_store
-from mlgates.registry.releases import fingerprint, locked
 
 OWN, FASTER = {"max_iter": 60}, {"max_iter": 30}
 PAGES = (GATE_PAGE, CARD, STALENESS.with_suffix(".svg"), FEATURES.with_suffix(".svg"))

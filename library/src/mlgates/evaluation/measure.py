@@ -10,7 +10,7 @@ import numpy as np
 from mlgates import team_code
 from mlgates.contract import Contract
 from mlgates.errors import ProjectError
-from mlgates.evaluation import metrics
+from mlgates.evaluation import metrics, serving_environment
 from mlgates.evaluation.behavior import behavior
 from mlgates.evaluation.fairness import RESAMPLES, measure_groups, slices
 from mlgates.files import digest, read_json
@@ -187,11 +187,12 @@ def evaluate(
     scores: Mapping[str, np.ndarray],
     further: Mapping[str, Callable[..., float]] | None = None,
 ) -> dict[str, Any]:
-    """All that is measured of the candidate and its opponents, as plain data: the content of reports/metrics.json.
+    """All that is measured of candidate, champion and baselines: the content of reports/metrics.json.
 
-    `scores` are those of `models` for `rows`. Beside `measure`, these are groups, hold-out and behavior. `further` are
-    metrics of the team's, by name: functions of scikit-learn's kind, `brier_score_loss` for example, that are called as
-    `function(target, scores, sample_weight=weights)`. They are shown, and change no other number.
+    `scores` are those of `models` for `rows`. Beside `measure`, these are groups, hold-out, behavior and
+    the service's environment. `further` are metrics of the team's, by name: functions of scikit-learn's kind,
+    `brier_score_loss` for example, that are called as `function(target, scores, sample_weight=weights)`.
+    They are shown, and change no other number.
     """
     import pandas as pd
 
@@ -208,11 +209,14 @@ def evaluate(
     holdout = pd.read_parquet(project.root / HOLDOUT)
     found["holdout"] = on_holdout(project.contract, holdout, models, settings)
     found["behavior"] = behavior(project, rows, models, project.root / CANDIDATE, settings)
+    found["serving_environment"] = serving_environment.measure(
+        project, project.root / CANDIDATE, models["candidate"], arrays
+    )
     found["model"] = digest(project.root / CANDIDATE)
-    opponent = project.cycle()["champion"]
-    found["opponent"] = opponent
-    if opponent and "champion" not in models:
-        found["not_compared"] = not_comparable(project, opponent)
+    fingerprint = project.cycle()["champion"]
+    found["champion"] = fingerprint
+    if fingerprint and "champion" not in models:
+        found["not_compared"] = not_comparable(project, fingerprint)
     found["periods"] = read_json(project.root / TRAINING)["periods"]
     found["task"] = project.contract.task
     return found

@@ -1,31 +1,17 @@
-"""Faults in features: one gains nothing, one costs too much, a waiver has run out; and a drill that adds one."""
+"""Faults in features: one gains nothing, one costs too much, a waiver has run out."""
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates import tools
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, strict
-from mlgates.faults.trust import as_if_judged
 from mlgates.features import Plan, plan
-from mlgates.files import write_text
 from mlgates.gate.feature_rules import judge
-from mlgates.layout import CANDIDATE, DVC_LOCK, PARAMS, REFERENCE, REPORTS, SOURCES
-from mlgates.local_service import ask, free_port, served
-from mlgates.model_folder import load
-from mlgates.monitoring import skew
-from mlgates.project import Project
-from mlgates.registry.git import git
-from mlgates.registry.sandbox import scratch
-from mlgates.serving import prediction_log
 from mlgates.training.ablation import ablate
-from mlgates.trust import champion, keys, verify
-from mlgates.verdict import Check, Report, Verdict, at_most
+from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,86 +112,3 @@ def useful(bench: Bench, seed: int) -> Report:
         for check in report.checks
     ]
     return Report("features", shown)
-
-
-@healthy("a new feature is added to a scratch clone", seeds=1, slow=True)
-def drill(bench: Bench, _: int) -> Report:
-    """One function more in features.py: the loop runs, the service computes the same, and it took so many seconds."""
-    started = time.monotonic()
-    if (
-        not (bench.project.root / CANDIDATE / REFERENCE).exists()
-        or bench.project.cycle()["until"] is None
-    ):
-        raise NotApplicable("nothing was trained yet")
-    with scratch(bench.project) as clone:
-        _add_feature(bench, clone)
-        loop = [("dvc", "repro")]
-        if clone.cycle()["champion"]:
-            loop.insert(0, ("mlops", "follow"))
-        for words in loop:
-            if failure := tools.run(clone, *words).failure:
-                return Report("drill", [Check("drill.loop", Verdict.FAIL, evidence=failure)])
-        trained = time.monotonic() - started
-        report = Report("drill", [_files(clone), *_skew(bench, clone)])
-    seconds = f"{report.checks[0].value} file changed, trained and judged in {trained:.0f} s"
-    report.facts["told"] = f"{seconds}, served without skew in {time.monotonic() - started:.0f} s"
-    return report
-
-
-@fault("a new feature that needs three files", caught_by="drill.files", row="Data 6", slow=True)
-def scattered(bench: Bench) -> Report:
-    """A feature is written down in the schema and in the parameters as well."""
-    with scratch(bench.project) as clone:
-        features = _add_feature(bench, clone)
-        for path in (features.with_name("schema.py"), clone.root / PARAMS):
-            path.write_text(path.read_text(encoding="utf-8") + "# drilled\n", encoding="utf-8")
-        return Report("drill", [_files(clone)])
-
-
-def _add_feature(bench: Bench, clone: Project) -> Path:
-    """Append a feature of the first request column that one may read."""
-    contract = bench.contract
-    name = next((name for name in contract.request_columns if not contract.barred(name)), None)
-    if name is None:
-        raise NotApplicable("no feature may read any column of the request")
-    kind = contract.columns[name].kind
-    number = {"datetime": f'{name}.astype("datetime64[h]").astype(float) % 24'}.get(
-        kind, f"({name} == {name}[0]) * 1.0"
-    )
-    code = f"{name} * 2.0" if contract.columns[name].is_number else number
-    path = next((clone.root / SOURCES).glob("*/features.py"))
-    text = path.read_text(encoding="utf-8")
-    path.write_text(
-        f'{text}\n\ndef drilled({name}):\n    """By the drill."""\n    return {code}\n',
-        encoding="utf-8",
-    )
-    return path
-
-
-def _files(clone: Project) -> Check:
-    """The files that differ, but for what the pipeline writes."""
-    lines = git(clone.root, "status", "--porcelain", "--untracked-files=all").splitlines()
-    names = [line.split(maxsplit=1)[1] for line in lines]
-    by_hand = [
-        name for name in names if not name.endswith(DVC_LOCK.name) and f"{REPORTS}/" not in name
-    ]
-    return at_most("drill.files", len(by_hand), MOST_FILES, len(names), evidence=", ".join(by_hand))
-
-
-def _skew(bench: Bench, clone: Project) -> list[Check]:
-    """The candidate in a real service; what was logged is computed again, as the monitor does it."""
-    folder = champion.place(clone, "drilled")
-    shutil.copytree(clone.root / CANDIDATE, folder)
-    pointer = {"alias": "champion", "release": "v0.0.0", "fingerprint": folder.name, "since": ""}
-    as_if_judged(folder, pointer)
-    write_text(verify.signature(folder), keys.sign(clone, folder))
-    champion.put_in_service(clone, pointer)
-    scorer = load(folder, bench.contract)
-    with served(clone, free_port()) as url:
-        ask(url, bench.contract.payload(bench.resample(0, 200)))
-    logged = prediction_log.read(clone)
-    told = logged[[f"feature__{name}" for name in scorer.plan.names]].to_numpy(
-        dtype=float, na_value=np.nan
-    )
-    again = scorer.matrix(bench.contract.arrays(logged))
-    return skew.features(scorer, told, again, scorer.score(told))

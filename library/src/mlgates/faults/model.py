@@ -51,7 +51,7 @@ def judged(
     bench: Bench,
     rows: "pd.DataFrame",
     candidate: np.ndarray,
-    champion: np.ndarray | None,
+    champion_scores: np.ndarray | None,
     simple: dict[str, Scorer],
     held: np.ndarray | None = None,
     groups: dict[str, Any] | None = None,
@@ -61,14 +61,15 @@ def judged(
     **more: Any,
 ) -> Report:
     """The real gate on real measurements of these scores; `held` are the candidate's on the hold-out, here the same."""
-    scores = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
+    scores = {"candidate": candidate}
+    if champion_scores is not None:
+        scores["champion"] = champion_scores
     scores |= {f"baseline.{name}": scored(bench, rows, scorer) for name, scorer in simple.items()}
     measured = measure(bench.contract, rows, scores, resamples=200, seed=0)
     periods = {"train": ["reference"], "evaluation": ["reference"]}
-    opponent = None if champion is None else "champion"
     facts: dict[str, Any] = {
         "model": "candidate",
-        "opponent": opponent,
+        "champion": None if champion_scores is None else "champion",
         "periods": periods,
         "task": bench.contract.task,
     }

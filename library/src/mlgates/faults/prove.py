@@ -16,6 +16,7 @@ FAULT_MODULES = (
     "behavior",
     "constraints",
     "data",
+    "drill",
     "features",
     "live",
     "model",

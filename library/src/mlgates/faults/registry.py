@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlgates.dvc_lock import fingerprint, measured
 from mlgates.faults.planting import Bench, fault, healthy
 from mlgates.files import temporary_folder, write_json, write_text
 from mlgates.layout import CHECKED, DVC_LOCK, GATE, METRICS, UV_LOCK
@@ -20,7 +21,7 @@ from mlgates.monitoring.watch import overridden
 from mlgates.project import Project
 from mlgates.registry.git import git, head
 from mlgates.registry.promote import committed
-from mlgates.registry.releases import Release, fingerprint, measured
+from mlgates.registry.releases import Release
 from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
 

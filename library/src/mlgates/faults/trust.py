@@ -14,12 +14,14 @@ from unittest.mock import patch
 import numpy as np
 
 from mlgates import team_code
+from mlgates.evaluation import serving_environment
 from mlgates.evaluation.measure import measure, not_comparable
 from mlgates.evaluation.metrics import MAIN
 from mlgates.faults.model import fitted, judged, scored
 from mlgates.faults.monitoring import logged, read_number
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
 from mlgates.files import digest, read_json, temporary_folder, write_json, write_text
+from mlgates.gate import serving_rules
 from mlgates.gate.model_card import complete, sections
 from mlgates.lineage.explain import explained
 from mlgates.model_folder import CONTRACT, save
@@ -187,7 +189,7 @@ def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
     )
     measured |= {
         "model": "0" * 64,
-        "opponent": None,
+        "champion": None,
         "periods": {"train": ["1"], "evaluation": ["2"]},
     }
     trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
@@ -303,7 +305,40 @@ def column_gone(bench: Bench) -> Report:
             "gate", [Check("gate.champion", Verdict.OK, evidence="it was taken to be comparable")]
         )
     scores = scored(bench, rows, fitted(bench)[0])
-    return judged(bench, rows, scores, None, {}, opponent="v1.0.0", not_compared=reason)
+    return judged(bench, rows, scores, None, {}, champion="v1.0.0", not_compared=reason)
+
+
+@fault(
+    "a library that the service does not install",
+    caught_by="gate.serving_environment",
+    row="Infra 6",
+    slow=True,
+)
+def missing_library(bench: Bench) -> Report:
+    """The features need a tool of the pipeline: the model can be trained, and cannot be loaded by the service."""
+    return _in_service_environment(bench, "import great_expectations\n")
+
+
+@healthy("a model in the service's environment", seeds=1, slow=True)
+def loadable(bench: Bench, _: int) -> Report:
+    """What the service installs is enough."""
+    return _in_service_environment(bench, "")
+
+
+def _in_service_environment(bench: Bench, statement: str) -> Report:
+    """The gate's check of a model whose carried features.py begins with a statement more."""
+    scorer = fitted(bench)[0]
+    code = dict(team_code.collected(bench.project))
+    for name, text in code.items():
+        if name.endswith("/features.py"):
+            code[name] = statement + text
+    with temporary_folder() as folder:
+        save(scorer, folder / "model", bench.contract, code)
+        arrays = bench.contract.arrays(bench.rows.head(serving_environment.ROWS))
+        tried = serving_environment.measure(bench.project, folder / "model", scorer, arrays)
+    if tried["not_tried"]:
+        raise NotApplicable(f"the service's environment cannot be made here: {tried['not_tried']}")
+    return Report("gate", [serving_rules.judge(tried)])
 
 
 @_fault("a changed model with all that lies beside it", "serving.signature")

@@ -53,7 +53,9 @@ def sections(
     classes = f" of {', '.join(contract.classes)}" if contract.classes else ""
     return [
         Section(
-            "Model", f"SHA-256 {measured['model']}, against {measured['opponent'] or 'no champion'}"
+            "Model",
+            f"{report.facts.get('id', '')[:8]}, SHA-256 {measured['model']}; compared with"
+            f" {report.facts.get('champion_release') or 'no champion'}",
         ),
         Section(
             "What it predicts",

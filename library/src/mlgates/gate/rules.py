@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from mlgates import dvc_lock
 from mlgates.errors import ProjectError
 from mlgates.evaluation.metrics import MAIN, unit
 from mlgates.files import read_json, write_json, write_text
-from mlgates.gate import behavior_rules, feature_rules, model_card, slice_rules
+from mlgates.gate import behavior_rules, feature_rules, model_card, serving_rules, slice_rules
 from mlgates.layout import (
     FEATURES,
     GATE,
@@ -32,6 +33,7 @@ def gate(
     limits: GateSettings,
     age: int = 0,
     release: str | None = None,
+    model_id: str = "",
     ablations: Sequence[Mapping[str, Any]] = (),
     tuning: Mapping[str, Any] | None = None,
     curve: Mapping[str, Any] | None = None,
@@ -40,6 +42,7 @@ def gate(
 
     `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of the parameters,
     `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name,
+    `model_id` the candidate's id,
     `ablations` what ablate wrote, oldest period first, `tuning` what tune wrote, `curve` what age wrote.
     Raises: ProjectError for an unknown metric, waiver or veto.
     """
@@ -73,13 +76,14 @@ def gate(
         )
         checks.append(compared("gate.champion", difference, -margin, rows, evidence="not worse"))
         checks.append(_better(difference, margin, rows, age, oldest))
-    elif measured["opponent"]:
+    elif measured["champion"]:
         reason = measured.get("not_compared") or "it was not measured"
         told = f"not compared with the champion: {reason}; baselines and limits decide alone"
         checks.append(Check("gate.champion", Verdict.INCONCLUSIVE, required=False, evidence=told))
     checks += slice_rules.slices(measured, metric, limits)
     checks += feature_rules.judge(ablations, limits)
     checks += behavior_rules.judge(measured, curve or {}, limits)
+    checks.append(serving_rules.judge(measured.get("serving_environment")))
     today = ablations[-1]["measured"] if ablations else str(date.today())
     checks += slice_rules.groups(measured, limits, today)
     if tuning:
@@ -90,9 +94,10 @@ def gate(
         "metric": metric,
         "value": measured["values"]["candidate"][metric]["value"],
         "champion value": measured["values"].get("champion", {}).get(metric, {}).get("value"),
-        "model": measured["model"],
-        "opponent": measured["opponent"],
-        "opponent_release": release,
+        "id": model_id,
+        "model": measured["model"],  # its digest: what promote compares bytes with
+        "champion": measured["champion"],
+        "champion_release": release,
         "evaluated on": ", ".join(measured["periods"]["evaluation"]),
         "trained on": ", ".join(measured["periods"]["train"]),
         "rows": rows,
@@ -124,11 +129,12 @@ def _metric(measured: Mapping[str, Any], name: str) -> str:
 
 
 def _title(facts: Mapping[str, Any]) -> str:
-    against = "the baselines, for there is no champion yet"
-    if facts["opponent"]:
-        against = f"champion {facts['opponent_release'] or ''} ({facts['opponent'][:8]})"
+    against = "the baselines (there is no champion yet)"
+    if facts["champion"]:
+        against = f"champion {facts['champion_release'] or ''} ({facts['champion'][:8]})"
     where = f"evaluated on {facts['evaluated on']}, {facts['rows']:,} rows"
-    return f"gate  candidate {facts['model'][:8]} against {against}, {where}"
+    candidate = f"candidate {facts['id'][:8]}".rstrip()
+    return f"gate  {candidate} against {against}, {where}"
 
 
 def _better(
@@ -199,7 +205,8 @@ def decide(project: Project) -> Report:
         read_json(project.root / TUNING),
         read_json(project.root / STALENESS),
     )
-    report = gate(measured, data, limits, now["age"], now["release"], *more)
+    model_id = dvc_lock.candidate_id(project)
+    report = gate(measured, data, limits, now["age"], now["release"], model_id, *more)
     try:
         report.add(*project.module("checks").checks(measured))
     except ProjectError:

@@ -6,6 +6,7 @@ from importlib.metadata import distributions
 from types import MappingProxyType
 from typing import Any
 
+from mlgates import dvc_lock
 from mlgates.project import Project
 
 Found = Mapping[str, Any]  # a report, as it was read
@@ -72,7 +73,7 @@ def bom(project: Project, measured: Found, trained: Found, manifest: Found) -> d
         "type": "machine-learning-model",
         "bom-ref": "model",
         "name": project.package,
-        "version": measured["model"][:8],
+        "version": dvc_lock.candidate_id(project)[:8],
         "hashes": [{"alg": "SHA-256", "content": measured["model"]}],
         "modelCard": card,
     }

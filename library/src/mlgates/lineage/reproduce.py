@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlgates import tools
+from mlgates.dvc_lock import locked, stages
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json, read_yaml, write_json
 from mlgates.layout import CANDIDATE, CYCLE, LIBRARY, MADE, REPORTS, UV_LOCK
@@ -22,7 +23,7 @@ from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import dvc_storage, wheel
 from mlgates.registry.deploy import bring, fetch
-from mlgates.registry.releases import Record, Release, freshen, locked, read, show, stages
+from mlgates.registry.releases import Record, Release, freshen, read, show
 from mlgates.registry.sandbox import cloned
 from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict, at_most

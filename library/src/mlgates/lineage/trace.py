@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
+from mlgates.dvc_lock import fingerprint, measured, stages
 from mlgates.errors import ProjectError, nearest
 from mlgates.grid import Grid
 from mlgates.layout import (
@@ -23,17 +24,7 @@ from mlgates.layout import (
 from mlgates.project import Project
 from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import flat, parameters
-from mlgates.registry.releases import (
-    Record,
-    Release,
-    artifact,
-    fingerprint,
-    measured,
-    read,
-    show,
-    show_json,
-    stages,
-)
+from mlgates.registry.releases import Record, Release, artifact, read, show, show_json
 from mlgates.reports import number, worst_first
 from mlgates.verdict import Check, Report, Verdict, at_most
 
@@ -250,15 +241,16 @@ def used_parameters(project: Project, release: Release) -> dict[str, Any]:
 
 
 def _saw(project: Project, record: Record, period: str) -> Iterator[list[str]]:
-    """Which releases saw a period, as what (`trained`, `evaluated`, `opponent of v1.1.0`), and which version of it."""
+    """The releases that saw a period: as what (`trained`, `champion before v1.1.0`), and which version of it."""
     told: dict[str, list[str]] = {release.fingerprint: [] for release in record.releases}
     for release in record.releases:
         facts = show_json(project, release.commit, GATE).get("facts", {})
         for word in ("trained", "evaluated"):
             if period in str(facts.get(f"{word} on")).split(", "):
                 told[release.fingerprint].append(word)
-        if "evaluated" in told[release.fingerprint] and facts.get("opponent") in told:
-            told[facts["opponent"]].append(f"opponent of {release.version}")
+        champion = facts.get("champion", facts.get("opponent"))  # the second until 0.3
+        if "evaluated" in told[release.fingerprint] and champion in told:
+            told[champion].append(f"champion before {release.version}")
     for release in record.releases:
         if seen := told[release.fingerprint]:
             tables = _manifest(project, release).get(

@@ -16,6 +16,7 @@ import yaml
 
 from mlgates.data import tombstones
 from mlgates.data.tombstones import Tombstones
+from mlgates.dvc_lock import stages
 from mlgates.errors import ProjectError
 from mlgates.files import temporary_folder
 from mlgates.layout import DVC_LOCK, ERASED, MLFLOW_DATABASE, REFERENCE, STATE, TRAINING
@@ -24,7 +25,7 @@ from mlgates.registry import deploy, dvc_storage
 from mlgates.registry.git import git, remote
 from mlgates.registry.mlflow_client import open_store, reachable
 from mlgates.registry.promote import committed
-from mlgates.registry.releases import Record, Release, read, settle, show, show_json, stages
+from mlgates.registry.releases import Record, Release, read, settle, show, show_json
 from mlgates.registry.releases import erase as erase_releases
 
 Tree = dict[str, str]

@@ -205,14 +205,14 @@ def described(
     tags = {
         "verdict": report.get("verdict"),
         "digest": facts.get("model"),
-        "opponent": facts.get("opponent"),
+        "champion": facts.get("champion", facts.get("opponent")),
     }
     metrics = {
         name.removesuffix(".value"): value
         for name, value in flat(measured.get("values", {})).items()
     }
     judged = {}
-    for check in (*report.get("checks", []), *report.get("warnings", report.get("warnings", []))):
+    for check in (*report.get("checks", []), *report.get("warnings", report.get("advice", []))):
         judged[current_name(check["name"])] = check["value"]
     for feature in trained.get("features", []):
         gain, cost = f"gate.feature_gain.{feature}", f"gate.feature_cost.{feature}"

@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
+from mlgates.dvc_lock import fingerprint, locked, measured, stages
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json
 from mlgates.gate import rules
@@ -15,19 +17,7 @@ from mlgates.registry import deploy, dvc_storage, mlflow_registry
 from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
 from mlgates.registry.local_rollback import caught_up, pending
 from mlgates.registry.override import Override
-from mlgates.registry.releases import (
-    Record,
-    Release,
-    artifact,
-    fingerprint,
-    locked,
-    measured,
-    next_version,
-    read,
-    settle,
-    stages,
-    write,
-)
+from mlgates.registry.releases import Record, Release, artifact, next_version, read, settle, write
 from mlgates.trust import keys, verify
 from mlgates.verdict import Report, Verdict
 
@@ -42,7 +32,7 @@ def promote(
     An override stands in for the verdict ok, and for nothing else; for a model that has the alias it is a new one.
     Raises: ProjectError with the command that is missing, unless all that made the model is committed (and pushed,
     where there is an upstream), dvc.lock agrees with the tree, the verdict, computed again, is ok for just this model,
-    its opponent is still champion, and the aliases before were passed.
+    the champion that it was compared with is still champion, and the aliases before were passed.
     """
     committed(project)
     keys.ready(project)
@@ -142,7 +132,7 @@ def _in_order(record: Record, release: Release | None, alias: str, path: Sequenc
 def _believed(project: Project, override: Override | None) -> Report:
     """The gate's report, computed again and found to be about just this model; ok, or else overridden."""
     report, stored = rules.decide(project), read_json(project.root / GATE)
-    if json.loads(json.dumps(report.to_dict(), default=str)) != stored:
+    if _judged(report.to_dict()) != _judged(stored):
         raise ProjectError(
             "reports/gate.json is not what the gate says about these measurements.", REPRO
         )
@@ -162,6 +152,17 @@ def _believed(project: Project, override: Override | None) -> Report:
     return report
 
 
+def _judged(report: dict[str, Any]) -> dict[str, Any]:
+    """A report as it is stored, without what names the candidate.
+
+    Where train ran again and gave the same bytes, the model has a new id, and DVC does not run gate again.
+    """
+    content: dict[str, Any] = json.loads(json.dumps(report, default=str))
+    del content["title"]
+    content["facts"].pop("id", None)
+    return content
+
+
 def _kept(project: Project) -> list[str]:
     """What a release needs in the DVC remote: the model, and the library that judged it if dvc.lock names one."""
     _, model = artifact(project)
@@ -175,15 +176,19 @@ def _kept(project: Project) -> list[str]:
 def _against(
     project: Project, record: Record, release: Release | None, report: Report, alias: str
 ) -> None:
-    held, opponent = record.holder(alias), report.facts["opponent"]
-    if (held.release.fingerprint if held else None) == opponent or (
+    held, compared_with = record.holder(alias), report.facts["champion"]
+    if (held.release.fingerprint if held else None) == compared_with or (
         held and held.release == release
     ):
         return
-    now = f"{held.to} is, by {held.who}" if held else "nobody is"
-    than = f"{opponent[:8]} is not {alias} any more" if opponent else f"compared with no {alias}"
+    now = f"There is no {alias} now."
+    if held:
+        now = f"{held.to} is {alias} now, by {held.who}."
+    before = f"The gate compared with no {alias}."
+    if compared_with:
+        before = f"The gate compared with {compared_with[:8]}, which is not {alias} any more."
     remedy = f"Run: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro"
-    raise ProjectError(f"The gate's opponent is out of date: {than}, {now}.", remedy)
+    raise ProjectError(f"{before} {now}", remedy)
 
 
 def _new(project: Project, record: Record, report: Report, reason: str) -> Release:

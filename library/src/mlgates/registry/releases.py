@@ -5,7 +5,6 @@
 The annotation is JSON, the tagger is who. Reading takes one git process; writing goes through GTO and one atomic push.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -16,8 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from mlgates.dvc_lock import fingerprint, locked, measured, stages
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import CYCLE, DVC_LOCK, GATE, PIPELINE
@@ -259,42 +257,6 @@ def signature(project: Project, entry: Assignment) -> str:
 def champion(project: Project, alias: str = "") -> Assignment | None:
     """Who has the alias now, by default the last one on the path of promotion."""
     return read(project).holder(alias or project.settings().promote.path[-1])
-
-
-def stages(lock_text: str) -> dict[str, Any]:
-    """The entries of dvc.lock by stage."""
-    return (yaml.safe_load(lock_text) or {}).get("stages") or {}
-
-
-def fingerprint(lock_text: str) -> str:
-    """A model's identity: the hash of the entry of `train` in dvc.lock, with its outputs.
-
-    Raises: ProjectError if train has never run.
-    """
-    return hashed(lock_text, "train")
-
-
-def measured(lock_text: str) -> str:
-    """What was measured and judged: the hash of the entry of `gate` in dvc.lock, so of every number and limit."""
-    return hashed(lock_text, "gate")
-
-
-def hashed(lock_text: str, stage: str) -> str:
-    """The hash of a stage's entry in dvc.lock, with its inputs, parameters and outputs.
-
-    Raises: ProjectError if it has never run.
-    """
-    if not (entry := stages(lock_text).get(stage)):
-        raise ProjectError(f"dvc.lock has no entry of {stage} yet.", "Run: uv run dvc repro")
-    return hashlib.sha256(
-        json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
-
-
-def locked(project: Project) -> str:
-    """The text of dvc.lock, empty before the first run."""
-    path = project.root / DVC_LOCK
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def next_version(project: Project, previous: Release | None) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlgates.data.partitions import names
+from mlgates.dvc_lock import fingerprint, locked
 from mlgates.errors import ProjectError
 from mlgates.files import read_json
 from mlgates.grid import Grid
@@ -16,7 +17,7 @@ from mlgates.registry.deploy import behind
 from mlgates.registry.git import COMMIT, changes, few, git, unpushed
 from mlgates.registry.local_rollback import pending
 from mlgates.registry.promote import next_alias
-from mlgates.registry.releases import Record, fingerprint, locked, read
+from mlgates.registry.releases import Record, read
 from mlgates.trust import champion
 from mlgates.verdict import Report, Verdict
 
@@ -112,10 +113,10 @@ def _candidate(project: Project, record: Record, path: list[str]) -> Iterator[tu
     done = release and record.history(release, chosen)
     if done or report.verdict is not Verdict.OK:
         return
-    if (holder.release.fingerprint if holder else None) != report.facts["opponent"]:
+    if (holder.release.fingerprint if holder else None) != report.facts["champion"]:
         yield (
             f"uv run mlops close {project.cycle()['until']}",
-            f"the gate's opponent is not {path[-1]} any more",
+            f"the gate compared with a model that is not {path[-1]} any more",
         )
     else:
         yield "uv run mlops promote", f"the gate says ok, and models/candidate is not {chosen} yet"

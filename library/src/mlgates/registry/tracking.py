@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlgates.dvc_lock import fingerprint, locked
 from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.layout import (
@@ -30,7 +31,6 @@ from mlgates.model_folder import described as described_model
 from mlgates.project import Project
 from mlgates.registry.git import head, identity
 from mlgates.registry.mlflow_client import described, home, open_store
-from mlgates.registry.releases import fingerprint, locked
 
 if TYPE_CHECKING:
     from mlflow.data.dataset import Dataset

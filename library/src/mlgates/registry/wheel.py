@@ -23,13 +23,6 @@ PACKAGE = Path(__file__).parents[1]
 COMPILED = (".pyc",)
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip can name: equal libraries are equal bytes
 TAGS = "Wheel-Version: 1.0\nGenerator: mlgates\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-SERVING = (
-    "--no-default-groups",
-    "--group",
-    "serve",
-    "--group",
-    "team-serve",
-)  # what the image installs
 
 
 def write(folder: Path) -> Path:
@@ -154,7 +147,7 @@ def _exported(project: Project) -> str:
         "--no-hashes",
         "--no-header",
         "--no-annotate",
-        *SERVING,
+        *tools.SERVING_GROUPS,
     ]
     words += ["--no-emit-project", "--no-emit-package", NAME]
     exported = tools.run(project, *words)

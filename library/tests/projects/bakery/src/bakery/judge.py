@@ -25,7 +25,7 @@ def main(project: Project) -> None:
         "task": "binary",
         "slices": [],
         "holdout": {"rows": 0},
-        "opponent": opponent,
+        "champion": opponent,
         "model": digest(project.root / "models/candidate"),
         "periods": {"train": periods[-3:-1], "evaluation": periods[-1:]},
         "values": dict.fromkeys(["candidate", *compared_with], measured),

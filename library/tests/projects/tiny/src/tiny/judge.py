@@ -24,7 +24,7 @@ def main(project: Project) -> None:
         "task": "binary",
         "slices": [],
         "holdout": {"rows": 0},
-        "opponent": opponent,
+        "champion": opponent,
         "model": digest(project.root / "models/candidate"),
         "periods": {"train": ["1"], "evaluation": ["2"]},
         "values": dict.fromkeys(["candidate", *compared_with], measured),

@@ -1,4 +1,4 @@
-"""The verdict on the candidate. A veto is a report that says fail, not an error: the pipeline ends well."""
+"""The verdict on the candidate. A blocked candidate is a report that says fail, not an error."""
 
 from mlgates import Project, gate
 from mlgates.registry import wheel
