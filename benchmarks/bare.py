@@ -1,9 +1,13 @@
-"""The same work without a template, as one script: load, join, fit three models, measure with intervals, fit others.
+"""The same work without a template, as one script.
+
+It loads, joins, fits three models, measures them with intervals, and fits the others.
 
     PYTHONPATH=PROJECT/src python bare.py TIMES FOLDER      each row TIMES times, a minute apart
 
-It borrows the project's metrics and slices, so that exactly the same sums are compared; all else is written out.
-What it leaves out: checks of data and their report, calibration, noise, costs, the record, pictures and MLflow.
+It borrows the project's metrics and slices, so that exactly the same sums are compared.
+Everything else is written out here.
+It leaves out: checks of data and their report, calibration, noise, costs, the record,
+pictures and MLflow.
 """
 
 import json
@@ -68,15 +72,18 @@ def flights(times: int) -> pd.DataFrame:
 
 
 def with_weather(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the newest weather at their origin two hours before, if it is at most six hours old."""
+    """Rows with the newest weather at their origin two hours before.
+
+    Weather that is more than six hours old is not used.
+    """
     weather = table("weather")
     weather["observed"] = pd.to_datetime(weather[["year", "month", "day", "hour"]])
     weather = weather.drop_duplicates(["origin", "observed"], keep="last").sort_values("observed")
     rows = rows.assign(asked=rows["scheduled"] - pd.Timedelta(hours=2)).sort_values("asked")
-    known = weather[["origin", "observed", *WEATHER]]
-    age = pd.Timedelta(hours=6)
+    weather = weather[["origin", "observed", *WEATHER]]
+    max_age = pd.Timedelta(hours=6)
     return pd.merge_asof(
-        rows, known, left_on="asked", right_on="observed", by="origin", tolerance=age
+        rows, weather, left_on="asked", right_on="observed", by="origin", tolerance=max_age
     )
 
 
@@ -108,79 +115,103 @@ def fitted(matrix: np.ndarray, target: np.ndarray) -> dict[str, Any]:
 def measured(
     rows: pd.DataFrame, scores: dict[str, np.ndarray], resamples: int = 400
 ) -> dict[str, list[float]]:
-    """Value and interval of each metric by model, of the candidate's lead, and of the candidate by slice."""
+    """Value and interval of each metric.
+
+    By model, of the candidate's lead, and of the candidate by slice.
+    """
     target = rows["late"].to_numpy(dtype=float)
-    wanted = {
-        f"{m} {name}": one
-        for m, s in scores.items()
-        for name, one in metrics.measures("binary", target, s).items()
-    }
-    found = metrics.estimates(wanted, len(rows), resamples, seed=0)
-    parts = {
-        f"{column}={word} {model} {name}": one
-        for (column, word), places in slices(Project.find().contract, rows).items()
-        for model in ("candidate", "trivial")
-        for name, one in metrics.measures("binary", target, scores[model], places).items()
-    }
-    found |= metrics.estimates(parts, len(rows), RESAMPLES, seed=0)
+
+    over_all_rows = {}
+    for model, model_scores in scores.items():
+        for name, measure in metrics.measures("binary", target, model_scores).items():
+            over_all_rows[f"{model} {name}"] = measure
+    found = metrics.estimates(over_all_rows, len(rows), resamples, seed=0)
+
+    by_slice = {}
+    for (column, word), places in slices(Project.find().contract, rows).items():
+        for model in ("candidate", "trivial"):
+            measures = metrics.measures("binary", target, scores[model], places)
+            for name, measure in measures.items():
+                by_slice[f"{column}={word} {model} {name}"] = measure
+    found |= metrics.estimates(by_slice, len(rows), RESAMPLES, seed=0)
+
     for name in metrics.named("binary"):
         for other in ("trivial", "simple"):
             lead = found[f"candidate {name}"].minus(found[f"{other} {name}"], name)
             found[f"lead over {other} {name}"] = lead
-    return {name: [estimate.value, *estimate.interval()] for name, estimate in found.items()}
+    return with_intervals(found)
+
+
+def with_intervals(estimates: dict[str, metrics.Estimate]) -> dict[str, list[float]]:
+    """Value and interval of each estimate."""
+    return {name: [estimate.value, *estimate.interval()] for name, estimate in estimates.items()}
 
 
 def studied(
-    matrix: np.ndarray, target: np.ndarray, months: np.ndarray, held: np.ndarray
+    matrix: np.ndarray, target: np.ndarray, months: np.ndarray, held_out: np.ndarray
 ) -> dict[str, list[float]]:
-    """The fits beside the model: other settings, without one column each, on one month each, and the same one twice."""
+    """The fits beside the model, and what each of them is worth.
 
-    def some(places: np.ndarray, most: int) -> np.ndarray:
-        return np.random.default_rng(0).permutation(np.flatnonzero(places))[:most]
+    Other settings, without one column each, on one month each, and the same one twice.
+    """
+
+    def some(chosen: np.ndarray, max_rows: int) -> np.ndarray:
+        """The places of at most so many of the chosen rows, in an order that is drawn."""
+        return np.random.default_rng(0).permutation(np.flatnonzero(chosen))[:max_rows]
 
     def scored(
-        known: np.ndarray, shown: np.ndarray, keep: np.ndarray | None = None, **settings: Any
+        train: np.ndarray, test: np.ndarray, columns: np.ndarray | None = None, **settings: Any
     ) -> np.ndarray:
-        used = matrix if keep is None else np.where(keep, matrix, 0)
-        model = trees(**settings).fit(used[known], target[known])
-        scores: np.ndarray = model.predict_proba(used[shown])[:, 1]
+        """The scores of a model on the test rows; columns that are not kept hold 0."""
+        used = matrix if columns is None else np.where(columns, matrix, 0)
+        model = trees(**settings).fit(used[train], target[train])
+        scores: np.ndarray = model.predict_proba(used[test])[:, 1]
         return scores
 
-    def told(
-        shown: np.ndarray, found: dict[str, np.ndarray], resamples: int
+    def precisions(
+        test: np.ndarray, scores_by_name: dict[str, np.ndarray], resamples: int
     ) -> dict[str, list[float]]:
-        measures = {
-            name: metrics.average_precision(target[shown], scores) for name, scores in found.items()
-        }
-        made = metrics.estimates(measures, len(shown), resamples, seed=0)
-        return {name: [estimate.value, *estimate.interval()] for name, estimate in made.items()}
+        """Average precision of each, with its interval."""
+        measures = {}
+        for name, scores in scores_by_name.items():
+            measures[name] = metrics.average_precision(target[test], scores)
+        return with_intervals(metrics.estimates(measures, len(test), resamples, seed=0))
 
-    early, late = some((months < 3) & ~held, 15_000), some((months == 3) & ~held, 15_000)
-    tried = {
-        str(given): scored(early, late, **given)
-        for given in [{}, *ParameterSampler(SEARCH, 7, random_state=0)]
-    }
-    known, shown = some((months < 4) & ~held, 15_000), some(months == 4, 15_000)
-    kept = {
-        name: np.arange(matrix.shape[1]) != place
-        for place, name in enumerate(("", *WORDS, *NUMBERS), -1)
-    }
-    less = {name: scored(known, shown, keep) for name, keep in kept.items()}
+    # Other settings, fitted on two months and compared on the third.
+    early = some((months < 3) & ~held_out, 15_000)
+    late = some((months == 3) & ~held_out, 15_000)
+    tuned = {}
+    for settings in [{}, *ParameterSampler(SEARCH, 7, random_state=0)]:
+        tuned[str(settings)] = scored(early, late, **settings)
+
+    # All columns, then without one column each.
+    train = some((months < 4) & ~held_out, 15_000)
+    test = some(months == 4, 15_000)
+    ablated = {}
+    for place, name in enumerate(("", *WORDS, *NUMBERS), -1):
+        ablated[name] = scored(train, test, np.arange(matrix.shape[1]) != place)
+
+    # Models of one month each, one to three months old.
     now = some(months == 4, 10_000)
-    aged = {
-        f"{age} old": scored(some((months == 4 - age) & ~held, 10_000), now) for age in (1, 2, 3)
-    }
+    aged = {}
+    for age in (1, 2, 3):
+        aged[f"{age} old"] = scored(some((months == 4 - age) & ~held_out, 10_000), now)
+
+    # The same model twice.
     for _ in range(2):
-        scored(known[:10_000], known[:10_000])
-    return (
-        told(late, tried, 400)
-        | told(shown, less, metrics.RESAMPLES)
-        | told(now, aged, metrics.RESAMPLES)
-    )
+        scored(train[:10_000], train[:10_000])
+
+    found = precisions(late, tuned, 400)
+    found |= precisions(test, ablated, metrics.RESAMPLES)
+    found |= precisions(now, aged, metrics.RESAMPLES)
+    return found
 
 
 def main() -> None:
-    """Train on three months without the hold-out, measure on the fourth, and write model and measurements."""
+    """Train on three months without the hold-out, and measure on the fourth.
+
+    Writes the models and what was measured.
+    """
     times, folder = int(sys.argv[1]), Path(sys.argv[2])
     rows = with_weather(flights(times))
     minutes = rows["scheduled"].dt.hour * 60 + rows["scheduled"].dt.minute
@@ -188,26 +219,27 @@ def main() -> None:
     rows = rows.assign(
         hour=minutes / 60, weekday=rows["scheduled"].dt.weekday, is_bad_weather=bad.astype(float)
     )
-    held = (
-        pd.util.hash_pandas_object(rows[["carrier", "flight", "scheduled"]], index=False) / 2.0**64
-        < 0.05
-    )
-    trains, evaluates = (rows["month"] <= 3) & ~held, rows["month"] == 4
-    codes = [
-        pd.Categorical(rows[word], sorted(rows.loc[trains, word].unique())).codes for word in WORDS
-    ]
+    keys = rows[["carrier", "flight", "scheduled"]]
+    held_out = pd.util.hash_pandas_object(keys, index=False) / 2.0**64 < 0.05
+    trains = (rows["month"] <= 3) & ~held_out
+    evaluates = rows["month"] == 4
+
+    codes = []
+    for word in WORDS:
+        categories = sorted(rows.loc[trains, word].unique())
+        codes.append(pd.Categorical(rows[word], categories).codes)
     words = np.column_stack(codes).astype(float)
     matrix = np.column_stack(
         [np.where(words < 0, np.nan, words), rows[NUMBERS].to_numpy(dtype=float)]
     )
     models = fitted(matrix[trains], rows.loc[trains, "late"].to_numpy(dtype=float))
     (folder / "bare.pkl").write_bytes(pickle.dumps(models))
+
     scores = {name: model.predict_proba(matrix[evaluates])[:, 1] for name, model in models.items()}
     found = measured(rows[evaluates].reset_index(drop=True), scores)
+    target = rows["late"].to_numpy(dtype=float)
     with threadpool_limits(1):
-        found |= studied(
-            matrix, rows["late"].to_numpy(dtype=float), rows["month"].to_numpy(), held.to_numpy()
-        )
+        found |= studied(matrix, target, rows["month"].to_numpy(), held_out.to_numpy())
     (folder / "bare.json").write_text(json.dumps(found, indent=1))
 
 

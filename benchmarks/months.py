@@ -1,7 +1,8 @@
-"""Run in a flights project: what the data gate says of real months, healthy and poisoned, and what it costs.
+"""What the data gate says of real months, healthy and poisoned, and what it costs.
 
-`python months.py UNTIL [--rows N ...]` prints JSON: how often each check was red in the months from the fourth on, how
-often planted poison was caught by name, and CPU seconds of validation for some numbers of rows.
+Run in a flights project; `python months.py UNTIL [--rows N ...]` prints JSON: how often each check
+was red in the months from the fourth on, how often planted poison was caught by name, and CPU
+seconds of validation for some numbers of rows.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from mlgates import Project, data
 from mlgates.command import quiet_tools
 from mlgates.data import partitions
 from mlgates.data.poisoning import poison, signs
-from mlgates.data.validation import check_period, check_table
+from mlgates.data.table_checks import check_table
+from mlgates.data.validation import check_period
 from mlgates.files import read_json
 from mlgates.verdict import Report, Verdict
 
@@ -31,9 +33,8 @@ OUTCOME = CONTRACT.outcome.name
 
 def flipped(rows: pd.DataFrame, word: str, share: float) -> pd.DataFrame:
     """A share of the outcomes of one origin is turned round."""
-    chosen = (rows["origin"] == word).to_numpy() & (
-        np.random.default_rng(0).random(len(rows)) < share
-    )
+    drawn = np.random.default_rng(0).random(len(rows)) < share
+    chosen = (rows["origin"] == word).to_numpy() & drawn
     return rows.assign(**{OUTCOME: rows[OUTCOME] ^ chosen})
 
 
@@ -41,12 +42,10 @@ def planted(rows: pd.DataFrame) -> dict[str, list[tuple[str, pd.DataFrame]]]:
     """By kind: the check that must be red, and the poisoned rows."""
     origins = rows["origin"].value_counts(normalize=True)
     marked = rows.assign(flight=rows["flight"].mask(rows.index % 100 == 0, 9_876))
-    same = rows.assign(
-        **{n: rows[n].mask(rows.index % 50 == 0, rows[n][0]) for n in ("carrier", "origin", "dest")}
-    )
-    same = same.assign(
-        **{n: same[n].mask(same.index % 50 == 0, same[n][0]) for n in ("flight", "distance")}
-    )
+    alike = rows
+    for name in ("carrier", "origin", "dest", "flight", "distance"):
+        column = alike[name].mask(alike.index % 50 == 0, alike[name][0])
+        alike = alike.assign(**{name: column})
     return {
         "3 % of a month's outcomes, in one slice": [
             (f"poison.label_flips.origin={word}", flipped(rows, str(word), 0.03 / part))
@@ -57,7 +56,7 @@ def planted(rows: pd.DataFrame) -> dict[str, list[tuple[str, pd.DataFrame]]]:
             for word in origins.index
         ],
         "1 % of a month carries a trigger": [("poison.trigger", marked)],
-        "2 % of a month are near-identical": [("poison.near_duplicates", same)],
+        "2 % of a month are near-identical": [("poison.near_duplicates", alike)],
     }
 
 
@@ -73,34 +72,37 @@ def close(periods: list[str]) -> None:
 
 def months(until: str) -> dict[str, Any]:
     """Red checks of healthy months, and poison caught by name: [caught, planted]."""
-    known = [period for period in partitions.names(PROJECT.data) if period <= until]
-    close(known)
+    periods = [period for period in partitions.names(PROJECT.data) if period <= until]
+    close(periods)
     red: Counter[str] = Counter()
     caught: dict[str, list[int]] = {}
-    for place, period in enumerate(known):
-        before = known[max(0, place - BEFORE) : place]
+    for place, period in enumerate(periods):
+        before = periods[max(0, place - BEFORE) : place]
         report = check_period(PROJECT, period, before, CHECK)
         if place < BEFORE:
             continue
         red.update(check.name for check in report.named("") if check.verdict is Verdict.FAIL)
+
         rows = partitions.read(PROJECT, "checked", period)
-        old = pd.concat(
-            [partitions.read(PROJECT, "checked", one, "rows.sample") for one in before],
-            ignore_index=True,
-        )
-        folders = [partitions.folder(PROJECT, "checked", one) for one in before]
+        samples = [partitions.read(PROJECT, "checked", name, "rows.sample") for name in before]
+        old = pd.concat(samples, ignore_index=True)
+        folders = [partitions.folder(PROJECT, "checked", name) for name in before]
         earlier = [read_json(folder / "report.json")["facts"]["signs"] for folder in folders]
         for kind, cases in planted(rows).items():
-            for name, bad in cases:
+            tally = caught.setdefault(kind, [0, 0])
+            for check_name, bad in cases:
                 now = signs(CONTRACT, bad, 2 * LIMITS.drift_min_rows)
                 found = Report("planted", poison(CONTRACT, earlier, now, (old, bad), LIMITS))
-                caught.setdefault(kind, [0, 0])[0] += found[name].verdict is Verdict.FAIL
-                caught[kind][1] += 1
-    return {"months": len(known) - BEFORE, "red": dict(red.most_common()), "caught": caught}
+                tally[0] += found[check_name].verdict is Verdict.FAIL
+                tally[1] += 1
+    return {"months": len(periods) - BEFORE, "red": dict(red.most_common()), "caught": caught}
 
 
 def cost(rows: int) -> dict[str, float]:
-    """CPU seconds of `check_table` for so many rows (the year again and again), and the gigabytes it takes."""
+    """CPU seconds of `check_table` for a number of rows, and the gigabytes that it takes.
+
+    The rows are those of the year, repeated as often as needed.
+    """
     year = pd.concat(
         [PROJECT.data.read(period) for period in partitions.names(PROJECT.data)], ignore_index=True
     )
@@ -108,13 +110,12 @@ def cost(rows: int) -> dict[str, float]:
     shift = pd.to_timedelta(366 * (np.arange(rows) // len(year)), "D")
     frame = frame.assign(scheduled=frame["scheduled"] + shift, asked=frame["asked"] + shift)
     check_table(frame.head(1000), CONTRACT, LIMITS, CHECK)  # imports
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes
+    start = time.process_time()
     check_table(frame, CONTRACT, LIMITS, CHECK)
-    used = time.process_time() - start
-    return {
-        "seconds": used,
-        "gigabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6,
-    }
+    seconds = time.process_time() - start
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "gigabytes": (after - before) / 1e6}
 
 
 if __name__ == "__main__":

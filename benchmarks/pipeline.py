@@ -1,17 +1,21 @@
-"""The pipeline's CPU seconds: against the bare script at two sizes, by stage, and with nothing changed."""
+"""The pipeline's CPU seconds.
+
+Against the bare script at two sizes, by stage, and with nothing changed.
+"""
 
 import json
 import os
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 from tests.projects import Project, commit
 
-os.environ["OMP_WAIT_POLICY"] = (
-    "passive"  # for both sides: a thread that spins while it waits is no work
-)
+# For both sides: a thread that spins while it waits is no work.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 TIMES = (1, 10)  # each row of the first four months this often: about 100,000 and 1,000,000 rows
 RELATIVE = "average_precision"
 TOLD = '''\
@@ -19,7 +23,8 @@ TOLD = '''\
 import atexit, pathlib, resource, sys
 
 def tell():
-    seconds = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    seconds = sum(sum(resource.getrusage(who)[:2]) for who in \
+(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     with (pathlib.Path(__file__).parents[1] / "stages.txt").open("a") as file:
         print(sys.orig_argv[-1], seconds, file=file)
 
@@ -34,7 +39,8 @@ _once = read
 def read(period: str) -> pd.DataFrame:
     """Each flight several times, a minute apart."""
     rows, minutes = _once(period), [pd.Timedelta(minutes=k) for k in range({times})]
-    copies = [rows.assign(scheduled=rows["scheduled"] + k, asked=rows["asked"] + k) for k in minutes]
+    copies = [rows.assign(scheduled=rows["scheduled"] + k, asked=rows["asked"] + k) \
+for k in minutes]
     return pd.concat(copies, ignore_index=True)
 '''
 DAYS = '''
@@ -50,7 +56,8 @@ def periods() -> list[str]:
 def read(period: str) -> pd.DataFrame:
     """The first flights of a day."""
     rows = _month(period[:7])
-    return rows[rows["scheduled"].dt.normalize() == pd.Timestamp(period)].head(200).reset_index(drop=True)
+    return rows[rows["scheduled"].dt.normalize() == pd.Timestamp(period)]\
+.head(200).reset_index(drop=True)
 
 
 def lookup(name: str, period: str) -> pd.DataFrame:
@@ -83,9 +90,16 @@ class Run:
     whole: float
     stages: dict[str, float]
 
+    def seconds_of(self, stage: str) -> float:
+        """CPU seconds of a stage."""
+        return self.stages[stage]
+
 
 def run(project: Project, times: int) -> Run:
-    """Train a fresh project and run the bare script on the same rows. Raises: ValueError if their figures differ."""
+    """Train a fresh project and run the bare script on the same rows.
+
+    Raises: ValueError if their figures differ.
+    """
     if times > 1:
         _append(project, OFTEN.format(times=times))
     (project.folder / "src/sitecustomize.py").write_text(TOLD)
@@ -94,13 +108,11 @@ def run(project: Project, times: int) -> Run:
     script = [str(Path(__file__).with_name("bare.py")), str(times), "."]
     bare = cpu(lambda: project.run("python", *script))
     stages = [line.split() for line in (project.folder / "stages.txt").read_text().splitlines()]
-    reports = [
-        json.loads((project.folder / name).read_text())
-        for name in ("reports/metrics.json", "bare.json")
-    ]
+    report = json.loads((project.folder / "reports/metrics.json").read_text())
+    bare_report = json.loads((project.folder / "bare.json").read_text())
     values = [
-        reports[0]["values"]["candidate"][RELATIVE]["value"],
-        reports[1][f"candidate {RELATIVE}"][0],
+        report["values"]["candidate"][RELATIVE]["value"],
+        bare_report[f"candidate {RELATIVE}"][0],
     ]
     if abs(values[0] - values[1]) > 0.005:
         raise ValueError(
@@ -120,19 +132,18 @@ def line(runs: list[Run], of: Callable[[Run], float]) -> tuple[float, float]:
 
 def by_stage(runs: list[Run]) -> str:
     """A table: CPU seconds at each size, fixed, and per row; what no stage used is DVC's own."""
-    parts: dict[str, Callable[[Run], float]] = {
-        **{name: lambda run, name=name: run.stages[name] for name in runs[0].stages},  # type: ignore[misc]
-        "dvc": lambda run: run.whole - sum(run.stages.values()),
-        "pipeline": lambda run: run.whole,
-        "bare": lambda run: run.bare,
-    }
+    parts: dict[str, Callable[[Run], float]] = {}
+    for name in runs[0].stages:
+        parts[name] = partial(Run.seconds_of, stage=name)
+    parts["dvc"] = lambda run: run.whole - sum(run.stages.values())
+    parts["pipeline"] = lambda run: run.whole
+    parts["bare"] = lambda run: run.bare
     sizes = "".join(f"{f'{run.rows:,} rows':>17}" for run in runs)
     lines = [f"{'CPU s of':<10}{sizes}{'fixed s':>10}{'us per row':>12}"]
     for name, of in parts.items():
         fixed, slope = line(runs, of)
-        lines.append(
-            f"{name:<10}{''.join(f'{of(run):>17.1f}' for run in runs)}{fixed:>10.1f}{slope:>12.1f}"
-        )
+        seconds = "".join(f"{of(run):>17.1f}" for run in runs)
+        lines.append(f"{name:<10}{seconds}{fixed:>10.1f}{slope:>12.1f}")
     return "\n".join(lines)
 
 
@@ -142,11 +153,12 @@ def unchanged(project: Project) -> dict[int, float]:
     found = {}
     for until, periods in {"2013-01-12": 12, "2013-04-30": 120}.items():
         cycle = project.folder / "cycle.yaml"
-        lines = [
-            f'until: "{until}"' if one.startswith("until") else one
-            for one in cycle.read_text().splitlines()
-        ]
+        lines = cycle.read_text().splitlines()
+        for place, text in enumerate(lines):
+            if text.startswith("until"):
+                lines[place] = f'until: "{until}"'
         cycle.write_text("\n".join(lines) + "\n")
         project.run("dvc", "repro")
-        found[periods] = sorted(cpu(lambda: project.run("dvc", "repro")) for _ in range(3))[1]
+        seconds = [cpu(lambda: project.run("dvc", "repro")) for _ in range(3)]
+        found[periods] = median(seconds)
     return found

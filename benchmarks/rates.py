@@ -1,11 +1,16 @@
-"""Run in a flights project: how often the gate promotes or vetoes a candidate that is as good as the champion.
+"""How often the gate promotes or blocks a candidate that is as good as the champion.
 
-`python rates.py` prints JSON. Equally good models are fits of the team's model on other draws of the same rows: every
-two of them are a pair, on rows of the same months that none was fitted on. In later months drift turns the luck of a
-fit into a difference that is real: there a veto is false if no part that it names loses more than its margin on other
-rows of those months, a promotion if the gain there is not half of the margin. A true gain is planted by moving the
-scores towards the outcome until the metric is better by half more than the margin; a true loss is the same pair turned
-round.
+Run in a flights project; `python rates.py` prints JSON.
+
+Equally good models are fits of the team's model on other draws of the same rows. Every two of them
+are a pair, on rows of the same months that none was fitted on.
+
+In later months drift turns the luck of a fit into a difference that is real. There a block is
+false if no part that it names loses more than its margin on other rows of those months. A
+promotion is false if the gain on those other rows is not half of the margin.
+
+A true gain is planted by moving the scores towards the outcome until the metric is better by half
+more than the margin. A true loss is the same pair turned round.
 """
 
 import json
@@ -44,15 +49,12 @@ Copies = dict[tuple[str, str], metrics.Estimate]
 
 def rows_of(periods: list[str]) -> pd.DataFrame:
     """Rows of some periods with their look-ups."""
-    rows = pd.concat(
-        [CONTRACT.named(PROJECT.data.read(period)) for period in periods], ignore_index=True
-    )
-    tables = {
-        look.name: pd.concat(
-            [CONTRACT.named(PROJECT.data.lookup(look.name, period)) for period in periods]
-        )
-        for look in CONTRACT.lookups
-    }
+    by_period = [CONTRACT.named(PROJECT.data.read(period)) for period in periods]
+    rows = pd.concat(by_period, ignore_index=True)
+    tables = {}
+    for lookup in CONTRACT.lookups:
+        parts = [PROJECT.data.lookup(lookup.name, period) for period in periods]
+        tables[lookup.name] = pd.concat([CONTRACT.named(part) for part in parts])
     return lookups.join(rows, CONTRACT, tables)
 
 
@@ -60,100 +62,117 @@ def copies(
     target: np.ndarray, scores: np.ndarray, parts: dict[tuple[str, str], np.ndarray]
 ) -> Copies:
     """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
-    made = {
-        name: metrics.on(places, MAKE(target[places], scores[places]))
-        for name, places in parts.items()
-    }
-    return metrics.estimates(
-        {("", ""): MAKE(target, scores), **made}, len(target), RESAMPLES, seed=0
-    )
+    measures = {("", ""): MAKE(target, scores)}
+    for name, places in parts.items():
+        measures[name] = metrics.on(places, MAKE(target[places], scores[places]))
+    return metrics.estimates(measures, len(target), RESAMPLES, seed=0)
 
 
 def judged(new: Copies, old: Copies, sizes: dict[tuple[str, str], int]) -> tuple[bool, list[str]]:
-    """Whether the real gate promotes, and which checks veto; to be no better is no veto."""
+    """Whether the real gate promotes, and which checks block; to be no better does not count."""
+    by_slice = []
+    for name, size in sizes.items():
+        if not name[0]:  # all rows
+            continue
+        by_slice.append(
+            {
+                "column": name[0],
+                "value": name[1],
+                "rows": size,
+                "candidate": {METRIC: new[name].plain()},
+                "champion": {METRIC: old[name].plain()},
+                "difference": {METRIC: new[name].minus(old[name], METRIC).plain()},
+            }
+        )
     measured: dict[str, Any] = {
-        "rows": sizes["", ""], "finite": True, "task": TASK, "model": "new", "champion": "old", "holdout": {"rows": 0},
+        "rows": sizes["", ""],
+        "finite": True,
+        "task": TASK,
+        "model": "new",
+        "champion": "old",
+        "holdout": {"rows": 0},
         "periods": {"train": [], "evaluation": []},
-        "values": {name: {METRIC: one["", ""].plain()} for name, one in (("candidate", new), ("champion", old))},
+        "values": {
+            "candidate": {METRIC: new["", ""].plain()},
+            "champion": {METRIC: old["", ""].plain()},
+        },
         "differences": {"champion": {METRIC: new["", ""].minus(old["", ""], METRIC).plain()}},
-        "slices": [
-            {"column": name[0], "value": name[1], "rows": size, "candidate": {METRIC: new[name].plain()},
-             "champion": {METRIC: old[name].plain()},
-             "difference": {METRIC: new[name].minus(old[name], METRIC).plain()}}
-            for name, size in sizes.items() if name[0]
-        ],
-    }  # fmt: skip
+        "slices": by_slice,
+    }
     report = gate(measured, SOUND, LIMITS)
-    vetoes = [
-        check.name
-        for check in report.checks
-        if check.verdict is Verdict.FAIL and check.name != "gate.improvement"
-    ]
-    return report.verdict is Verdict.OK, vetoes
+    failed = [check.name for check in report.checks if check.verdict is Verdict.FAIL]
+    blocking = [name for name in failed if name != "gate.improvement"]
+    return report.verdict is Verdict.OK, blocking
 
 
 def unfounded(
-    promoted: bool, vetoes: list[str], new: Copies, old: Copies
+    promoted: bool, blocking: list[str], new: Copies, old: Copies
 ) -> tuple[bool, list[str]]:
     """The same without what these other rows bear out."""
-    gains = {
-        name: (new[name].value - old[name].value) / unit(TASK, old[name].value) for name in old
-    }
-    lost = {
-        f"gate.slice.{'='.join(name)}"
-        for name, gain in gains.items()
-        if gain < -LIMITS.slice_margin
-    }
-    lost |= {"gate.champion"} if gains["", ""] < -LIMITS.margin else set()
-    return promoted and gains["", ""] < LIMITS.margin / 2, [] if lost & {*vetoes} else vetoes
+    gains = {}
+    for name in old:
+        gains[name] = (new[name].value - old[name].value) / unit(TASK, old[name].value)
+
+    founded = set()  # the checks that block rightly: these rows show the loss, too
+    for name, gain in gains.items():
+        if gain < -LIMITS.slice_margin:
+            founded.add(f"gate.slice.{'='.join(name)}")
+    if gains["", ""] < -LIMITS.margin:
+        founded.add("gate.champion")
+
+    falsely_promoted = promoted and gains["", ""] < LIMITS.margin / 2
+    falsely_blocking = [] if founded & {*blocking} else blocking
+    return falsely_promoted, falsely_blocking
 
 
-def told(found: list[tuple[bool, list[str]]]) -> dict[str, list[float]]:
+def shares(judgements: list[tuple[bool, list[str]]]) -> dict[str, list[float]]:
     """The shares promoted and vetoed: how many of how many, and the 95 % interval of the share."""
     counts = {
-        "promoted": sum(one for one, _ in found),
-        "vetoed": sum(bool(one) for _, one in found),
+        "promoted": sum(promoted for promoted, _ in judgements),
+        "vetoed": sum(bool(blocking) for _, blocking in judgements),
     }
-    return {
-        name: [count, len(found), *binomtest(count, len(found)).proportion_ci(method="exact")]
-        for name, count in counts.items()
-    }
+    pairs = len(judgements)
+    found = {}
+    for name, count in counts.items():
+        interval = binomtest(count, pairs).proportion_ci(method="exact")
+        found[name] = [count, pairs, *interval]
+    return found
 
 
 def gained(target: np.ndarray, scores: np.ndarray, wanted: float) -> np.ndarray:
     """Scores moved towards the outcome until the metric is better by `wanted`."""
-    low, high, ones = 0.0, 0.5, np.ones((1, len(target)), np.float32)
-    start = MAKE(target, scores)(ones)[0]
+    low, high = 0.0, 0.5
+    weights = np.ones((1, len(target)), np.float32)
+    start = MAKE(target, scores)(weights)[0]
     for _ in range(20):
         middle = (low + high) / 2
-        gain = metrics.sign(METRIC) * (
-            MAKE(target, scores + middle * (target - scores))(ones)[0] - start
-        )
-        low, high = (low, middle) if gain > wanted else (middle, high)
+        moved = scores + middle * (target - scores)
+        gain = metrics.sign(METRIC) * (MAKE(target, moved)(weights)[0] - start)
+        if gain > wanted:
+            high = middle
+        else:
+            low = middle
     return scores + high * (target - scores)
 
 
 def fits(train: pd.DataFrame, arrays: Arrays) -> list[np.ndarray]:
     """The scores of equally good models."""
-    features, found = plan(PROJECT.features, CONTRACT), []
+    features = plan(PROJECT.features, CONTRACT)
+    scores = []
     for seed in range(MODELS):
         rows = train.sample(FITTED, replace=True, random_state=seed)
-        scorer = fit(
-            CONTRACT.arrays(rows),
-            CONTRACT.target(rows),
-            features,
-            PROJECT.model,
-            CONTRACT,
-            SETTINGS,
-        )
-        found.append(scorer.score(scorer.matrix(arrays)))
-    return found
+        columns, target = CONTRACT.arrays(rows), CONTRACT.target(rows)
+        scorer = fit(columns, target, features, PROJECT.model, CONTRACT, SETTINGS)
+        scores.append(scorer.score(scorer.matrix(arrays)))
+    return scores
 
 
 def drawn() -> np.ndarray:
     """(PAIRS, 2) places of models."""
     random = np.random.default_rng(0)
-    return random.permuted(random.permutation(list(combinations(range(MODELS), 2)))[:PAIRS], axis=1)
+    all_pairs = list(combinations(range(MODELS), 2))
+    chosen = random.permutation(all_pairs)[:PAIRS]
+    return random.permuted(chosen, axis=1)  # either of the two may be the champion
 
 
 def measured(
@@ -161,60 +180,72 @@ def measured(
 ) -> tuple[dict[int, Copies], dict[tuple[str, str], int]]:
     """Each model on some rows of the pool, and the sizes of the parts."""
     rows = pool.iloc[here]
-    parts, target = slices(CONTRACT, rows), CONTRACT.target(rows)
-    sizes = {("", ""): len(rows)} | {name: len(places) for name, places in parts.items()}
-    return {k: copies(target, each[here], parts) for k, each in scores.items()}, sizes
+    parts = slices(CONTRACT, rows)
+    target = CONTRACT.target(rows)
+    sizes = {("", ""): len(rows)}
+    for name, places in parts.items():
+        sizes[name] = len(places)
+    by_model = {}
+    for model, model_scores in scores.items():
+        by_model[model] = copies(target, model_scores[here], parts)
+    return by_model, sizes
 
 
 def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     """What is measured, by name."""
-    rows = (
-        rows_of(partitions.names(PROJECT.data)[:8])
-        .sample(frac=1, random_state=0)
-        .reset_index(drop=True)
-    )
+    rows = rows_of(partitions.names(PROJECT.data)[:8])
+    rows = rows.sample(frac=1, random_state=0).reset_index(drop=True)
     pool, train = rows.head(BIG), rows.iloc[BIG:]
-    scores, pairs = dict(enumerate(fits(train, CONTRACT.arrays(pool)))), drawn()
+    scores = dict(enumerate(fits(train, CONTRACT.arrays(pool))))
+    pairs = drawn()
+
     small = []
-    for chunk, some in enumerate(np.array_split(pairs, BIG // SMALL)):
+    for chunk, some_pairs in enumerate(np.array_split(pairs, BIG // SMALL)):
         here = np.arange(chunk * SMALL, (chunk + 1) * SMALL)
-        made, sizes = measured(pool, here, {k: scores[k] for k in {*some.ravel()}})
-        small += [judged(made[one], made[other], sizes) for one, other in some]
-    yield f"equally good, {SMALL:,} rows", told(small)
-    made, sizes = measured(pool, np.arange(BIG), scores)
-    yield (
-        f"equally good, {BIG:,} rows",
-        told([judged(made[one], made[other], sizes) for one, other in pairs]),
-    )
-    ahead, target = 1.5 * LIMITS.margin * unit(TASK, made[0]["", ""].value), CONTRACT.target(pool)
-    better, _ = measured(
-        pool, np.arange(BIG), {k: gained(target, each, ahead) for k, each in scores.items()}
-    )
-    yield (
-        "true gain, by half more than the margin",
-        told([judged(better[k], made[k], sizes) for k in made]),
-    )
-    yield (
-        "true loss, by half more than the margin",
-        told([judged(made[k], better[k], sizes) for k in made]),
-    )
+        some_scores = {model: scores[model] for model in {*some_pairs.ravel()}}
+        models, sizes = measured(pool, here, some_scores)
+        small += [judged(models[new], models[old], sizes) for new, old in some_pairs]
+    yield f"equally good, {SMALL:,} rows", shares(small)
+
+    models, sizes = measured(pool, np.arange(BIG), scores)
+    big = [judged(models[new], models[old], sizes) for new, old in pairs]
+    yield f"equally good, {BIG:,} rows", shares(big)
+
+    target = CONTRACT.target(pool)
+    gain = 1.5 * LIMITS.margin * unit(TASK, models[0]["", ""].value)
+    better_scores = {}
+    for model, model_scores in scores.items():
+        better_scores[model] = gained(target, model_scores, gain)
+    better, _ = measured(pool, np.arange(BIG), better_scores)
+    gains = [judged(better[model], models[model], sizes) for model in models]
+    yield "true gain, by half more than the margin", shares(gains)
+    losses = [judged(models[model], better[model], sizes) for model in models]
+    yield "true loss, by half more than the margin", shares(losses)
     yield from drifted(pairs)
 
 
 def drifted(pairs: np.ndarray) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """The same in the months after those of training; counted is first what other rows do not bear out."""
-    known, half = partitions.names(PROJECT.data), BIG // 2
-    pool = rows_of(known[3:7]).sample(BIG, random_state=0)
-    scores = dict(enumerate(fits(rows_of(known[:3]), CONTRACT.arrays(pool))))
-    made, sizes = measured(pool, np.arange(half), scores)
-    other, _ = measured(pool, np.arange(half, BIG), scores)
-    found = [judged(made[one], made[two], sizes) for one, two in pairs]
-    checked = [
-        unfounded(*each, other[one], other[two])
-        for each, (one, two) in zip(found, pairs, strict=True)
-    ]
-    yield f"equally good, {half:,} rows of later months", told(checked)
-    yield "  and what other rows bear out", told(found)
+    """The same in the months after those of training.
+
+    The first figure counts only what other rows do not bear out.
+    """
+    periods = partitions.names(PROJECT.data)
+    half = BIG // 2
+    pool = rows_of(periods[3:7]).sample(BIG, random_state=0)
+    scores = dict(enumerate(fits(rows_of(periods[:3]), CONTRACT.arrays(pool))))
+    models, sizes = measured(pool, np.arange(half), scores)
+    on_other_rows, _ = measured(pool, np.arange(half, BIG), scores)
+
+    judgements = []
+    false_judgements = []
+    for new, old in pairs:
+        promoted, blocking = judged(models[new], models[old], sizes)
+        judgements.append((promoted, blocking))
+        false_judgements.append(
+            unfounded(promoted, blocking, on_other_rows[new], on_other_rows[old])
+        )
+    yield f"equally good, {half:,} rows of later months", shares(false_judgements)
+    yield "  and what other rows bear out", shares(judgements)
 
 
 if __name__ == "__main__":

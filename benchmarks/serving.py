@@ -1,11 +1,17 @@
-"""CPU for one request: the generated project's service against FastAPI, doing the same checks, look-ups and log.
+"""CPU for one request: the generated project's service against FastAPI.
 
-    PYTHONPATH=src python .../benchmarks/serving.py PROJECT [--json FILE]     in the environment of a generated project
+Both do the same checks and look-ups, and write the same log. Run it in the environment of a
+generated project:
 
-pandas  a plain service: DataFrame, ColumnTransformer and the same estimator in a scikit-learn Pipeline, one thread
+    PYTHONPATH=src python .../benchmarks/serving.py PROJECT [--json FILE]
+
+pandas  a plain service: DataFrame, ColumnTransformer and the same estimator in a scikit-learn
+        Pipeline, one thread
 fast    FastAPI on the project's own fast path (no pandas, compiled trees)
 bento   `bentoml serve`, the project's service
-The figure is user and system time of the server's processes divided by requests, the median of interleaved rounds.
+
+The figure is user and system time of the server's processes divided by requests, the median of
+interleaved rounds.
 """
 
 import argparse
@@ -32,16 +38,15 @@ import psutil
 SIZES = {1: 400, 100: 100}  # rows in a request: requests in a round
 ROUNDS, CONNECTIONS = 3, 4
 SERVERS = ("pandas", "fast", "bento")
-NEEDED = (
-    "cycle.yaml",
-    "dvc.yaml",
-    "params.yaml",
-    "pyproject.toml",
-)  # by a service in a folder of its own
+# What a service in a folder of its own needs of the project.
+NEEDED = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")
 
 
 def prepare(project: Path, root: Path) -> None:
-    """A root with a champion fitted on 4,000 rows, an online store, a pandas pipeline and requests to send."""
+    """Fill a root folder with what the servers need.
+
+    A champion fitted on 4,000 rows, an online store, a pandas pipeline, and requests to send.
+    """
     import pickle
 
     from sklearn.base import clone
@@ -66,17 +71,16 @@ def prepare(project: Path, root: Path) -> None:
     fingerprint = hashlib.sha256(b"benchmark").hexdigest()
     model_folder.save(scorer, root / MODELS / fingerprint, contract, team_code.collected(team))
     digest = files.digest(root / MODELS / fingerprint)
-    passed = verdict.Report(
-        "gate", [verdict.Check("gate.finite", verdict.Verdict.OK)], {"model": digest}
-    ).to_dict()
-    record = {
+    checks = [verdict.Check("gate.finite", verdict.Verdict.OK)]
+    pointer = {
         "alias": "champion",
         "release": "v1.0.0",
         "fingerprint": fingerprint,
         "since": "",
-        "report": passed,
+        "report": verdict.Report("gate", checks, {"model": digest}).to_dict(),
+        "digest": digest,
     }
-    files.write_json(root / CHAMPION, record | {"digest": digest})
+    files.write_json(root / CHAMPION, pointer)
     online_store.build(root / ONLINE_STORE, contract, {k: [v] for k, v in tables.items()})
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=float("nan"))
     columns = ColumnTransformer(
@@ -122,6 +126,13 @@ def application(project: Path, kind: str) -> Any:
     pipeline = pickle.loads((root / "pipeline.pkl").read_bytes())
     app = FastAPI()
 
+    def pipeline_scores(table: Any) -> Any:
+        """(n,) scores, or (n, classes) of a multiclass model."""
+        if contract.task == "regression":
+            return pipeline.predict(table)
+        probabilities = pipeline.predict_proba(table)
+        return probabilities[:, 1] if contract.task == "binary" else probabilities
+
     @app.get("/readyz")
     async def ready() -> str:
         return "ok"
@@ -135,39 +146,34 @@ def application(project: Path, kind: str) -> Any:
             ages[f"{look.name}__age"] = age.tolist()
         if kind == "fast":
             matrix = served.scorer.matrix(arrays)
-            features, scores = matrix.T.tolist(), served.score(matrix)
+            features = matrix.T.tolist()
+            scores = served.score(matrix)
         else:
             table = frame(served.scorer.plan, arrays)
             features = [table[column].tolist() for column in table]
-            found = (
-                pipeline.predict(table)
-                if contract.task == "regression"
-                else pipeline.predict_proba(table)
-            )
-            scores = found[:, 1] if contract.task == "binary" else found
-        ids, decisions = prediction_log.new_ids(len(scores)), served.scorer.decide(scores).tolist()
-        same = {
-            "at": time.time(),
-            **{name: getattr(served, name) for name in ("release", "fingerprint", "digest")},
+            scores = pipeline_scores(table)
+        ids = prediction_log.new_ids(len(scores))
+        decisions = served.scorer.decide(scores).tolist()
+
+        logged = {
+            prediction_log.ID: ids,
+            "at": [time.time()] * len(ids),
+            "release": [served.release] * len(ids),
+            "fingerprint": [served.fingerprint] * len(ids),
+            "digest": [served.digest] * len(ids),
         }
-        texts = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores.tolist()
-        written.append(
-            {
-                prediction_log.ID: ids,
-                **{column: [value] * len(ids) for column, value in same.items()},
-            }
-            | {
-                column: cells(contract.columns[column], arrays[column])
-                for column in contract.feature_columns
-            }
-            | ages
-            | {
-                f"feature__{column}": values
-                for column, values in zip(served.scorer.plan.names, features, strict=True)
-            }
-            | {"score": texts, "decision": decisions},
-            served.columns,
-        )
+        for column in contract.feature_columns:
+            logged[column] = cells(contract.columns[column], arrays[column])
+        logged |= ages
+        for name, values in zip(served.scorer.plan.names, features, strict=True):
+            logged[f"feature__{name}"] = values
+        if scores.ndim > 1:
+            logged["score"] = [json.dumps(row) for row in scores.tolist()]
+        else:
+            logged["score"] = scores.tolist()
+        logged["decision"] = decisions
+        written.append(logged, served.columns)
+
         answers = zip(ids, scores.tolist(), decisions, strict=True)
         return {
             "release": served.release,
@@ -183,7 +189,8 @@ def running(project: Path, root: Path, kind: str) -> Iterator[tuple[int, psutil.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    service = f"{tomllib.loads((project / 'pyproject.toml').read_text())['tool']['mlgates']['package']}.service:Service"
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text())
+    service = f"{pyproject['tool']['mlgates']['package']}.service:Service"
     command = [
         sys.executable,
         "-m",
@@ -232,14 +239,18 @@ def _ready(port: int) -> bool:
 
 def used(process: psutil.Process) -> float:
     """CPU seconds of a process and those below it."""
-    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
+    processes = [process, *process.children(recursive=True)]
+    return sum(sum(member.cpu_times()[:2]) for member in processes)
 
 
 def send(port: int, body: bytes, requests: int) -> None:
-    """Send requests over some connections at a time. Raises: RuntimeError for an answer that is not 200."""
+    """Send requests over some connections at a time.
+
+    Raises: RuntimeError for an answer that is not 200.
+    """
     wrong: list[int] = []
 
-    def one(count: int) -> None:
+    def send_in_turn(count: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         for _ in range(count):
             connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
@@ -249,9 +260,8 @@ def send(port: int, body: bytes, requests: int) -> None:
                 wrong.append(response.status)
         connection.close()
 
-    threads = [
-        threading.Thread(target=one, args=[requests // CONNECTIONS]) for _ in range(CONNECTIONS)
-    ]
+    share = requests // CONNECTIONS
+    threads = [threading.Thread(target=send_in_turn, args=[share]) for _ in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -261,7 +271,10 @@ def send(port: int, body: bytes, requests: int) -> None:
 
 
 def measure(project: Path) -> dict[str, Any]:
-    """Microseconds of CPU for a request, by server and rows, and the ratios that design.md names."""
+    """Microseconds of CPU for a request, by server and rows, and their ratios.
+
+    The ratios are those that design.md names.
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
         prepare(project, root)
@@ -273,24 +286,21 @@ def measure(project: Path) -> dict[str, Any]:
                 for kind, (port, process) in servers.items():
                     before = used(process)
                     send(port, bodies[size], requests)
-                    if round_:
-                        times.setdefault((kind, size), []).append(
-                            (used(process) - before) / requests * 1e6
-                        )
-    micros = {
-        f"{kind}_{size}": round(statistics.median(found)) for (kind, size), found in times.items()
-    }
-    ratios = {
-        f"pandas_to_bento_{size}": micros[f"pandas_{size}"] / micros[f"bento_{size}"]
-        for size in SIZES
-    }
-    ratios |= {
-        f"bento_to_fast_{size}": micros[f"bento_{size}"] / micros[f"fast_{size}"] for size in SIZES
-    }
-    return {
-        "cpu_us_per_request": micros,
-        "ratios": {name: round(value, 2) for name, value in ratios.items()},
-    }
+                    if round_ > 0:
+                        seconds = used(process) - before
+                        times.setdefault((kind, size), []).append(seconds / requests * 1e6)
+
+    micros = {}
+    for (kind, size), measured in times.items():
+        micros[f"{kind}_{size}"] = round(statistics.median(measured))
+    ratios = {}
+    for size in SIZES:
+        ratio = micros[f"pandas_{size}"] / micros[f"bento_{size}"]
+        ratios[f"pandas_to_bento_{size}"] = round(ratio, 2)
+    for size in SIZES:
+        ratio = micros[f"bento_{size}"] / micros[f"fast_{size}"]
+        ratios[f"bento_to_fast_{size}"] = round(ratio, 2)
+    return {"cpu_us_per_request": micros, "ratios": ratios}
 
 
 def main() -> None:

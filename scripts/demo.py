@@ -1,4 +1,7 @@
-"""`make demo`: the sample project in demo/, from the copy to simulated months; started again, it does what is left."""
+"""`make demo`: the sample project in demo/, from the copy to simulated months.
+
+Started again, it does what is left.
+"""
 
 import os
 import re
@@ -43,11 +46,14 @@ def main() -> int:
     logs = DEMO / "var" / "demo"
     logs.mkdir(parents=True, exist_ok=True)
     for number, (why, words) in enumerate(STEPS.items(), 1):
-        done = logs / f"{number}-{words[1]}.txt"
-        if not done.exists():
-            run(why, UV, "run", "--quiet", *words, log=done)
+        log = logs / f"{number}-{words[1]}.txt"
+        if not log.exists():
+            run(why, UV, "run", "--quiet", *words, log=log)
     print(summary(logs))
-    print("\nOpen:", *(f"  demo/{page}" for page in PAGES if (DEMO / page).exists()), sep="\n")
+    print("\nOpen:")
+    for page in PAGES:
+        if (DEMO / page).exists():
+            print(f"  demo/{page}")
     uv = "uv" if shutil.which("uv") else os.path.relpath(UV, DEMO)
     print(
         f"Go on: cd demo && {uv} run mlops up        Again from nothing: rm -r demo, then make demo"
@@ -56,37 +62,46 @@ def main() -> int:
 
 
 def summary(logs: Path) -> str:
-    """What happened: a bad candidate refused, a bad deployment halted, the months played, the champion."""
-    names = ("2-prove.txt", "3-simulate.txt", "4-status.txt")
-    proofs, months, status = ((logs / name).read_text().splitlines() for name in names)
-    played = months[next(n for n, line in enumerate(months) if line.startswith("period")) :]
-    shown = proven(proofs) | {"The months": played, "Now": status}
-    blocks = (
-        f"\n{title}\n" + "\n".join(f"  {line}" for line in lines).rstrip()
-        for title, lines in shown.items()
-    )
-    return "\n" + "=" * 72 + "".join(blocks)
+    """What happened.
+
+    A bad candidate refused, a bad deployment halted, the months played, the champion.
+    """
+    proofs = (logs / "2-prove.txt").read_text().splitlines()
+    months = (logs / "3-simulate.txt").read_text().splitlines()
+    status = (logs / "4-status.txt").read_text().splitlines()
+
+    heading = next(place for place, line in enumerate(months) if line.startswith("period"))
+    sections = proven(proofs)
+    sections["The months"] = months[heading:]
+    sections["Now"] = status
+
+    text = "\n" + "=" * 72
+    for title, lines in sections.items():
+        indented = "\n".join(f"  {line}" for line in lines)
+        text += f"\n{title}\n" + indented.rstrip()
+    return text
 
 
 def proven(lines: Sequence[str]) -> dict[str, list[str]]:
     """What `mlops prove` printed of a bad candidate, of a bad deployment and of all faults."""
-    wanted = {
+    patterns = {
         "A bad candidate was refused": r"caught +candidate .* gate\.",
-        "A bad deployment was halted": r"caught +(one byte|a changed model|a model|a forged verdict) .* serving\.",
+        "A bad deployment was halted": (
+            r"caught +(one byte|a changed model|a model|a forged verdict) .* serving\."
+        ),
         "All planted faults": r"\d+ caught, \d+ escaped",
     }
-    return {
-        title: [line[:WIDTH] for line in lines if re.match(found, line)]
-        for title, found in wanted.items()
-    }
+    sections = {}
+    for title, pattern in patterns.items():
+        sections[title] = [line[:WIDTH] for line in lines if re.match(pattern, line)]
+    return sections
 
 
 def run(why: str, *words: str, log: Path | None = None) -> None:
     """Show a command and its output; keep the output once it ended well."""
-    shown = (
-        " ".join(words[2:]).replace("--quiet mlops", "uv run mlops").replace(f"{ROOT}{os.sep}", "")
-    )
-    print(f"\n# {why}\n$ {shown}", flush=True)
+    command = " ".join(words[2:])
+    command = command.replace("--quiet mlops", "uv run mlops").replace(f"{ROOT}{os.sep}", "")
+    print(f"\n# {why}\n$ {command}", flush=True)
     process = subprocess.Popen(
         words,
         cwd=DEMO if log else ROOT,
@@ -102,25 +117,27 @@ def run(why: str, *words: str, log: Path | None = None) -> None:
         lines.append(line)
     if process.wait():
         sys.exit(
-            f"\nerror: that ended with exit code {process.returncode}; fix it and run `make demo` again."
+            f"\nerror: that ended with exit code {process.returncode}; "
+            "fix it and run `make demo` again."
         )
     if log:
         log.write_text("".join(lines))
 
 
 def environment() -> dict[str, str]:
-    """Ours without the template's own environment; with a name for git where it has none."""
+    """The variables of this process without those of the template's own environment.
+
+    If git knows no user, a name for its commits is added.
+    """
     unwanted = ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
-    known = subprocess.run(
-        ["git", "config", "user.email"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    roles = (
-        []
-        if known
-        else [f"GIT_{role}_{key}" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")]
-    )
-    return dict.fromkeys(roles, "demo@example.org") | kept
+    variables = {name: value for name, value in os.environ.items() if name not in unwanted}
+    words = ["git", "config", "user.email"]
+    email = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
+    if not email:
+        for role in ("AUTHOR", "COMMITTER"):
+            variables.setdefault(f"GIT_{role}_NAME", "demo@example.org")
+            variables.setdefault(f"GIT_{role}_EMAIL", "demo@example.org")
+    return variables
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Print the folder of programs of the environment that tests share: a project's tools, and mlgates from `library/`.
+"""Print the folder of programs of the environment that tests share.
+
+It holds a project's tools, and mlgates from `library/`.
 
 For work on the library: `$(python -m scripts.environment)/python -m pytest library/tests`.
 """

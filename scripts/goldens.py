@@ -1,7 +1,9 @@
-"""Write tests/goldens/: the numbers of the sample project of each task. Ten minutes; see tests/test_goldens.py.
+"""Write tests/goldens/: the numbers of the sample project of each task.
 
-python -m scripts.goldens [FOLDER]: FOLDER holds projects that are trained and proven already, ROW/late-flights, each
-with the output of `mlops prove` beside it in ROW-prove.txt.
+It takes ten minutes; see tests/test_goldens.py.
+
+python -m scripts.goldens [FOLDER]: FOLDER holds projects that are trained and proven already,
+ROW/late-flights, each with the output of `mlops prove` beside it in ROW-prove.txt.
 """
 
 import json
@@ -19,8 +21,9 @@ def train(folder: Path) -> None:
     os.environ |= NOBODY | {"MLOPS_SIGNING_KEY": str(folder / "signing.pem")}
     template = publish(folder / "copier-mlops")
     for row in FLIGHTS:
-        made = copy(template, folder / row / "late-flights", ROWS[row])
-        project = lock(Project(made, environment(made / "pyproject.toml")))
+        project_folder = copy(template, folder / row / "late-flights", ROWS[row])
+        programs = environment(project_folder / "pyproject.toml")
+        project = lock(Project(project_folder, programs))
         project.run("mlops", "up", "--no-serve")
         (folder / f"{row}-prove.txt").write_text(project.run("mlops", "prove"))
         print(row, flush=True)
@@ -30,9 +33,10 @@ def lines(content: dict[str, dict[str, object]]) -> str:
     """JSON with one entry a line, so that a difference reads well."""
     groups = []
     for group, entries in content.items():
-        inner = ",\n".join(
-            f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()
-        )
+        entry_lines = []
+        for name, value in entries.items():
+            entry_lines.append(f"  {json.dumps(name)}: {json.dumps(value)}")
+        inner = ",\n".join(entry_lines)
         groups.append(f" {json.dumps(group)}: {{\n{inner}\n }}")
     return "{\n" + ",\n".join(groups) + "\n}\n"
 
@@ -42,7 +46,8 @@ def write(folder: Path) -> None:
     GOLDENS.mkdir(exist_ok=True)
     for row in FLIGHTS:
         faults = caught((folder / f"{row}-prove.txt").read_text())
-        golden = measured(folder / row / "late-flights") | {"faults": dict(sorted(faults.items()))}
+        golden = measured(folder / row / "late-flights")
+        golden["faults"] = dict(sorted(faults.items()))
         (GOLDENS / f"{row}.json").write_text(lines(golden))
 
 

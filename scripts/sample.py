@@ -1,7 +1,8 @@
-"""Write library/tests/samples/: the sample project of each task, which the tests of mlgates work on.
+"""Write library/tests/samples/: the sample project of each task.
 
-They are what the template renders, without what a test of the library does not read. `tests/test_sample.py` holds them
-fresh. Run it after a change of the template: python -m scripts.sample
+The tests of mlgates work on them. They are what the template renders, without what a test of the
+library does not read. `tests/test_sample.py` checks that they are fresh.
+Run it after a change of the template: python -m scripts.sample
 """
 
 import shutil
@@ -27,18 +28,19 @@ def write(template: Path, folder: Path) -> None:
             for name in KEPT:
                 source = rendered / name
                 if source.is_dir():
-                    shutil.copytree(
-                        source, target / name, ignore=shutil.ignore_patterns("__pycache__")
-                    )
+                    unwanted = shutil.ignore_patterns("__pycache__")
+                    shutil.copytree(source, target / name, ignore=unwanted)
                 else:
                     shutil.copy(source, target / name)
-            (target / "pyproject.toml").write_text(
-                _own_table((rendered / "pyproject.toml").read_text())
-            )
+            pyproject = (rendered / "pyproject.toml").read_text()
+            (target / "pyproject.toml").write_text(_own_table(pyproject))
 
 
 def _own_table(pyproject: str) -> str:
-    """`[tool.mlgates]` and what is below it: the rest names an address that differs from clone to clone."""
+    """`[tool.mlgates]` and what is below it.
+
+    The rest names an address that differs from clone to clone.
+    """
     start = pyproject.index("[tool.mlgates]")
     return pyproject[start : pyproject.index("[tool.uv.sources]")].rstrip() + "\n"
 

@@ -1,4 +1,7 @@
-"""Fixtures: the template as a release, a copy for each row of answers, and projects to run things in."""
+"""Fixtures.
+
+The template as a release, a copy for each row of answers, and projects to run things in.
+"""
 
 import os
 import tempfile
@@ -10,12 +13,12 @@ import pytest
 from .projects import NOBODY, ROWS, Project, copy, environment, publish
 
 os.environ |= NOBODY | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-os.environ["MLOPS_SIGNING_KEY"] = (
-    f"{tempfile.mkdtemp(prefix='mlops-')}/signing.pem"  # nobody's own key
-)
+# A key of the tests, not the one of the person who runs them.
+os.environ["MLOPS_SIGNING_KEY"] = f"{tempfile.mkdtemp(prefix='mlops-')}/signing.pem"
 
 
-# Modules that take minutes. Each runs in one process: one that starts last would leave the other process idle.
+# Modules that take minutes.
+# Each runs in one process: one that starts last would leave the other process idle.
 LONGEST_FIRST = (
     "test_library",
     "test_rows",
@@ -58,9 +61,8 @@ def rendered(template: Path, row: str, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def programs(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of the environment that all projects share."""
-    return environment(
-        copy(template, tmp_path_factory.mktemp("programs") / "late-flights") / "pyproject.toml"
-    )
+    folder = copy(template, tmp_path_factory.mktemp("programs") / "late-flights")
+    return environment(folder / "pyproject.toml")
 
 
 @pytest.fixture
@@ -74,6 +76,9 @@ def make(
     template: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Project]:
     """`make(row)` makes a committed project with a row of answers, to run commands in."""
-    return lambda row: Project(
-        copy(template, tmp_path_factory.mktemp(row) / "late-flights", ROWS[row]), programs
-    )
+
+    def make_project(row: str) -> Project:
+        folder = tmp_path_factory.mktemp(row) / "late-flights"
+        return Project(copy(template, folder, ROWS[row]), programs)
+
+    return make_project

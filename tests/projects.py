@@ -18,13 +18,15 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "library"
 NOW = "v999.0.0"  # the tag that the work tree gets in the tests' clone
-FIRST = "v0.4.0.dev0"  # that of the first commit of this layout, which is the first that holds the marker
+# The tag of the first commit of this layout, which is the first that holds the marker.
+FIRST = "v0.4.0.dev0"
 MARKER = "library/pyproject.toml"
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
-NOBODY = {
-    f"GIT_{role}_{key}": "nobody@example.org"
-    for role in ("AUTHOR", "COMMITTER")
-    for key in ("NAME", "EMAIL")
+NOBODY = {  # who commits
+    "GIT_AUTHOR_NAME": "nobody@example.org",
+    "GIT_AUTHOR_EMAIL": "nobody@example.org",
+    "GIT_COMMITTER_NAME": "nobody@example.org",
+    "GIT_COMMITTER_EMAIL": "nobody@example.org",
 }
 
 Answers = dict[str, str]
@@ -67,22 +69,28 @@ def questions(copier_yml: str) -> dict[str, dict[str, Any]]:
 
 
 def releases() -> dict[str, str]:
-    """Tag and commit of each release, newest first: the first commit whose changelog has its heading.
+    """Tag and commit of each release, newest first.
 
-    Releases before 0.4.0 were never published. Until that is cut, the first commit of this layout stands for it, so
-    that updates from it are tested; where it is not committed yet, there is none.
+    The commit of a release is the first whose changelog has its heading.
+
+    Releases before 0.4.0 were never published. Until that is cut, the first commit of this layout
+    stands for it, so that updates from it are tested. Where it is not committed yet, there is none.
     """
-    found = {}
+    commit_of = {}
     for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
-        if line.startswith("## ") and line != "## Unreleased":
-            commits = git(
-                ROOT, "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md"
-            ).split()
-            if commits:
-                found[f"v{line.removeprefix('## ').split()[0]}"] = commits[0]
+        if not line.startswith("## ") or line == "## Unreleased":
+            continue
+        words = ["log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", "CHANGELOG.md"]
+        commits = git(ROOT, *words).split()
+        if commits:
+            version = line.removeprefix("## ").split()[0]
+            commit_of[f"v{version}"] = commits[0]
+
     words = ["log", "--reverse", "--topo-order", "--diff-filter=A", "--format=%H", "--", MARKER]
-    first = git(ROOT, *words).split()
-    return found | ({FIRST: first[0]} if first else {})
+    commits = git(ROOT, *words).split()
+    if commits:
+        commit_of[FIRST] = commits[0]
+    return commit_of
 
 
 def publish(folder: Path) -> Path:
@@ -118,9 +126,10 @@ def paths(folder: Path) -> list[str]:
 
 
 def environment(pyproject: Path) -> Path:
-    """A project's dependencies without the project, installed once for all tests. Returns its folder of programs.
+    """A project's dependencies without the project, installed once for all tests.
 
-    mlgates is installed as the editable folder `library/`, whatever address the project would take it from.
+    Returns the environment's folder of programs. mlgates is installed as the editable folder
+    `library/`, whatever address the project would take it from.
     """
     text = re.sub(
         r"^mlgates = \{.*\}$", SOURCE.format(LIBRARY), pyproject.read_text(), flags=re.MULTILINE
@@ -140,7 +149,10 @@ def environment(pyproject: Path) -> Path:
 
 
 def lock(project: "Project") -> "Project":
-    """Commit the uv.lock of the shared environment, as `uv run` would have made one; returns the project."""
+    """Commit the uv.lock of the shared environment, as `uv run` would have made one.
+
+    Returns the project.
+    """
     shutil.copy(project.programs.parents[1] / "uv.lock", project.folder)
     commit(project.folder, "Lock")
     return project

@@ -1,7 +1,10 @@
-"""PostgreSQL, an S3 API and an MLflow server on top of both, for as long as standard input stays open.
+"""PostgreSQL, an S3 API and an MLflow server on top of both.
 
-Run by the projects' environment; prints one line of JSON: where they are. They end when who started this ends, however.
-A line on standard input replaces the MLflow server's database by an empty one, and is answered by a line.
+They run for as long as standard input stays open, so they end when the process that started this
+one ends, however it ends. Run by the projects' environment.
+
+Prints one line of JSON: where the servers are. A line on standard input replaces the MLflow
+server's database by an empty one, and is answered by a line.
 """
 
 import json
@@ -62,7 +65,7 @@ def free_port() -> int:
 
 
 def main() -> None:
-    """Start, tell, wait, stop."""
+    """Start the servers, print where they are, wait, stop them."""
     import boto3
     import pgserver
     from moto.server import ThreadedMotoServer
@@ -79,8 +82,8 @@ def main() -> None:
             "AWS_SECRET_ACCESS_KEY": "b",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        told = {"AWS_ENDPOINT_URL": url, **keys}
-        os.environ |= told
+        addresses = {"AWS_ENDPOINT_URL": url, **keys}
+        os.environ |= addresses
         for bucket in BUCKETS:
             boto3.client("s3").create_bucket(Bucket=bucket)
         postgres = pgserver.get_server(place / "postgres", cleanup_mode="delete")
@@ -89,13 +92,14 @@ def main() -> None:
             "MLFLOW_S3_ENDPOINT_URL": url,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
-        port, number = free_port(), 0
-        told["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
+        port = free_port()
+        number = 0  # of the database
+        addresses["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
         while True:
             postgres.psql(f"CREATE DATABASE mlflow{number};")
             database = postgres.get_uri(f"mlflow{number}").replace("://", "+psycopg2://", 1)
             with tracking(database, port, dict(settings)):
-                print(json.dumps(told), flush=True)
+                print(json.dumps(addresses), flush=True)
                 if not sys.stdin.readline():
                     return
             number += 1

@@ -1,4 +1,7 @@
-"""Five changes that a team will want, each made in the obvious file, without opening mlgates, and run for real."""
+"""Five changes that a team will want.
+
+Each is made in the obvious file, without opening mlgates, and run for real.
+"""
 
 import json
 import sqlite3
@@ -39,8 +42,8 @@ def edit(project: Project, file: str, *changes: tuple[str, str]) -> None:
 
 def report(project: Project, name: str) -> dict[str, object]:
     """A report of the project."""
-    found: dict[str, object] = json.loads((project.folder / "reports" / name).read_text())
-    return found
+    content: dict[str, object] = json.loads((project.folder / "reports" / name).read_text())
+    return content
 
 
 def test_another_preset_of_evidently_is_on_the_page_of_the_monitor(changed: Project) -> None:
@@ -50,7 +53,10 @@ def test_another_preset_of_evidently_is_on_the_page_of_the_monitor(changed: Proj
         ("import DataDriftPreset", "import DataDriftPreset, DataSummaryPreset"),
         ("Report([drift], ", "Report([drift, DataSummaryPreset()], "),
     )
-    rows = "import json, pandas as pd; from mlgates import Project; from mlgates.serving import Predictor\n"
+    rows = (
+        "import json, pandas as pd; from mlgates import Project; "
+        "from mlgates.serving import Predictor\n"
+    )
     rows += "project = Project.find(); predictor = Predictor(project)\n"
     rows += "frame = pd.read_parquet('models/candidate/reference.parquet').tail(600)\n"
     rows += "body = json.dumps({'rows': project.contract.payload(frame)}).encode()\n"
@@ -75,11 +81,10 @@ def test_another_artifact_is_in_mlflow(changed: Project) -> None:
     )
     assert "Running stage 'track'" in changed.run("dvc", "repro")
     assert list((changed.folder / "var/mlartifacts").glob("*/artifacts/settings/params.yaml"))
+    query = "SELECT count(*) FROM tags WHERE key = 'fingerprint'"
     with sqlite3.connect(changed.folder / "mlflow.db") as database:
-        assert (
-            database.execute("SELECT count(*) FROM tags WHERE key = 'fingerprint'").fetchone()[0]
-            == 1
-        )
+        (count,) = database.execute(query).fetchone()
+    assert count == 1
 
 
 def test_one_more_metric_is_in_the_reports_with_its_interval_and_changes_no_other_number(
@@ -89,23 +94,25 @@ def test_one_more_metric_is_in_the_reports_with_its_interval_and_changes_no_othe
     edit(
         changed,
         "pipeline/evaluate.py",
-        ("from mlgates import Project, evaluation\n", "from sklearn.metrics import brier_score_loss\n\n"
-         "from mlgates import Project, evaluation\n"),
+        (
+            "from mlgates import Project, evaluation\n",
+            "from sklearn.metrics import brier_score_loss\n\n"
+            "from mlgates import Project, evaluation\n",
+        ),
         ("models, scores)\n    write", 'models, scores, {"brier": brier_score_loss})\n    write'),
-    )  # fmt: skip
+    )
     changed.run("dvc", "repro")
     after = report(changed, "metrics.json")
     values = after["values"]
     assert isinstance(values, dict)
-    brier = {model: each.pop("brier") for model, each in values.items()}
+    brier = {model: measured.pop("brier") for model, measured in values.items()}
     low, high = brier["candidate"]["interval"]
     assert low < brier["candidate"]["value"] < high < brier["baseline.trivial"]["value"]
     assert after["values"] == before["values"] and after["differences"] == before["differences"]
     assert after["slices"] == before["slices"] and after.pop("further") == ["brier"]
     shown = f"{brier['candidate']['value']:.4g}"
-    page, card = (
-        (changed.folder / "reports" / name).read_text() for name in ("gate.html", "card.md")
-    )
+    page = (changed.folder / "reports/gate.html").read_text()
+    card = (changed.folder / "reports/card.md").read_text()
     assert "<dt>brier</dt>" in page and shown in page
     assert f"| candidate | brier | {shown} | {low:.4g} to {high:.4g} |" in card
     assert report(changed, "gate.json")["verdict"] == "ok"
@@ -122,21 +129,25 @@ def test_an_endpoint_of_the_teams_own_is_served(changed: Project) -> None:
     edit(changed, "service.py", ("    async def __is_ready__", endpoint))
 
     ask = (
-        "import urllib.request; from mlgates import Project; from mlgates.local_service import free_port, served\n"
+        "import urllib.request; from mlgates import Project; "
+        "from mlgates.local_service import free_port, served\n"
         "with served(Project.find(), free_port()) as url:\n"
-        "    request = urllib.request.Request(f'{url}/version', b'{}', {'Content-Type': 'application/json'})\n"
+        "    request = urllib.request.Request("
+        "f'{url}/version', b'{}', {'Content-Type': 'application/json'})\n"
         "    print(urllib.request.urlopen(request, timeout=60).read().decode())"
     )
     assert json.loads(changed.run("python", "-c", ask).splitlines()[0]) == {"release": "v1.0.0"}
 
 
 def test_a_stage_of_the_teams_own_runs_after_evaluate(changed: Project) -> None:
-    package, folder = changed.folder / "src/late_flights", changed.folder / "pipelines/worst"
+    package = changed.folder / "src/late_flights"
+    folder = changed.folder / "pipelines/worst"
     (package / "worst.py").write_text(
         '"""The slice that the candidate is worst in."""\n\n'
         "import json\nfrom pathlib import Path\n\n"
         "measured = json.loads(Path('reports/metrics.json').read_text())\n"
-        "worst = min(measured['slices'], key=lambda part: part['candidate']['average_precision']['value'])\n"
+        "worst = min(measured['slices'], "
+        "key=lambda part: part['candidate']['average_precision']['value'])\n"
         "Path('reports/worst.json').write_text(json.dumps(worst))\n"
     )
     folder.mkdir(parents=True)
@@ -148,8 +159,6 @@ def test_a_stage_of_the_teams_own_runs_after_evaluate(changed: Project) -> None:
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"worst": stage}}))
     assert "Running stage 'pipelines/worst/dvc.yaml:worst'" in changed.run("dvc", "repro", "-P")
-    assert json.loads(Path(changed.folder / "reports/worst.json").read_text())["column"] in (
-        "origin",
-        "carrier",
-    )
+    worst = json.loads(Path(changed.folder / "reports/worst.json").read_text())
+    assert worst["column"] in ("origin", "carrier")
     assert "Running stage" not in changed.run("dvc", "repro", "-P")

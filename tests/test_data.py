@@ -14,9 +14,8 @@ def test_poison_in_real_months_is_caught_by_name_and_healthy_ones_are_quiet(
     found = json.loads(printed.strip().splitlines()[-1])
     assert found["months"] == 2
     assert [name for name in found["red"] if not name.startswith("drift.")] == []
-    caught = {
-        kind: tally
-        for kind, tally in found["caught"].items()
-        if kind != "3 % of a slice's outcomes"
-    }
-    assert len(caught) == 3 and all(hit == planted for hit, planted in caught.values()), caught
+    caught = dict(found["caught"])
+    caught.pop("3 % of a slice's outcomes", None)
+    assert len(caught) == 3, caught
+    for hit, planted in caught.values():
+        assert hit == planted, caught

@@ -26,22 +26,23 @@ def text_of(page: str) -> str:
 
 
 def options() -> dict[str, set[str]]:
-    """The options of each verb, from the command's source."""
+    """The options of each verb, from the command's source: they stand in the annotations."""
     code = ast.parse((LIBRARY / "src/mlgates/cli.py").read_text())
-    shared = {
-        node.targets[0].id: texts(node.value)
-        for node in code.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    found = {}
+    shared = {}  # annotations that several verbs use, by name
     for node in code.body:
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
-            (decorator, *_) = node.decorator_list
-            names = {part.id for part in ast.walk(decorator) if isinstance(part, ast.Name)}
-            found[node.name.strip("_")] = texts(decorator).union(
-                *(shared.get(name, set()) for name in names)
-            )
-    return found
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            shared[node.targets[0].id] = texts(node.value)
+
+    verbs = {}
+    for node in code.body:
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        found = texts(node.args)
+        for part in ast.walk(node.args):
+            if isinstance(part, ast.Name):
+                found |= shared.get(part.id, set())
+        verbs[node.name.removeprefix("_")] = found
+    return verbs
 
 
 def texts(node: ast.AST) -> set[str]:

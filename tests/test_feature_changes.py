@@ -54,19 +54,20 @@ class Service:
 
     def get(self, path: str, body: dict[str, Any] | None = None) -> Answer:
         """Status and content; status 0 while nothing listens."""
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}{path}", content, {"Content-Type": "application/json"}
-        )
+        sent = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", sent, headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                read = answer.read()
-                return answer.status, json.loads(read) if read.startswith(b"{") else {
-                    "text": read.decode()
-                }
+                received = answer.read()
+                if received.startswith(b"{"):
+                    return answer.status, json.loads(received)
+                return answer.status, {"text": received.decode()}
         except urllib.error.HTTPError as error:
-            read = error.read()
-            return error.code, json.loads(read) if read.startswith(b"{") else {}
+            received = error.read()
+            if received.startswith(b"{"):
+                return error.code, json.loads(received)
+            return error.code, {}
         except (urllib.error.URLError, OSError):
             return 0, {}
 
@@ -83,7 +84,8 @@ def serving(project: Project) -> Iterator[Service]:
         port = int(probe.getsockname()[1])
     process = project.start("bentoml", "serve", "late_flights.service:Service", "--port", str(port))
     try:
-        service, end = Service(port), time.monotonic() + START_SECONDS
+        service = Service(port)
+        end = time.monotonic() + START_SECONDS
         while service.get("/livez")[0] != 200:
             assert time.monotonic() < end and process.poll() is None, "the service did not start"
             time.sleep(0.2)
@@ -111,7 +113,10 @@ def edit(project: Project, name: str, *changes: tuple[str, str]) -> None:
 
 
 def cycle(project: Project, why: str) -> dict[str, Any]:
-    """Train on the same periods against the present champion, and promote; returns the gate's report."""
+    """Train on the same periods against the present champion, and promote.
+
+    Returns the gate's report.
+    """
     commit(project.folder, why)
     project.run("mlops", "close", "2013-04")
     project.run("dvc", "repro")
@@ -126,7 +131,7 @@ def cycle(project: Project, why: str) -> dict[str, Any]:
 
 def check(report: dict[str, Any], name: str) -> dict[str, Any]:
     """A check of a stored report."""
-    return next(one for one in report["checks"] if one["name"] == name)
+    return next(entry for entry in report["checks"] if entry["name"] == name)
 
 
 def test_each_release_computes_its_own_features_while_the_service_answers(
@@ -142,9 +147,8 @@ def test_each_release_computes_its_own_features_while_the_service_answers(
         edit(released, "features.py", (HOURS, MINUTES), ("hour >= 18", "hour >= 18 * 60"))
         code, answer = service.predict(rows)
         assert (code, answer["release"]) == (200, "v1.0.0")
-        assert (
-            answer["predictions"][0]["probability"] == before
-        )  # today's code changes nothing that is served
+        # Today's code changes nothing that is served.
+        assert answer["predictions"][0]["probability"] == before
         report = cycle(released, "one feature more, and the hour in minutes")
         assert check(report, "gate.champion")["verdict"] == "ok"  # compared on the same rows
         assert service.predict(rows)[1]["release"] == "v1.1.0"
@@ -157,8 +161,8 @@ def test_each_release_computes_its_own_features_while_the_service_answers(
         assert (code, answer["release"]) == (200, "v1.2.0")
         released.run("mlops", "rollback", "--reason", "complaints")
         assert service.predict(rows)[1]["release"] == "v1.1.0"
-    told = released.run("mlops", "trace", answer["predictions"][0]["id"], code=0)
-    assert "explain.features" in told
+    traced = released.run("mlops", "trace", answer["predictions"][0]["id"], code=0)
+    assert "explain.features" in traced
     skewed = released.run("mlops", "monitor", code=4)
     assert "fail" not in skewed.partition("verdict:")[0].split()
 
@@ -169,29 +173,25 @@ def test_a_removed_column_is_never_a_deadlock_and_the_service_says_what_to_deplo
     edit(released, "schema.py", (DISTANCE, ""))
     edit(released, "features.py", ('"distance", ', ""))
     with_it = request(released)
-    without = [
-        {name: value for name, value in row.items() if name != "distance"} for row in with_it
-    ]
+    without = [dict(row) for row in with_it]
+    for row in without:
+        row.pop("distance", None)
     old = json.loads((released.folder / "var/champion.json").read_text())
     released.run("mlops", "close", "--amend-all")
     report = cycle(released, "a column removed")
     compared = check(report, "gate.champion")
-    assert (
-        compared["verdict"] == "inconclusive"
-        and "'distance' is not in the contract" in compared["evidence"]
-    )
+    assert compared["verdict"] == "inconclusive"
+    assert "'distance' is not in the contract" in compared["evidence"]
     commit_now = json.loads((released.folder / "var/champion.json").read_text())["commit"][:12]
     with serving(released) as service:  # deployed anew
         code, answer = service.predict(without)
         assert (code, answer["release"]) == (200, "v2.0.0")
         assert service.predict(with_it)[0] == 400
-        said = released.run("mlops", "rollback", "--reason", "complaints")
-        assert "answers 503" in said and f"from commit {old['commit'][:12]}" in said
+        printed = released.run("mlops", "rollback", "--reason", "complaints")
+        assert "answers 503" in printed and f"from commit {old['commit'][:12]}" in printed
         code, answer = service.predict(without)
-        assert (
-            code == 503
-            and f"Deploy the service anew, from commit {old['commit'][:12]}." in answer["error"]
-        )
+        assert code == 503
+        assert f"Deploy the service anew, from commit {old['commit'][:12]}." in answer["error"]
         assert service.get("/readyz")[0] == 503
         assert "mlops_behind 1.0" in service.get("/metrics")[1]["text"]
         assert "deploy the service" in released.run("mlops", "status")

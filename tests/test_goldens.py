@@ -1,8 +1,11 @@
-"""Golden numbers: what the pipeline gives for the sample of each task, and which planted faults `mlops prove` catches.
+"""Golden numbers.
 
-A number may change only on purpose: the group of stages that it belongs to moves its number in `RESULTS` of
-mlgates.results and in template/pyproject.toml.jinja, the changelog gives the reason (docs/changing.md), and the file is
-written again: `python -m scripts.goldens`. tests/test_run.py and tests/test_rows.py compare fresh runs with the files.
+What the pipeline gives for the sample of each task, and which planted faults `mlops prove` catches.
+
+A number may change only on purpose. The group of stages that it belongs to moves its number in
+`RESULTS` of mlgates.results and in template/pyproject.toml.jinja, the changelog gives the reason
+(docs/changing.md), and the file is written again: `python -m scripts.goldens`. tests/test_run.py
+and tests/test_rows.py compare fresh runs with the files.
 """
 
 import ast
@@ -24,11 +27,14 @@ GROUPS = {  # each number of RESULTS, and the reports that it stands for
     "evaluation": ["metrics"],
     "gate": ["gate"],
 }
-OF_THE_MACHINE = {  # speed, memory and dates, and the id, which depends on them
-    *("id", "title"),
+OF_THE_MACHINE = {  # speed, memory and dates
     *("seconds", "milliseconds_1", "milliseconds_100", "memory", "measured"),
     *("microseconds", "batch_microseconds", "lookup_microseconds"),
 }
+WITH_ID = {
+    "gate.title",
+    "gate.facts.id",
+}  # the model's id, which depends on what the machine measured
 SPEEDS = re.compile(r"gate\.(feature_cost|latency|memory)")  # checks whose value is the machine's
 NOT_NUMBERS = {
     "checks",
@@ -42,8 +48,9 @@ NOT_NUMBERS = {
     "content",
 }
 CLOSE = 1e-6  # relative: another processor may round a sum otherwise
-# The linear baseline is fitted by steps that end at a tolerance. Another processor's kernels take other steps: without
-# AVX-512 the AUC of the multiclass sample is 0.0002 lower, and a bound of its interval differs by up to 0.0006.
+# The linear baseline is fitted by steps that end at a tolerance. Another processor's kernels take
+# other steps: without AVX-512 the AUC of the multiclass sample is 0.0002 lower, and a bound of its
+# interval differs by up to 0.0006.
 BY_STEPS = re.compile(r"baseline\.simple|behavior\.excess|gate\.calibration")
 CLOSE_BY_STEPS = 2e-3
 
@@ -60,7 +67,10 @@ def numbers() -> dict[str, int]:
 
 
 def flat(content: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The numbers of a report by their place in it; an estimate is one entry: its value and its interval."""
+    """The numbers of a report by their place in it.
+
+    An estimate is one entry: its value and its interval.
+    """
     if isinstance(content, list):
         for place, value in enumerate(content):
             yield from flat(value, f"{name}.{place}")
@@ -68,8 +78,9 @@ def flat(content: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, [content["value"], *(content["interval"] or ())]
     elif isinstance(content, dict):
         for key, value in content.items():
-            if key not in OF_THE_MACHINE | NOT_NUMBERS:
-                yield from flat(value, f"{name}.{key}")
+            inner = f"{name}.{key}"
+            if key not in OF_THE_MACHINE | NOT_NUMBERS and inner not in WITH_ID:
+                yield from flat(value, inner)
     else:
         yield name, content
 
@@ -88,36 +99,43 @@ def measured(folder: Path) -> Golden:
     for group, reports in GROUPS.items():
         entries: dict[str, Any] = {}
         for report in reports:
-            for path in sorted((folder / "reports").glob(f"{report}.json")) or sorted(
-                (folder / "reports" / report).glob("*.json")
-            ):
+            files = sorted((folder / "reports").glob(f"{report}.json"))
+            if not files:  # a folder of reports
+                files = sorted((folder / "reports" / report).glob("*.json"))
+            for path in files:
                 content = json.loads(path.read_text())
-                entries |= dict(judged(content, report)) | dict(flat(content, report))
+                entries |= dict(judged(content, report))
+                entries |= dict(flat(content, report))
         assert entries, f"{group} has no report"
         found[group] = entries
     return found
 
 
 def caught(printed: str) -> dict[str, list[str]]:
-    """The table of `mlops prove`: what became of each fault, and which check must catch it; healthy runs, too."""
+    """The table of `mlops prove`, healthy runs too.
+
+    By fault: what became of it, and which check must catch it.
+    """
     words = r"caught|ESCAPED|not applicable|quiet|FALSE ALARM"
     table = printed.partition("result  ")[2]
-    rows = (
-        re.split(r" {2,}", line)
-        for line in table.splitlines()
-        if re.match(rf"({words}) {{2,}}", line)
-    )
-    return {
-        row[1]: [row[0], row[2] if row[0] not in ("quiet", "FALSE ALARM") else ""] for row in rows
-    }
+    faults = {}
+    for line in table.splitlines():
+        if not re.match(rf"({words}) {{2,}}", line):
+            continue
+        cells = re.split(r" {2,}", line)
+        result, fault = cells[:2]
+        is_healthy_run = result in ("quiet", "FALSE ALARM")
+        check = "" if is_healthy_run else cells[2]
+        faults[fault] = [result, check]
+    return faults
 
 
 def same(then: Any, now: Any, close: float = 0.0) -> bool:
     """Whether two entries agree, but for the last bits of a number, or for `close`."""
     if isinstance(then, list) and isinstance(now, list):
-        return len(then) == len(now) and all(
-            same(one, other, close) for one, other in zip(then, now, strict=True)
-        )
+        if len(then) != len(now):
+            return False
+        return all(same(old, new, close) for old, new in zip(then, now, strict=True))
     if isinstance(then, float) and isinstance(now, int | float):
         return abs(then - now) <= max(close, CLOSE * max(abs(then), abs(now), 1e-3))
     return bool(then == now)
@@ -125,12 +143,12 @@ def same(then: Any, now: Any, close: float = 0.0) -> bool:
 
 def differing(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The entries of a group that differ, in words."""
-    found = []
+    changes = []
     for name in sorted({*then, *now}):
         close = CLOSE_BY_STEPS if BY_STEPS.search(name) else 0.0
         if not same(then.get(name), now.get(name), close):
-            found.append(f"{name}: {then.get(name)} -> {now.get(name)}")
-    return found
+            changes.append(f"{name}: {then.get(name)} -> {now.get(name)}")
+    return changes
 
 
 def stored(row: str) -> Golden:
@@ -140,43 +158,60 @@ def stored(row: str) -> Golden:
 
 
 def hold(row: str, folder: Path) -> None:
-    """Compare a trained project with its golden file. Raises: AssertionError that says which number has to move."""
+    """Compare a trained project with its golden file.
+
+    Raises: AssertionError that says which number has to move.
+    """
     then, now = stored(row), measured(folder)
     for group in GROUPS:
         changed = differing(then[group], now[group])
         assert not changed, "\n".join(
             [
                 f"{len(changed)} numbers of {group!r} are not those of tests/goldens/{row}.json.",
-                f"If that is meant: raise {group!r} in RESULTS (library/src/mlgates/results.py) and in",
-                "template/pyproject.toml.jinja, give the reason in CHANGELOG.md, run: python -m scripts.goldens",
+                f"If that is meant: raise {group!r} in RESULTS "
+                "(library/src/mlgates/results.py) and in",
+                "template/pyproject.toml.jinja, give the reason in CHANGELOG.md, "
+                "run: python -m scripts.goldens",
                 *changed[:20],
             ]
         )
 
 
 def hold_faults(row: str, printed: str, *, whole: bool) -> None:
-    """Compare what `mlops prove` printed with the golden file; of a fast run, those faults that it planted."""
+    """Compare what `mlops prove` printed with the golden file.
+
+    Of a fast run, only those faults are compared that it planted.
+    """
     then, now = stored(row)["faults"], caught(printed)
     assert len(now) > 50, "the table of mlops prove was not read"
-    known = then if whole else {name: then[name] for name in now if name in then}
-    changed = differing(known, now)
+    planted = then
+    if not whole:
+        planted = {name: then[name] for name in now if name in then}
+    changed = differing(planted, now)
     assert not changed, "\n".join(
         ["The table of mlops prove changed; if that is meant: python -m scripts.goldens", *changed]
     )
 
 
 def moved_without_number(before: Golden, after: Golden) -> list[str]:
-    """The groups whose entries changed between two versions of a golden file, and whose number did not grow."""
-    return [
-        group
-        for group in GROUPS
-        if differing(before.get(group, {}), after[group])
-        and after["results"][group] <= before["results"].get(group, 0)
-    ]
+    """The groups whose entries changed though their number did not grow.
+
+    Compared are two versions of a golden file.
+    """
+    groups = []
+    for group in GROUPS:
+        changed = differing(before.get(group, {}), after[group])
+        number_grew = after["results"][group] > before["results"].get(group, 0)
+        if changed and not number_grew:
+            groups.append(group)
+    return groups
 
 
 def versions(path: Path) -> list[Golden]:
-    """The last two different versions of a golden file: that of the work tree, and the one before; or fewer."""
+    """The last two different versions of a golden file; or fewer.
+
+    That of the work tree comes first, then the one before.
+    """
     found = [json.loads(path.read_text())]
     name = path.relative_to(ROOT).as_posix()
     for commit in git(ROOT, "log", "--max-count=3", "--format=%H", "--", name).split():
@@ -203,10 +238,12 @@ def test_a_golden_moves_only_with_its_number_and_a_reason_in_the_changelog(row: 
     newest, *older = versions(GOLDENS / f"{row}.json")
     for before in older:
         assert moved_without_number(before, newest) == []
+    changelog = (ROOT / "CHANGELOG.md").read_text()
     for group, number in newest["results"].items():
         if number > 1:
-            assert re.search(rf"`{group} = {number}`: \w+", (ROOT / "CHANGELOG.md").read_text()), (
-                f"CHANGELOG.md does not say why the results changed: add a line with `{group} = {number}`: reason"
+            assert re.search(rf"`{group} = {number}`: \w+", changelog), (
+                "CHANGELOG.md does not say why the results changed: "
+                f"add a line with `{group} = {number}`: reason"
             )
 
 
@@ -222,13 +259,11 @@ def test_a_changed_number_is_seen_and_names_its_group(tmp_path: Path) -> None:
 
 
 def test_only_the_linear_baseline_may_differ_by_more_than_rounding() -> None:
-    for name, differs in (
-        ("metrics.values.baseline.simple.accuracy", False),
-        ("metrics.values.candidate.auc", True),
-    ):
-        assert (
-            bool(differing({name: [0.7019, 0.69, 0.71]}, {name: [0.7024, 0.69, 0.71]})) is differs
-        )
+    before, after = [0.7019, 0.69, 0.71], [0.7024, 0.69, 0.71]
+    baseline = "metrics.values.baseline.simple.accuracy"
+    assert differing({baseline: before}, {baseline: after}) == []
+    candidate = "metrics.values.candidate.auc"
+    assert differing({candidate: before}, {candidate: after}) != []
     assert differing(
         {"gate.checks.gate.baseline.simple": ["ok", 0.018]},
         {"gate.checks.gate.baseline.simple": ["ok", 0.021]},
@@ -240,14 +275,8 @@ def test_goldens_hold_the_verdict_of_every_report_and_no_time() -> None:
         golden = stored(row)
         assert golden["gate"]["gate.verdict"] == "ok" and golden["data"]["validate.verdict"] == "ok"
         assert len(golden["training"]["train.model"]) == 64
-        assert not [
-            name
-            for group in GROUPS
-            for name in golden[group]
-            if "seconds" in name and "gate." not in name
-        ]
-        assert not [
-            name
-            for name, (result, _) in golden["faults"].items()
-            if result in ("ESCAPED", "FALSE ALARM")
-        ]
+        for group in GROUPS:
+            times = [name for name in golden[group] if "seconds" in name]
+            assert [name for name in times if "gate." not in name] == []
+        for name, (result, _) in golden["faults"].items():
+            assert result not in ("ESCAPED", "FALSE ALARM"), name

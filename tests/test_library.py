@@ -1,4 +1,7 @@
-"""The library's own tests, types and style: run here with the environment that generated projects have."""
+"""The library's own tests, types and style.
+
+They run here with the environment that generated projects have.
+"""
 
 import os
 import subprocess
@@ -9,14 +12,8 @@ import pytest
 from .projects import LIBRARY, clean
 
 TASKS = ("regression", "multiclass")
-BY_TASK = (
-    "serving",
-    "monitoring",
-    "faults",
-    "data",
-    "training",
-    "evaluation",
-)  # they read its contract
+# Folders of tests that read the contract of the sample.
+BY_TASK = ("serving", "monitoring", "faults", "data", "training", "evaluation")
 
 
 def run(programs: Path, *words: str, sample: str = "binary") -> str:
@@ -37,9 +34,8 @@ def test_the_library_passes_its_own_tests(programs: Path) -> None:
 def test_what_depends_on_the_task_passes_on_the_other_tasks(programs: Path, task: str) -> None:
     folders = [f"tests/{name}" for name in BY_TASK if (LIBRARY / "tests" / name).is_dir()]
     assert folders, "library/tests has none of the folders that this test names"
-    assert " passed" in run(
-        programs, "python", "-m", "pytest", "-q", "-W", "ignore", *folders, sample=task
-    )
+    words = ["python", "-m", "pytest", "-q", "-W", "ignore"]
+    assert " passed" in run(programs, *words, *folders, sample=task)
 
 
 def test_the_library_is_typed(programs: Path) -> None:

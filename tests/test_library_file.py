@@ -1,4 +1,7 @@
-"""The library as a file: kept with each release, packed into the bento, and carried by a project that ejects it."""
+"""The library as a file.
+
+It is kept with each release, packed into the bento, and carried by a project that ejects it.
+"""
 
 import re
 import shutil
@@ -40,7 +43,10 @@ print(mlgates.__file__)
 
 
 def locked(template: Path, programs: Path, folder: Path) -> Project:
-    """A project that takes the library from the template's address, with the lock file that uv makes for it."""
+    """A project that takes the library from the template's address.
+
+    It has the lock file that uv makes for it.
+    """
     project = Project(copy(template, folder), programs)
     shutil.copy(programs.parents[1] / "uv.lock", project.folder)
     subprocess.run(
@@ -52,7 +58,10 @@ def locked(template: Path, programs: Path, folder: Path) -> Project:
 
 @pytest.fixture(scope="module")
 def released(template: Path, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with v1.0.0, whose uv.lock names an address of the library that does not exist any more."""
+    """A project with v1.0.0.
+
+    Its uv.lock names an address of the library that does not exist any more.
+    """
     project = locked(template, programs, tmp_path_factory.mktemp("released") / "late-flights")
     lock = project.folder / "uv.lock"
     text = lock.read_text().replace(f"file://{template}", GONE)
@@ -67,7 +76,10 @@ def released(template: Path, programs: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with another mlgates: another number, another default, and no training."""
+    """The programs of an environment with another mlgates.
+
+    It has another number, another default, and no training.
+    """
     folder = tmp_path_factory.mktemp("newer")
     library = folder / "library"
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("tests", "__pycache__"))
@@ -88,12 +100,9 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert old in text
         (library / path).write_text(text.replace(old, new, 1))
     home = programs.parents[1]
-    text = re.sub(
-        r"^mlgates = \{.*\}$",
-        'mlgates = { path = "library" }',
-        (home / "pyproject.toml").read_text(),
-        flags=re.M,
-    )
+    text = (home / "pyproject.toml").read_text()
+    source = 'mlgates = { path = "library" }'
+    text = re.sub(r"^mlgates = \{.*\}$", source, text, flags=re.M)
     (folder / "pyproject.toml").write_text(text)
     shutil.copy(home / "uv.lock", folder)
     words = [UV, "sync", "--quiet", "--offline", "--no-install-project"]
@@ -103,17 +112,19 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evidence(printed: str) -> dict[str, tuple[str, str]]:
     """Verdict and whole line of each check of `mlops reproduce`."""
-    lines = [line for line in printed.splitlines() if " reproduce." in line]
-    return {line.split()[1]: (line.split()[0], line) for line in lines}
+    checks = {}
+    for line in printed.splitlines():
+        if " reproduce." in line:
+            verdict, name = line.split()[:2]
+            checks[name] = (verdict, line)
+    return checks
 
 
 def equal(printed: str) -> str:
-    """That nothing differs; returns what is said of the environment."""
+    """Assert that nothing differs; returns the line about the environment."""
     found = evidence(printed)
-    checks = ("environment", "data", "predictions", "model", "metrics", "verdict")
-    assert {name: found[f"reproduce.{name}"][0] for name in checks} == dict.fromkeys(
-        checks, "ok"
-    ), printed
+    for name in ("environment", "data", "predictions", "model", "metrics", "verdict"):
+        assert found[f"reproduce.{name}"][0] == "ok", printed
     return found["reproduce.environment"][1]
 
 
@@ -142,29 +153,19 @@ def test_the_file_is_the_same_whenever_it_is_written_and_pip_takes_it(
     )
     released.run("python", "-c", script)
     assert (tmp_path / kept.name).read_bytes() == kept.read_bytes()
-    words = [
-        "pip",
-        "install",
-        "--quiet",
-        "--offline",
-        "--no-deps",
-        "--target",
-        str(tmp_path / "target"),
-        str(kept),
-    ]
-    subprocess.run([UV, *words], env=clean(), check=True)
-    assert (tmp_path / "target/mlgates/py.typed").exists() and (
-        tmp_path / "target/bin/mlops"
-    ).exists()
+    target = tmp_path / "target"
+    words = ["pip", "install", "--quiet", "--offline", "--no-deps", "--target", str(target)]
+    subprocess.run([UV, *words, str(kept)], env=clean(), check=True)
+    assert (target / "mlgates/py.typed").exists()
+    assert (target / "bin/mlops").exists()
 
 
 def test_a_release_is_made_again_by_the_library_of_then(released: Project, newer: Path) -> None:
     later = Project(released.folder, newer)
-    assert "7.4.0" in later.run(
-        "python", "-c", "from importlib.metadata import version; print(version('mlgates'))"
-    )
-    said = equal(later.run("mlops", "reproduce", "v1.0.0"))
-    assert "this interpreter, with the mlgates of then (0.4.0" in said
+    code = "from importlib.metadata import version; print(version('mlgates'))"
+    assert "7.4.0" in later.run("python", "-c", code)
+    environment = equal(later.run("mlops", "reproduce", "v1.0.0"))
+    assert "this interpreter, with the release's mlgates (0.4.0" in environment
 
 
 def test_with_another_lock_file_the_environment_of_then_is_made_without_the_librarys_host(
@@ -174,11 +175,10 @@ def test_with_another_lock_file_the_environment_of_then_is_made_without_the_libr
     lock = released.folder / "uv.lock"
     text = lock.read_text()
     assert GONE in text
-    lock.write_text(
-        re.sub(r'name = "zizmor"\nversion = ".*"', 'name = "zizmor"\nversion = "99"', text)
-    )
-    said = equal(Project(released.folder, newer).run("mlops", "reproduce", "v1.0.0"))
-    assert "made again by uv sync --frozen, with mlgates 0.4.0" in said
+    other = re.sub(r'name = "zizmor"\nversion = ".*"', 'name = "zizmor"\nversion = "99"', text)
+    lock.write_text(other)
+    environment = equal(Project(released.folder, newer).run("mlops", "reproduce", "v1.0.0"))
+    assert "made again by uv sync --frozen, with mlgates 0.4.0" in environment
     lock.write_text(text)
 
 
@@ -195,29 +195,25 @@ def test_a_bento_carries_the_library_and_names_it_as_a_file(
     required = (bento / "env/python/requirements.txt").read_text().splitlines()
     assert f"./wheels/{wheel.name}" in required
     assert not [line for line in required if "git+" in line or line.startswith("mlgates")]
-    assert {"numpy", "treelite"} <= {line.partition("==")[0] for line in required}
-    assert not {"pandas", "dvc", "mlflow"} & {line.partition("==")[0] for line in required}
-    assert (
-        "COPY --chown=bentoml:bentoml ./src/wheels ./src/wheels"
-        in (bento / "env/docker/Dockerfile").read_text()
-    )
+    packages = {line.partition("==")[0] for line in required}
+    assert {"numpy", "treelite"} <= packages
+    assert not {"pandas", "dvc", "mlflow"} & packages
+    dockerfile = (bento / "env/docker/Dockerfile").read_text()
+    assert "COPY --chown=bentoml:bentoml ./src/wheels ./src/wheels" in dockerfile
 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     inside = Project(bento, released.programs)
     monkeypatch.setenv("MLOPS_ROOT", str(bento / "src"))
     script = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{IMPORTS}"
-    assert (
-        inside.run("python", "-c", script)
-        .strip()
-        .endswith(str(tmp_path / "installed/mlgates/__init__.py"))
-    )
+    imported = inside.run("python", "-c", script).strip()
+    assert imported.endswith(str(tmp_path / "installed/mlgates/__init__.py"))
 
 
 def test_without_a_lock_file_there_is_no_wheel_for_a_bento(project: Callable[..., Project]) -> None:
-    made = project()
-    said = made.run("mlops", "wheel", code=1)
-    assert "uv.lock is missing" in said and not (made.folder / "wheels").exists()
+    fresh = project()
+    assert "uv.lock is missing" in fresh.run("mlops", "wheel", code=1)
+    assert not (fresh.folder / "wheels").exists()
 
 
 def test_an_ejected_library_is_the_projects_own(
@@ -226,13 +222,12 @@ def test_an_ejected_library_is_the_projects_own(
     project = locked(template, programs, tmp_path / "late-flights")
     folder = project.folder
     assert "uv sync" in project.run("mlops", "eject")
-    said = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]
-    assert said["uv"]["sources"]["mlgates"] == {"path": "vendor/mlgates", "editable": True}
-    (content,) = set(said["mlgates"]["results"].values())
-    assert re.fullmatch("[0-9a-f]{16}", content) and set(said["mlgates"]["results"]) >= {
-        "data",
-        "gate",
-    }
+    tables = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]
+    assert tables["uv"]["sources"]["mlgates"] == {"path": "vendor/mlgates", "editable": True}
+    results = tables["mlgates"]["results"]
+    (content,) = set(results.values())
+    assert re.fullmatch("[0-9a-f]{16}", content)
+    assert set(results) >= {"data", "gate"}
     changed = git(folder, "diff", "--numstat", "--", "pyproject.toml").split()
     assert changed[:2] == ["5", "5"]
 
@@ -252,11 +247,10 @@ def test_an_ejected_library_is_the_projects_own(
     assert "vendor/mlgates/src" in carried.run("dvc", "status", "ingest")
     carried.run("dvc", "repro", "ingest")
 
-    said_again = carried.run("mlops", "eject", code=1)
-    assert "vendor/mlgates is there already" in said_again
-    assert "carries in vendor/mlgates" in project.run(
-        "mlops", "run", "ingest", code=1
-    )  # another mlgates is installed
+    message = carried.run("mlops", "eject", code=1)
+    assert "vendor/mlgates is there already" in message
+    message = project.run("mlops", "run", "ingest", code=1)  # another mlgates is installed
+    assert "carries in vendor/mlgates" in message
 
 
 def test_an_update_leaves_an_ejected_library_alone(
@@ -277,45 +271,39 @@ def test_an_update_leaves_an_ejected_library_alone(
 
 
 def test_eject_refuses_before_it_writes(project: Callable[..., Project]) -> None:
-    made = project()
-    pyproject = made.folder / "pyproject.toml"
+    fresh = project()
+    pyproject = fresh.folder / "pyproject.toml"
     text = pyproject.read_text()
     pyproject.write_text(text + "\n# mine\n")
-    assert "Not committed: pyproject.toml" in made.run("mlops", "eject", code=1)
+    assert "Not committed: pyproject.toml" in fresh.run("mlops", "eject", code=1)
     pyproject.write_text(re.sub(r"^mlgates = .*\n", "", text, flags=re.M))
-    commit(made.folder, "From an index")
-    assert "names no source of mlgates" in made.run("mlops", "eject", code=1)
-    assert not (made.folder / "vendor").exists() and git(made.folder, "status", "--porcelain") == ""
+    commit(fresh.folder, "From an index")
+    assert "names no source of mlgates" in fresh.run("mlops", "eject", code=1)
+    assert (
+        not (fresh.folder / "vendor").exists() and git(fresh.folder, "status", "--porcelain") == ""
+    )
 
 
 def test_a_wheel_can_eject_too(project: Callable[..., Project], tmp_path: Path) -> None:
     """The installed files are enough: no source folder, no address."""
-    made = project()
+    fresh = project()
     script = (
         "from pathlib import Path; from mlgates.registry import wheel; "
         f"print(wheel.write(Path({str(tmp_path)!r})))"
     )
-    written = made.run("python", "-c", script).strip()
+    written = fresh.run("python", "-c", script).strip()
     with zipfile.ZipFile(written) as archive:
         archive.extractall(tmp_path / "installed")
-    made.run(
-        "python", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{EJECT}"
-    )
+    script = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r})\n{EJECT}"
+    fresh.run("python", "-c", script)
     settings = clean() | {"UV_CACHE_DIR": str(tmp_path / "cache")}
-    words = [
-        UV,
-        "build",
-        "--quiet",
-        "--offline",
-        "--wheel",
-        "--out-dir",
-        str(tmp_path / "built"),
-        "vendor/mlgates",
-    ]
-    subprocess.run(words, cwd=made.folder, env=settings, check=True)
-    (built,) = (tmp_path / "built").glob("*.whl")
-    packed = [set(zipfile.ZipFile(path).namelist()) for path in (built, Path(written))]
-    assert {name for name in packed[0] if not name.endswith("/")} == packed[1]
+    out = tmp_path / "built"
+    words = ["build", "--quiet", "--offline", "--wheel", "--out-dir", str(out), "vendor/mlgates"]
+    subprocess.run([UV, *words], cwd=fresh.folder, env=settings, check=True)
+    (built,) = out.glob("*.whl")
+    names = zipfile.ZipFile(built).namelist()
+    files = {name for name in names if not name.endswith("/")}
+    assert files == set(zipfile.ZipFile(written).namelist())
 
 
 EJECT = """

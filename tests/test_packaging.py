@@ -1,4 +1,7 @@
-"""The library as a package: it builds with nothing but uv, and each extra alone is enough for what it is for."""
+"""The library as a package.
+
+It builds with nothing but uv, and each extra alone is enough for what it is for.
+"""
 
 import ast
 import os
@@ -56,7 +59,8 @@ assert "rows" in body["properties"], body
 """
 DEPLOY = """
 import importlib.util
-assert not any(importlib.util.find_spec(name) for name in ("bentoml", "mlflow", "great_expectations"))
+assert not any(importlib.util.find_spec(name) \
+for name in ("bentoml", "mlflow", "great_expectations"))
 import mlgates.registry.deploy
 """
 PIPELINE = """
@@ -72,7 +76,10 @@ from mlgates.draft import draft
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel and sdist, built without a network and with an empty cache: uv has the build backend in itself."""
+    """Wheel and sdist, built without a network and with an empty cache.
+
+    That works because uv has the build backend in itself.
+    """
     folder = tmp_path_factory.mktemp("built")
     settings = clean() | {"UV_CACHE_DIR": str(folder / "cache")}
     words = [UV, "build", "--quiet", "--offline", "--out-dir", str(folder / "dist"), str(LIBRARY)]
@@ -93,7 +100,10 @@ def project(built: Path, programs: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def installed(project: Path, extra: str) -> Path:
-    """The programs of an environment that has mlgates with one extra, hard-linked from uv's cache."""
+    """The programs of an environment that has mlgates with one extra.
+
+    Its packages are hard-linked from uv's cache.
+    """
     place = project / f"with-{extra}"
     settings = clean() | {"UV_PROJECT_ENVIRONMENT": str(place)}
     groups = ["--group", extra] if extra != "none" else []
@@ -152,7 +162,7 @@ def test_without_an_extra_there_is_the_contract_and_the_command(
 ) -> None:
     programs = installed(project, "none")
     run(programs, sample, "python", "-c", NONE)
-    assert "first run" in run(programs, sample, "mlops", "--help")
+    assert "First run" in run(programs, sample, "mlops", "--help")
 
 
 def test_serve_is_enough_for_a_service(project: Path, sample: Path) -> None:

@@ -1,4 +1,7 @@
-"""The memory of a project: races, kills and forgeries; old releases made again; rollbacks, overrides, signatures."""
+"""The memory of a project.
+
+Races, kills and forgeries; old releases made again; rollbacks, overrides, signatures.
+"""
 
 import ast
 import inspect
@@ -59,22 +62,13 @@ print("drilled", new[0], old[0])
 
 
 def inside(programs: Path, name: str) -> str:
-    """Run a file of tests/inside with the projects' environment, on the tiny project of the library's tests."""
+    """Run a file of tests/inside with the projects' environment; returns what it printed.
+
+    It works on the tiny project of the library's tests.
+    """
     folder = ROOT / "tests" / "inside"
-    words = [
-        "-m",
-        "pytest",
-        "-q",
-        "-s",
-        "-W",
-        "ignore",
-        "-p",
-        "tiny_team",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        os.devnull,
-    ]
+    words = ["-m", "pytest", "-q", "-s", "-W", "ignore", "-c", os.devnull]
+    words += ["-p", "tiny_team", "-p", "no:cacheprovider"]
     where = ["--rootdir", str(folder), "--confcutdir", str(folder), str(folder / name)]
     settings = clean() | {"PYTHONPATH": str(LIBRARY / "tests/support")}
     done = subprocess.run(
@@ -89,12 +83,12 @@ def inside(programs: Path, name: str) -> str:
 
 
 def test_what_the_library_says_is_proven_here_is_proven_here() -> None:
-    """`IN_TEMPLATE` of the library's test of `prove` names the tests of this folder that turn a check red."""
-    (file,) = [
-        path
-        for path in LIBRARY.glob("tests/**/test_prove.py")
-        if "IN_TEMPLATE =" in path.read_text()
-    ]
+    """`IN_TEMPLATE` names the tests of this folder that turn a check red.
+
+    It stands in the library's test of `prove`.
+    """
+    candidates = LIBRARY.glob("tests/**/test_prove.py")
+    (file,) = [path for path in candidates if "IN_TEMPLATE =" in path.read_text()]
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "IN_TEMPLATE":
             named = ast.literal_eval(node.value)
@@ -116,18 +110,21 @@ def test_ci_signs_without_a_key(programs: Path) -> None:
 @pytest.fixture(scope="module")
 def released(make: Callable[[str], Project]) -> Project:
     """A project with a bare origin and v1.0.0."""
-    made = make(DEFAULT)
-    source = made.folder / "src/late_flights/data.py"
+    fresh = make(DEFAULT)
+    source = fresh.folder / "src/late_flights/data.py"
     source.write_text(source.read_text() + FEWER)
-    commit(made.folder, "Fewer")
-    git(made.folder, "init", "--quiet", "--bare", "--initial-branch", "main", "../origin.git")
-    git(made.folder, "remote", "add", "origin", "../origin.git")
-    made.run("mlops", "up", "--no-serve")
-    return made
+    commit(fresh.folder, "Fewer")
+    git(fresh.folder, "init", "--quiet", "--bare", "--initial-branch", "main", "../origin.git")
+    git(fresh.folder, "remote", "add", "origin", "../origin.git")
+    fresh.run("mlops", "up", "--no-serve")
+    return fresh
 
 
 def shallow(of: Project, folder: Path) -> Project:
-    """A depth-1 clone of main, in which a squash merge has hidden all commits; it knows where the DVC remote is."""
+    """A depth-1 clone of main, in which a squash merge has hidden all commits.
+
+    It knows where the DVC remote is.
+    """
     squashed = git(of.folder, "commit-tree", "-m", "Squash", "HEAD^{tree}").strip()
     git(of.folder, "push", "--quiet", "--force", "origin", f"{squashed}:refs/heads/main")
     origin = (of.folder.parent / "origin.git").as_uri()
@@ -139,12 +136,12 @@ def shallow(of: Project, folder: Path) -> Project:
 
 def verdicts(printed: str) -> dict[str, str]:
     """The verdict of each check in a printed report."""
-    lines = [line.split() for line in printed.splitlines()]
-    return {
-        line[1]: line[0]
-        for line in lines
-        if len(line) > 1 and line[1].startswith(("reproduce.", "record."))
-    }
+    verdict_of = {}
+    for line in printed.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[1].startswith(("reproduce.", "record.")):
+            verdict_of[words[1]] = words[0]
+    return verdict_of
 
 
 def retrained(project: Project, message: str) -> None:
@@ -155,11 +152,10 @@ def retrained(project: Project, message: str) -> None:
 
 
 def overridden(project: Project) -> str:
-    """Promote it whatever the gate says; returns what was said."""
+    """Promote it whatever the gate says; returns what was printed."""
     until = str(date.today() + timedelta(30))
-    return project.run(
-        "mlops", "promote", "--override", "--by", "Grace", "--until", until, "--reason", "season"
-    )
+    override = ["--override", "--by", "Grace", "--until", until]
+    return project.run("mlops", "promote", *override, "--reason", "season")
 
 
 def test_a_release_is_made_again_after_a_squash_in_a_shallow_clone_without_mlflow(
@@ -183,12 +179,10 @@ def test_a_release_is_made_again_after_a_squash_in_a_shallow_clone_without_mlflo
 def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: Project) -> None:
     folder = released.folder
     model = (folder / MODEL).read_text()
-    clock = model.replace(
-        "random_state=seed", "random_state=time.time_ns() % 2**31, max_features=0.5"
-    )
-    (folder / MODEL).write_text(
-        clock.replace("from collections", "import time\nfrom collections", 1)
-    )
+    by_clock = "random_state=time.time_ns() % 2**31, max_features=0.5"
+    clock = model.replace("random_state=seed", by_clock)
+    clock = clock.replace("from collections", "import time\nfrom collections", 1)
+    (folder / MODEL).write_text(clock)
     retrained(released, "Clock")
     assert "overridden until" in overridden(released)
     assert "overridden until" in released.run("mlops", "status")
@@ -199,7 +193,8 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     assert verdicts(printed)["reproduce.model"] == "inconclusive", printed
 
     (folder / MODEL).write_text(model)
-    params = yaml.safe_load((folder / "params.yaml").read_text()) | {"model": {"max_iter": 60}}
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["model"] = {"max_iter": 60}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     retrained(released, "Fewer trees")
     measured = json.loads((folder / "reports/metrics.json").read_text())
@@ -231,12 +226,11 @@ def test_promoted_and_rolled_back_the_answers_are_those_of_before(released: Proj
     assert "drilled v1.2.0 v1.1.0" in released.run("python", "-c", DRILL)
     (log, *_) = (released.folder / "var/predictions").glob("*.db")
     with closing(sqlite3.connect(log)) as database:
-        (known,) = database.execute(
-            "SELECT prediction_id FROM predictions WHERE release = 'v1.1.0'"
-        ).fetchmany(1)
-    told = released.run("mlops", "trace", *known)
-    assert f"prediction {known[0]}, made" in told and "late-flights@v1.1.0" in told
-    assert "3 rows, " in told or "4 rows, " in told
+        query = "SELECT prediction_id FROM predictions WHERE release = 'v1.1.0'"
+        ((prediction,),) = database.execute(query).fetchmany(1)
+    printed = released.run("mlops", "trace", prediction)
+    assert f"prediction {prediction}, made" in printed and "late-flights@v1.1.0" in printed
+    assert "3 rows, " in printed or "4 rows, " in printed
 
 
 def test_what_the_remote_lost_is_named(released: Project) -> None:

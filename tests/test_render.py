@@ -1,4 +1,7 @@
-"""What Copier writes: for every choice, the right files, legal, parsable, clean, and from any name or title."""
+"""What Copier writes.
+
+For every choice the right files: legal, parsable, clean, and from any name or title.
+"""
 
 import ast
 import itertools
@@ -35,12 +38,14 @@ def test_at_most_8_questions_each_with_a_default_and_a_reason() -> None:
 
 
 def test_the_rows_hold_every_two_choices_together() -> None:
-    choices = {
-        name: list(body["choices"].values()) for name, body in ASKED.items() if "choices" in body
-    }
-    for one, other in itertools.combinations(choices, 2):
-        for pair in itertools.product(choices[one], choices[other]):
-            assert any((row[one], row[other]) == pair for row in ROWS.values()), (one, other, pair)
+    choices = {}
+    for name, body in ASKED.items():
+        if "choices" in body:
+            choices[name] = list(body["choices"].values())
+    for first, second in itertools.combinations(choices, 2):
+        in_rows = {(row[first], row[second]) for row in ROWS.values()}
+        for pair in itertools.product(choices[first], choices[second]):
+            assert pair in in_rows, (first, second, pair)
 
 
 def test_a_row_has_the_committed_list_of_files(rendered: Path, row: str) -> None:
@@ -89,13 +94,11 @@ def test_the_copy_is_typed(rendered: Path, programs: Path) -> None:
 
 
 def test_what_our_scripts_import_from_the_library_is_there(project: Callable[..., Project]) -> None:
-    ours = [
-        path
-        for folder in ("tests", "benchmarks", "scripts")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    words = r"from mlgates[.\w]* import [\w, ]+"
-    lines = {line for path in ours for line in re.findall(words, path.read_text(encoding="utf-8"))}
+    lines = set()
+    for folder in ("tests", "benchmarks", "scripts"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            lines.update(re.findall(r"from mlgates[.\w]* import [\w, ]+", text))
     assert len(lines) > 20
     project().run("python", "-c", "\n".join(sorted(lines)))
 
@@ -117,9 +120,8 @@ def test_the_default_name_fits_any_folder(
     template: Path, tmp_path: Path, folder: str, name: str
 ) -> None:
     copier.run_copy(str(template), tmp_path / folder, defaults=True, quiet=True)
-    assert (
-        yaml.safe_load((tmp_path / folder / ".copier-answers.yml").read_text())["project"] == name
-    )
+    answers = yaml.safe_load((tmp_path / folder / ".copier-answers.yml").read_text())
+    assert answers["project"] == name
     assert (tmp_path / folder / "src" / name.replace("-", "_") / "schema.py").exists()
 
 
@@ -146,11 +148,12 @@ def test_a_bad_name_is_refused_with_one_that_would_do(
 
 
 def test_no_name_of_python_or_of_a_dependency_is_accepted(project: Callable[..., Project]) -> None:
-    listing = "from importlib.metadata import packages_distributions as p; print(*p(), *sum(p().values(), []))"
-    installed = {
-        re.sub("[-_.]+", "_", name)
-        for name in project().run("python", "-c", listing).lower().split()
-    }
+    listing = (
+        "from importlib.metadata import packages_distributions as p; "
+        "print(*p(), *sum(p().values(), []))"
+    )
+    listed = project().run("python", "-c", listing).lower().split()
+    installed = {re.sub("[-_.]+", "_", name) for name in listed}
     used = installed | sys.stdlib_module_names | set(keyword.kwlist)
     taken = set((ROOT / "hooks" / "taken.txt").read_text().split())
     assert {name for name in used if re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name)} <= taken
@@ -163,10 +166,8 @@ def test_no_name_of_python_or_of_a_dependency_is_accepted(project: Callable[...,
 def test_a_title_is_any_line_of_text(template: Path, tmp_path: Path, title: str) -> None:
     copier.run_copy(str(template), tmp_path / "x", data={"title": title}, defaults=True, quiet=True)
     assert (tmp_path / "x" / "README.md").read_text().startswith(f"# {title}\n")
-    assert (
-        tomllib.loads((tmp_path / "x" / "pyproject.toml").read_text())["project"]["description"]
-        == title
-    )
+    pyproject = tomllib.loads((tmp_path / "x" / "pyproject.toml").read_text())
+    assert pyproject["project"]["description"] == title
 
 
 def test_the_command_copies_without_trust_and_names_the_next_one(

@@ -1,4 +1,7 @@
-"""Generated projects really run: the pipeline, the record, the service over HTTP, the monitor, the proofs, the loop."""
+"""Generated projects really run.
+
+The pipeline, the record, the service over HTTP, the monitor, the proofs, the loop.
+"""
 
 import json
 import re
@@ -76,32 +79,24 @@ def test_two_experiments_are_two_runs(trained: Project, tmp_path: Path) -> None:
     project.run("mlops", "follow")
     for iterations in ("50", "60"):
         project.run("dvc", "exp", "run", "-S", f"model.max_iter={iterations}")
+    runs = "SELECT count(*) FROM tags WHERE key = 'fingerprint'"
+    children = "SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId'"
     with sqlite3.connect(project.folder / "mlflow.db") as database:
-        assert (
-            database.execute("SELECT count(*) FROM tags WHERE key = 'fingerprint'").fetchone()[0]
-            == 2
-        )
-        assert (
-            database.execute(
-                "SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId'"
-            ).fetchone()[0]
-            >= 16
-        )
+        assert database.execute(runs).fetchone()[0] == 2
+        assert database.execute(children).fetchone()[0] >= 16
 
 
 def test_the_ideas_of_the_runbook_are_ranked_in_one_table(trained: Project) -> None:
-    section = (
-        (trained.folder / "docs/runbook.md").read_text().partition("## Try other parameters")[2]
-    )
+    runbook = (trained.folder / "docs/runbook.md").read_text()
+    section = runbook.partition("## Try other parameters")[2]
     commands = [shlex.split(line) for line in section.split("```")[1].strip().splitlines()]
     assert [words[:4] for words in commands] == [["uv", "run", "dvc", "exp"]] * 3
-    table = [trained.run(*words[2:]) for words in commands][-1]
-    ranked = [
-        float(line.split("]")[1].split()[0])
-        for line in table.splitlines()
-        if "──" in line and "]" in line
-    ]
-    assert len(ranked) == 2 and ranked == sorted(ranked, reverse=True)
+    for words in commands:
+        table = trained.run(*words[2:])  # that of the last command is looked at
+    experiments = [line for line in table.splitlines() if "──" in line and "]" in line]
+    ranked = [float(line.split("]")[1].split()[0]) for line in experiments]
+    assert len(ranked) == 2
+    assert ranked == sorted(ranked, reverse=True)
     assert git(trained.folder, "status", "--porcelain") == ""
     trained.run("dvc", "exp", "remove", "-A")
 
@@ -125,13 +120,12 @@ def test_every_planted_fault_is_caught(trained: Project) -> None:
 
 
 def test_the_loop_runs_by_itself_and_leaves_the_project_alone(trained: Project) -> None:
-    before = git(trained.folder, "status", "--porcelain", "--ignored"), git(trained.folder, "tag")
+    status = git(trained.folder, "status", "--porcelain", "--ignored")
+    tags = git(trained.folder, "tag")
     printed = trained.run("mlops", "simulate", "--periods", "2")
     assert "2013-05  v1.0.0" in printed and "2013-06" in printed and "promoted v1.0.1" in printed
-    assert (
-        git(trained.folder, "status", "--porcelain", "--ignored"),
-        git(trained.folder, "tag"),
-    ) == before
+    assert git(trained.folder, "status", "--porcelain", "--ignored") == status
+    assert git(trained.folder, "tag") == tags
 
 
 def test_the_readme_request_is_answered(trained: Project) -> None:
@@ -139,7 +133,8 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
         "import json\n"
         "from mlgates import Project\n"
         "from mlgates.local_service import ask, free_port, served\n"
-        "rows = json.loads(open('README.md').read().partition(\"-d '\")[2].partition(\"'\")[0])['rows']\n"
+        "rows = json.loads("
+        "open('README.md').read().partition(\"-d '\")[2].partition(\"'\")[0])['rows']\n"
         "with served(Project.find(), free_port()) as url: print(json.dumps(ask(url, rows)))"
     )
     answer = json.loads(trained.run("python", "-c", code).splitlines()[-1])
@@ -148,29 +143,26 @@ def test_the_readme_request_is_answered(trained: Project) -> None:
         "probability",
         "decision",
     }
-    asked = "from mlgates import Project; from mlgates.lineage.explain import explain; "
-    asked += f"print(explain(Project.find(), {answer['predictions'][0]['id']!r}))"
-    told = trained.run("python", "-c", asked)
-    assert re.search(r"weather +visibility", told) and re.search(
-        r"distance +\S+ +[-+]0\.\d{4}\n", told
-    )
-    assert all(re.search(rf"ok +explain\.{step} ", told) for step in ("features", "score"))
+    code = "from mlgates import Project; from mlgates.lineage.explain import explain; "
+    code += f"print(explain(Project.find(), {answer['predictions'][0]['id']!r}))"
+    explained = trained.run("python", "-c", code)
+    assert re.search(r"weather +visibility", explained)
+    assert re.search(r"distance +\S+ +[-+]0\.\d{4}\n", explained)
+    for step in ("features", "score"):
+        assert re.search(rf"ok +explain\.{step} ", explained)
     assert "inconclusive" in trained.run("mlops", "monitor", code=4)
     page = (trained.folder / "var/monitor/latest.html").read_text()
     assert 'src="http' not in page
 
 
 def test_the_card_is_complete_and_the_bill_of_materials_is_cyclonedx(trained: Project) -> None:
-    card, bill = (
-        (trained.folder / "reports" / name).read_text() for name in ("card.md", "bom.json")
-    )
+    card = (trained.folder / "reports/card.md").read_text()
+    bill = (trained.folder / "reports/bom.json").read_text()
     assert "**Empty.**" not in card and "To be written" not in card
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
     digest = json.loads((trained.folder / "reports/train.json").read_text())["model"]
-    assert (
-        digest in card
-        and json.loads(bill)["metadata"]["component"]["hashes"][0]["content"] == digest
-    )
+    assert digest in card
+    assert json.loads(bill)["metadata"]["component"]["hashes"][0]["content"] == digest
     assert {"scikit-learn", "numpy"} <= {part["name"] for part in json.loads(bill)["components"]}
 
 

@@ -1,4 +1,7 @@
-"""A real server: MLflow over HTTP on PostgreSQL, its artifacts and the DVC remote on an S3 API. The same record."""
+"""A real server gives the same record.
+
+MLflow over HTTP on PostgreSQL, its artifacts and the DVC remote on an S3 API.
+"""
 
 import json
 import os
@@ -73,22 +76,21 @@ class Servers:
 
     def champion(self) -> str:
         """The release that MLflow shows as champion."""
-        found = self.ask("registered-models/alias?name=late-flights&alias=champion")[
-            "model_version"
-        ]
-        return next(str(tag["value"]) for tag in found["tags"] if tag["key"] == "release")
+        answer = self.ask("registered-models/alias?name=late-flights&alias=champion")
+        tags = answer["model_version"]["tags"]
+        return next(str(tag["value"]) for tag in tags if tag["key"] == "release")
 
     def runs(self) -> list[dict[str, str]]:
         """The tags of all runs."""
-        (experiment,) = [
-            e["experiment_id"]
-            for e in self.ask("experiments/search", {"max_results": 100})["experiments"]
-            if e["name"] == "late-flights"
-        ]
-        found = self.ask("runs/search", {"experiment_ids": [experiment], "max_results": 1000})[
-            "runs"
-        ]
-        return [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
+        experiments = self.ask("experiments/search", {"max_results": 100})["experiments"]
+        (experiment,) = [entry for entry in experiments if entry["name"] == "late-flights"]
+        wanted = {"experiment_ids": [experiment["experiment_id"]], "max_results": 1000}
+        return [tags_of(run) for run in self.ask("runs/search", wanted)["runs"]]
+
+
+def tags_of(run: dict[str, Any]) -> dict[str, str]:
+    """The tags of a run, by name."""
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,10 @@ def equipped(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def servers(equipped: Path) -> Iterator[Servers]:
-    """All servers, on free ports; they end with standard input, also when this process is killed."""
+    """All servers, on free ports.
+
+    They end with standard input, also when this process is killed.
+    """
     started = Servers(equipped)
     before = dict(os.environ)
     os.environ |= started.settings
@@ -121,7 +126,10 @@ def servers(equipped: Path) -> Iterator[Servers]:
 def first(
     servers: Servers, equipped: Path, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
-    """A project after its first day, whose git remote is a bare repository and whose DVC remote is a bucket."""
+    """A project after its first day.
+
+    Its git remote is a bare repository and its DVC remote is a bucket.
+    """
     project = Project(copy(template, tmp_path_factory.mktemp("server") / "late-flights"), equipped)
     (project.folder / "params.yaml").write_text(SMALL)
     project.run("dvc", "remote", "add", "--default", "bucket", "s3://dvc/late-flights")
@@ -163,27 +171,23 @@ def kept(project: Project, branch: str) -> None:
 
 def test_the_first_day_is_on_the_servers(servers: Servers, first: Project) -> None:
     assert servers.champion() == "v1.0.0"
-    assert not (first.folder / "mlflow.db").exists() and not any(
-        (first.folder / "var").glob("remote/*")
-    )
+    assert not (first.folder / "mlflow.db").exists()
+    assert not any((first.folder / "var").glob("remote/*"))
     (model,) = [tags for tags in servers.runs() if "fingerprint" in tags]
     assert model["release"] == "v1.0.0" and model["verdict"] == "ok"
     assert [tags for tags in servers.runs() if "mlflow.parentRunId" in tags]
-    rows = "pandas.read_parquet('data/evaluation.parquet').head(3)"  # raw columns, as a notebook has them
+    # The raw columns, as a notebook has them.
+    rows = "pandas.read_parquet('data/evaluation.parquet').head(3)"
     loaded = "mlflow.pyfunc.load_model('models:/late-flights@champion')"
-    assert (
-        first.run(
-            "python", "-c", f"import mlflow, pandas; print(len({loaded}.predict({rows})))"
-        ).split()[0]
-        == "3"
-    )
+    code = f"import mlflow, pandas; print(len({loaded}.predict({rows})))"
+    assert first.run("python", "-c", code).split()[0] == "3"
 
 
 def test_a_fresh_clone_follows_what_the_bucket_keeps(servers: Servers, first: Project) -> None:
     other = machine(first, "served")
     assert "v1.0.0" in other.run("mlops", "follow")
-    told, here = (json.loads((p.folder / "var/champion.json").read_text()) for p in (first, other))
-    assert told == here
+    pointer = json.loads((first.folder / "var/champion.json").read_text())
+    assert json.loads((other.folder / "var/champion.json").read_text()) == pointer
 
 
 def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(
@@ -203,8 +207,9 @@ def test_two_trainings_at_once_and_a_promotion_during_a_training_lose_nothing(
     kept(bob, "bob")
     assert "out of date" in bob.run("mlops", "promote", "--reason", "too late", code=1)
     assert servers.champion() == "v1.1.0" and "v1.1.0" in bob.run("mlops", "status")
-    assert len({tags["fingerprint"] for tags in servers.runs() if "fingerprint" in tags}) == 4
-    assert len([tags for tags in servers.runs() if "fingerprint" in tags]) == 4
+    fingerprints = [tags["fingerprint"] for tags in servers.runs() if "fingerprint" in tags]
+    assert len(fingerprints) == 4
+    assert len(set(fingerprints)) == 4
     ada.run("mlops", "rollback", "--reason", "complaints")
     assert servers.champion() == "v1.0.0"
 
@@ -216,5 +221,8 @@ def test_a_store_that_was_lost_is_filled_again(servers: Servers, first: Project)
     servers.ask("model-versions/delete", {"name": "late-flights", "version": "1"}, "DELETE")
     assert "1 versions added, 1 aliases set" in first.run("mlops", "mirror")
     assert servers.champion() == "v1.0.0"
-    code = "import mlflow; print(mlflow.sklearn.load_model('models:/late-flights@champion').n_features_in_)"
+    code = (
+        "import mlflow; print(mlflow.sklearn.load_model("
+        "'models:/late-flights@champion').n_features_in_)"
+    )
     assert int(first.run("python", "-c", code).split()[0]) > 5

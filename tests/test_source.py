@@ -1,4 +1,7 @@
-"""Where a project takes mlgates from: for each way to name the template, a pin that uv takes, or a word at the copy."""
+"""Where a project takes mlgates from.
+
+For each way to name the template: a pin that uv takes, or a word at the copy.
+"""
 
 import re
 import shutil
@@ -22,7 +25,9 @@ HOSTED = {
     "gl:org/copier-mlops": "https://gitlab.com/org/copier-mlops",
     "https://git.example.org/org/copier-mlops.git": "https://git.example.org/org/copier-mlops.git",
     "git+https://git.example.org/org/copier-mlops": "https://git.example.org/org/copier-mlops",
-    "ssh://git@git.example.org:2222/org/copier-mlops": "ssh://git@git.example.org:2222/org/copier-mlops",
+    "ssh://git@git.example.org:2222/org/copier-mlops": (
+        "ssh://git@git.example.org:2222/org/copier-mlops"
+    ),
     "git+ssh://git@git.example.org/org/copier-mlops": "ssh://git@git.example.org/org/copier-mlops",
     "git@git.example.org:org/copier-mlops.git": "ssh://git@git.example.org/org/copier-mlops.git",
     "git.example.org:/srv/copier-mlops.git": "ssh://git.example.org/srv/copier-mlops.git",
@@ -71,17 +76,9 @@ def lock(source: str, folder: Path, *words: str) -> subprocess.CompletedProcess[
 
 
 def copied(folder: Path, address: str, *words: str, ref: str = NOW) -> tuple[Path, str]:
-    """A copy by the command, from the folder above; returns it and what was said."""
-    command = [
-        str(COPIER),
-        "copy",
-        "--defaults",
-        "--vcs-ref",
-        ref,
-        "--data",
-        "project=late-flights",
-        *words,
-    ]
+    """A copy by the command, from the folder above; returns it and what was printed."""
+    command = [str(COPIER), "copy", "--defaults", "--vcs-ref", ref]
+    command += ["--data", "project=late-flights", *words]
     done = subprocess.run(
         [*command, address, "late-flights"],
         cwd=folder,
@@ -117,8 +114,8 @@ def test_a_local_address_gives_a_pin_that_installs(
     bare = ["--bare"] if "bare" in kind else []
     git(template, "clone", "--quiet", *bare, str(template), str(place))
     address = f"file://{place}".replace(" ", "%20") if "file" in kind else str(place)
-    project, said = copied(tmp_path, address)
-    assert "comes from a folder of this machine" in said
+    project, printed_errors = copied(tmp_path, address)
+    assert "comes from a folder of this machine" in printed_errors
     found = pin(project)
     assert found["rev"] == git(template, "rev-parse", NOW).strip()
 
@@ -140,8 +137,8 @@ def test_a_relative_address_is_made_absolute_and_the_copy_says_that_updates_will
     template: Path, tmp_path: Path
 ) -> None:
     git(template, "clone", "--quiet", str(template), str(tmp_path / "copier-mlops"))
-    project, said = copied(tmp_path, "./copier-mlops")
-    assert "relative path ./copier-mlops" in said and "gh:" in said
+    project, printed_errors = copied(tmp_path, "./copier-mlops")
+    assert "relative path ./copier-mlops" in printed_errors and "gh:" in printed_errors
     assert pin(project)["git"] == f"file://{tmp_path.resolve()}/copier-mlops"
 
 
@@ -150,11 +147,13 @@ def test_a_dirty_template_is_named_with_the_way_out(template: Path, tmp_path: Pa
     place = tmp_path / "copier-mlops"
     git(template, "clone", "--quiet", str(template), str(place))
     (place / "README.md").write_text("being worked on")
-    _, said = copied(tmp_path, str(place), ref="HEAD")
-    assert "not committed" in said and "--data library=PATH/library" in said
+    _, printed_errors = copied(tmp_path, str(place), ref="HEAD")
+    assert "not committed" in printed_errors and "--data library=PATH/library" in printed_errors
     shutil.rmtree(tmp_path / "late-flights")
-    project, said = copied(tmp_path, str(place), "--data", f"library={place}/library", ref="HEAD")
-    assert "WARNING" not in said
+    project, printed_errors = copied(
+        tmp_path, str(place), "--data", f"library={place}/library", ref="HEAD"
+    )
+    assert "WARNING" not in printed_errors
     assert pin(project) == {"path": f"{place}/library", "editable": True}
 
 

@@ -1,7 +1,10 @@
-"""What an update may never do: lose a team's line, bring back what it deleted, or leave the project behind.
+"""What an update may never do.
 
-Tried from each release, and from the first commit of this layout, to the work tree; and from the work tree to a next
-version that is made up here, so that there is something to update also on the day of a release.
+It may not lose a team's line, bring back what the team deleted, or leave the project behind.
+
+Tried from each release, and from the first commit of this layout, to the work tree; and from the
+work tree to a next version that is made up here, so that there is something to update also on the
+day of a release.
 """
 
 import re
@@ -53,10 +56,11 @@ NEW_FILE = "template/docs/added.md"
 
 def is_seed(path: str) -> bool:
     """Whether a path is the team's from the first copy on."""
-    return any(
-        fnmatch(f"/{path}", seed) and ("**" in seed or path.count("/") == seed.count("/") - 1)
-        for seed in SEEDS
-    )
+    for seed in SEEDS:
+        same_depth = path.count("/") == seed.count("/") - 1  # `*` of fnmatch also matches `/`
+        if fnmatch(f"/{path}", seed) and ("**" in seed or same_depth):
+            return True
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,8 @@ def versions(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_is_a_version_to_update_from() -> None:
     assert FIRST in RELEASES, (
-        "the first commit of the layout was not found: the history is not whole (git fetch --unshallow)"
+        "the first commit of the layout was not found: "
+        "the history is not whole (git fetch --unshallow)"
     )
 
 
@@ -86,26 +91,23 @@ def test_update_keeps_every_line_of_the_teams(
     versions: Path, tmp_path: Path, old: str, new: str
 ) -> None:
     folder = copy(versions, tmp_path / "late-flights", tag=old)
-    edited = [
-        path for path in paths(folder) if path not in (".copier-answers.yml", "docs/runbook.md")
-    ]
+    not_edited = (".copier-answers.yml", "docs/runbook.md")
+    edited = [path for path in paths(folder) if path not in not_edited]
     for path in edited:
         (folder / path).write_text(f"{(folder / path).read_text()}{LINE}\n")
     for path in RESERVED:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(LINE)
     (folder / "docs" / "runbook.md").unlink()
-    seeds = {
-        path: (folder / path).read_bytes()
-        for path in [*edited, *RESERVED]
-        if is_seed(path) or path in RESERVED
-    }
+    of_the_team = [*(path for path in edited if is_seed(path)), *RESERVED]
+    before = {path: (folder / path).read_bytes() for path in of_the_team}
     commit(folder, "The team's")
 
     update(folder, new)
 
     assert [path for path in edited if LINE not in (folder / path).read_text()] == []
-    assert {path: (folder / path).read_bytes() for path in seeds} == seeds
+    for path, content in before.items():
+        assert (folder / path).read_bytes() == content, path
     assert not (folder / "docs" / "runbook.md").exists()
 
 
@@ -119,9 +121,8 @@ def test_an_unedited_project_becomes_a_fresh_copy(
     assert all((updated / seed.removeprefix("/")).exists() for seed in LATER)
     plumbing = [path for path in paths(fresh) if not is_seed(path)]
     assert [path for path in paths(updated) if not is_seed(path)] == plumbing
-    assert [
-        path for path in plumbing if (updated / path).read_bytes() != (fresh / path).read_bytes()
-    ] == []
+    for path in plumbing:
+        assert (updated / path).read_bytes() == (fresh / path).read_bytes(), path
 
 
 def test_the_next_version_arrives_beside_what_the_team_wrote(
@@ -131,18 +132,15 @@ def test_the_next_version_arrives_beside_what_the_team_wrote(
     wiring = folder / "src/late_flights/pipeline/gate.py"
     wiring.write_text(wiring.read_text() + f"{LINE}\n")
     project = folder / "pyproject.toml"
-    project.write_text(
-        project.read_text().replace(
-            "# team entries below\n", '# team entries below\n    "polars>=1",\n', 1
-        )
-    )
+    marker = "# team entries below\n"
+    text = project.read_text()
+    project.write_text(text.replace(marker, f'{marker}    "polars>=1",\n', 1))
     features = (folder / "src/late_flights/features.py").read_bytes()
     commit(folder, "The team's")
     update(folder, NEXT)
     assert git(folder, "diff", "--name-only", "--diff-filter=U") == ""  # no conflict
-    assert wiring.read_text().startswith('"""The gate\'s verdict') and wiring.read_text().endswith(
-        f"{LINE}\n"
-    )
+    assert wiring.read_text().startswith('"""The gate\'s verdict')
+    assert wiring.read_text().endswith(f"{LINE}\n")
     assert '"tabulate>=0.9",' in project.read_text() and '"polars>=1",' in project.read_text()
     assert (folder / "docs/added.md").exists()
     assert (folder / "src/late_flights/features.py").read_bytes() == features
@@ -179,15 +177,12 @@ def test_the_two_lists_of_seeds_agree() -> None:
 @each_release
 def test_a_path_once_shipped_is_there_or_retired(template: Path, release: str) -> None:
     def shipped(tag: str) -> set[str]:
-        names = (
-            git(template, "ls-tree", "-r", "-z", "--name-only", tag, "template/")
-            .rstrip("\0")
-            .split("\0")
-        )
-        return {
-            re.sub(r"\{\{.*?\}\}", "*", name.removeprefix("template").removesuffix(".jinja"))
-            for name in names
-        }
+        listing = git(template, "ls-tree", "-r", "-z", "--name-only", tag, "template/")
+        patterns = set()
+        for name in listing.rstrip("\0").split("\0"):
+            path = name.removeprefix("template").removesuffix(".jinja")
+            patterns.add(re.sub(r"\{\{.*?\}\}", "*", path))
+        return patterns
 
     assert shipped(release) - shipped(NOW) <= set(CONFIG["_exclude"][-1].splitlines())
 
@@ -197,26 +192,24 @@ def test_stages_read_no_section_of_parameters_that_an_old_project_lacks(
     template: Path, release: str
 ) -> None:
     stages = git(template, "show", f"{NOW}:template/dvc.yaml.jinja")
-    tracked = {
-        name
-        for found in re.findall(r"- params\.yaml: \[(.+)\]", stages)
-        for name in found.split(", ")
-    }
-    assert tracked and tracked <= set(
-        yaml.safe_load(git(template, "show", f"{release}:template/params.yaml"))
-    )
+    tracked = set()
+    for names in re.findall(r"- params\.yaml: \[(.+)\]", stages):
+        tracked.update(names.split(", "))
+    params = yaml.safe_load(git(template, "show", f"{release}:template/params.yaml"))
+    assert tracked
+    assert tracked <= set(params)
 
 
 @each_release
 def test_a_seed_stays_a_seed(template: Path, release: str) -> None:
-    assert set(
-        yaml.safe_load(git(template, "show", f"{release}:copier.yml"))["_skip_if_exists"]
-    ) <= set(SEEDS)
+    config = yaml.safe_load(git(template, "show", f"{release}:copier.yml"))
+    assert set(config["_skip_if_exists"]) <= set(SEEDS)
 
 
 @each_release
 def test_no_question_or_choice_is_ever_removed(template: Path, release: str) -> None:
-    before, now = (questions(git(template, "show", f"{tag}:copier.yml")) for tag in (release, NOW))
+    before = questions(git(template, "show", f"{release}:copier.yml"))
+    now = questions(git(template, "show", f"{NOW}:copier.yml"))
     assert before.keys() <= now.keys()
     for name, body in before.items():
         assert set(body.get("choices", {}).values()) <= set(now[name].get("choices", {}).values())

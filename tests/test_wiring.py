@@ -1,8 +1,12 @@
-"""Wiring is watched: whatever is deleted from a wiring file, a promise of the template turns red by its name.
+"""Wiring is watched.
 
-Not tried are docstrings, which no run reads. Every other statement, decorator and keyword argument is deleted in turn.
+Whatever is deleted from a wiring file, a promise of the template turns red by its name.
+
+Not tried are docstrings, which no run reads. Every other statement, decorator and keyword argument
+is deleted in turn.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -13,14 +17,20 @@ from .projects import DEFAULT, ROOT, Project
 # What can be deleted without a promise turning red, by file, and why that is right.
 SURVIVORS: dict[str, dict[str, str]] = {
     "pipeline/validate.py": {
-        "argument mode='ephemeral'": "the default where there is no gx/ folder; it stands there to be seen",
+        "argument mode='ephemeral'": (
+            "the default where there is no gx/ folder; it stands there to be seen"
+        ),
     },
     "service.py": {
         "argument path='/'": "BentoML's default; it stands there to be seen",
     },
     "monitor.py": {
-        "argument data_definition=definition": "of the reference: Evidently takes the kinds from the current rows",
-        "argument columns=compared.columns": "Evidently's default: all columns of the definition, which are these",
+        "argument data_definition=definition": (
+            "of the reference: Evidently takes the kinds from the current rows"
+        ),
+        "argument columns=compared.columns": (
+            "Evidently's default: all columns of the definition, which are these"
+        ),
     },
 }
 FILES = (
@@ -34,7 +44,8 @@ def test_all_wiring_files_are_tried(make: Callable[[str], Project]) -> None:
     package = make(DEFAULT).folder / "src/late_flights"
     wiring = {path.relative_to(package).as_posix() for path in package.glob("pipeline/*.py")}
     wiring |= {"service.py", "monitor.py"}
-    assert {file for part in FILES for file in part} == wiring - {"pipeline/__init__.py"}
+    tried = set(itertools.chain.from_iterable(FILES))
+    assert tried == wiring - {"pipeline/__init__.py"}
 
 
 @pytest.mark.parametrize("files", FILES, ids=lambda files: files[0])

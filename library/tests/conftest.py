@@ -1,4 +1,7 @@
-"""What the tests share: the sample project, rows with a model fitted on them, folders with a champion."""
+"""What the tests share.
+
+The sample project, rows with a model that is fitted on them, and folders with a champion.
+"""
 
 import os
 import shutil
@@ -23,22 +26,22 @@ from mlgates.verdict import Check, Report, Verdict
 
 pytest_plugins = ["tiny_team"]
 ROWS = 4_000
-SAMPLE = Path(__file__).parent / "samples" / os.environ.get("MLGATES_SAMPLE", "binary")
-NEEDED = (
-    "cycle.yaml",
-    "dvc.yaml",
-    "params.yaml",
-    "pyproject.toml",
-)  # by a service in a folder of its own
+TESTS = Path(__file__).parent
+SAMPLE = TESTS / "samples" / os.environ.get("MLGATES_SAMPLE", "binary")
+# What a service in a folder of its own needs
+SERVICE_FILES = ("cycle.yaml", "dvc.yaml", "params.yaml", "pyproject.toml")
 
 quiet_tools()
+
+# The sample's package, in this process and in those that it starts
 sys.path.insert(0, str(SAMPLE / "src"))
-sys.path.append(
-    str(Path(__file__).parent)
-)  # for what several folders of tests share: shop.py, measurements.py
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SAMPLE / "src"), os.environ.get("PYTHONPATH")])
-)
+python_path = [str(SAMPLE / "src")]
+if os.environ.get("PYTHONPATH"):
+    python_path.append(os.environ["PYTHONPATH"])
+os.environ["PYTHONPATH"] = os.pathsep.join(python_path)
+
+# shop.py and measurements.py, which several folders of tests share
+sys.path.append(str(TESTS))
 
 
 @dataclass
@@ -72,34 +75,38 @@ def empty(project: Project, tmp_path: Path) -> Project:
 def sample(project: Project) -> Sample:
     """A model on rows of the first periods."""
     rows, tables = first_rows(project, ROWS)
-    rows = enlarged(
-        rows.sample(min(ROWS, len(rows)), random_state=0), project.contract, ROWS
-    ).reset_index(drop=True)
-    joined = lookups.join(rows, project.contract, tables)
-    arrays, target = project.contract.arrays(joined), project.contract.target(joined)
-    features = plan(project.features, project.contract)
-    scorer = model_folder.fit(
-        arrays, target, features, project.model, project.contract, project.settings()
-    )
+    contract = project.contract
+    rows = rows.sample(min(ROWS, len(rows)), random_state=0)
+    rows = enlarged(rows, contract, ROWS).reset_index(drop=True)
+    joined = lookups.join(rows, contract, tables)
+    arrays = contract.arrays(joined)
+    target = contract.target(joined)
+    features = plan(project.features, contract)
+    scorer = model_folder.fit(arrays, target, features, project.model, contract, project.settings())
     return Sample(joined, tables, scorer)
 
 
 def judged(digest_of_model: str) -> dict[str, Any]:
-    """What a gate says that lets a model pass."""
+    """The report of a gate that a model has passed."""
     return Report("gate", [Check("gate.finite", Verdict.OK)], {"model": digest_of_model}).to_dict()
 
 
 def record_champion(project: Project, scorer: model_folder.Scorer, release: str) -> Path:
-    """Put a model into `var/models/` and record it as champion, as `promote` does. Returns the model's folder."""
+    """Put a model into `var/models/` and record it as champion, as `promote` does.
+
+    Returns the model's folder.
+    """
     folder = project.root / MODELS / release.replace(".", "")
     model_folder.save(scorer, folder, project.contract, team_code.collected(project))
+    digest_of_model = digest(folder)
     record = {
         "alias": "champion",
         "release": release,
         "fingerprint": folder.name,
-        "digest": digest(folder),
+        "digest": digest_of_model,
+        "since": "2025-01-01",
+        "report": judged(digest_of_model),
     }
-    record |= {"since": "2025-01-01", "report": judged(record["digest"])}
     write_json(project.root / CHAMPION, record)
     return folder
 
@@ -116,7 +123,7 @@ def bare_project(
 ) -> Project:
     """A folder with an online store, but no champion yet."""
     placed = project.moved(tmp_path_factory.mktemp("root"))
-    for name in NEEDED:
+    for name in SERVICE_FILES:
         shutil.copy(project.root / name, placed.root / name)
     tables = {name: [table] for name, table in sample.tables.items()}
     online_store.build(placed.root / ONLINE_STORE, project.contract, tables)
@@ -127,11 +134,8 @@ def bare_project(
 def served_project(bare_project: Project, sample: Sample, tmp_path: Path) -> Project:
     """A folder of the test's own with a champion, v1.0.0, and an online store."""
     root = tmp_path / "served"
-    shutil.copytree(
-        bare_project.root,
-        root,
-        ignore=shutil.ignore_patterns("predictions", "models", "champion.json"),
-    )
+    ignored = shutil.ignore_patterns("predictions", "models", "champion.json")
+    shutil.copytree(bare_project.root, root, ignore=ignored)
     placed = bare_project.moved(root)
     record_champion(placed, sample.scorer, "v1.0.0")
     return placed

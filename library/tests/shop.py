@@ -1,4 +1,7 @@
-"""A small shop, whose rows a test can change: a contract with one look-up, a data.py, and a project made of them."""
+"""A small shop, whose rows a test can change.
+
+It is a contract with one look-up, a data.py, and a project made of them.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -35,6 +38,7 @@ class Outcome(BaseModel):
 
 
 def ordered(least: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """A rule of the contract: an order is not smaller than the least amount."""
     return least <= amount
 
 
@@ -52,19 +56,22 @@ class Shop(ModuleType):
         self.rows = {period: self.made(int(period)) for period in PERIODS}
 
     def made(self, period: int) -> pd.DataFrame:
-        """The rows that a period has by nature."""
+        """The rows of a period, before a test changes them: 30 days, 600 orders."""
         random = np.random.default_rng(period)
         start = pd.Timestamp("2026-01-01") + pd.Timedelta(days=30 * period)
         amount = random.uniform(2, 10, ROWS)
+        shop = random.choice(["a", "b"], ROWS)
+        least = random.uniform(0, 2, ROWS)
+        hours = np.sort(random.uniform(0, 30 * 24, ROWS))
+        sold = random.random(ROWS) < amount / 10
         return pd.DataFrame(
             {
                 "id": [f"{period}-{row}" for row in range(ROWS)],
-                "shop": random.choice(["a", "b"], ROWS),
+                "shop": shop,
                 "amount": amount,
-                "least": random.uniform(0, 2, ROWS),
-                "at": start
-                + pd.to_timedelta(np.sort(random.uniform(0, 30 * 24, ROWS)), "h").floor("s"),
-                "sold": random.random(ROWS) < amount / 10,
+                "least": least,
+                "at": start + pd.to_timedelta(hours, "h").floor("s"),
+                "sold": sold,
             }
         )
 
@@ -75,16 +82,19 @@ class Shop(ModuleType):
         return self.rows[period]
 
     def lookup(self, name: str, period: str) -> pd.DataFrame:
-        times = pd.date_range(
-            self.made(int(period))["at"].min().floor("h"), periods=24 * 30, freq="h"
-        )
+        """The price of shop a, known every hour of the period."""
+        start = self.made(int(period))["at"].min().floor("h")
+        times = pd.date_range(start, periods=24 * 30, freq="h")
         return pd.DataFrame({"shop": "a", "known": times, "price": 1.0})
 
 
 def open_shop(
     root: Path, wiring: Project, stages: Iterable[str] = ("ingest", "validate")
 ) -> Project:
-    """A project in `root` with a `Shop` for data.py and the wiring of another project; its data.py is `.data`."""
+    """A project in `root` with a `Shop` for data.py, and the wiring of another project.
+
+    The shop is `project.data`.
+    """
     schema = ModuleType("schema")
     schema.contract = CONTRACT  # type: ignore[attr-defined]
     modules = {f"pipeline.{stage}": wiring.stage(stage) for stage in stages}
@@ -95,6 +105,6 @@ def open_shop(
 
 
 def close(project: Project) -> None:
-    """Let the cycle go until the newest period that data.py knows."""
+    """Make the newest period of data.py the last closed one."""
     cycle = {"until": project.data.periods()[-1], "champion": None, "release": None, "age": 0}
     (project.root / "cycle.yaml").write_text(yaml.safe_dump(cycle))

@@ -1,4 +1,7 @@
-"""The contract: one class per kind of row, everything else follows, a wrong name says which one was meant."""
+"""The contract: one class per kind of row, everything else follows from these classes.
+
+The error for a wrong name says which name was meant.
+"""
 
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +39,9 @@ CONTRACT = Contract(Request, Outcome, lookups=[LOOKUP], key=["id"], time="at", s
 
 def test_columns_follow_from_the_classes() -> None:
     amount = CONTRACT.columns["amount"]
-    assert (amount.kind, amount.nullable, amount.low, amount.high) == ("float", True, 0, 10)
+    assert amount.kind == "float"
+    assert amount.nullable
+    assert (amount.low, amount.high) == (0, 10)
     assert CONTRACT.columns["shop"].categories == ("a", "b")
     assert CONTRACT.columns["price"].source == "price"
     assert (CONTRACT.task, CONTRACT.outcome.name) == ("binary", "sold")
@@ -85,17 +90,18 @@ def test_one_row_and_a_frame_become_the_same_arrays() -> None:
             "at": pd.to_datetime(["2026-01-01"] * 2),
         }
     )
-    whole, one = (
-        CONTRACT.arrays(frame),
-        CONTRACT.arrays_of([frame.iloc[1].to_dict() | {"amount": None}]),
-    )
-    for name, values in one.items():
-        assert values.dtype == whole[name].dtype
-        assert np.array_equal(values, whole[name][1:], equal_nan=values.dtype == np.float64)
+    of_frame = CONTRACT.arrays(frame)
+    of_row = CONTRACT.arrays_of([frame.iloc[1].to_dict() | {"amount": None}])
+    assert set(of_row) == set(of_frame)
+    for name, values in of_row.items():
+        assert values.dtype == of_frame[name].dtype
+        assert np.array_equal(values, of_frame[name][1:], equal_nan=values.dtype == np.float64)
 
 
 def test_bools_and_missing_numbers_are_floats() -> None:
-    assert to_array(CONTRACT.columns["amount"], [True, None, 3]).tolist()[::2] == [1.0, 3.0]
+    array = to_array(CONTRACT.columns["amount"], [True, None, 3])
+    np.testing.assert_array_equal(array, [1.0, np.nan, 3.0])
+    assert array.dtype == np.float64
 
 
 def test_a_lookup_never_sees_the_future_nor_the_too_old() -> None:
@@ -111,9 +117,8 @@ def test_a_lookup_never_sees_the_future_nor_the_too_old() -> None:
     )
     assert join(rows, CONTRACT, {"price": table})["price"].fillna(-1).tolist() == [-1, 1, 2, -1]
     later = pd.concat([table, table.assign(known=pd.Timestamp("2026-01-02"), price=9.0)])
-    pd.testing.assert_frame_equal(
-        join(rows, CONTRACT, {"price": later}), join(rows, CONTRACT, {"price": table})
-    )
+    joined = join(rows, CONTRACT, {"price": table})
+    pd.testing.assert_frame_equal(join(rows, CONTRACT, {"price": later}), joined)
 
 
 class Person(BaseModel):
@@ -133,17 +138,15 @@ PEOPLE = Contract(
 def test_what_is_said_of_a_column_holds_before_what_is_said_of_all() -> None:
     about = {name: PEOPLE.columns[name].about for name in PEOPLE.columns}
     assert about["age"] == About("years", "hr", "crm", "personal")
-    assert (about["fax"].owner, about["class_"].privacy, about["sold"].source) == (
-        "nobody",
-        "internal",
-        "crm",
-    )
+    assert about["fax"].owner == "nobody"
+    assert about["class_"].privacy == "internal"
+    assert about["sold"].source == "crm"
     assert PEOPLE.request_model.model_json_schema()["properties"]["Age (years)"]["unit"] == "years"
 
 
 def test_protected_and_deprecated_columns_are_barred_from_the_features() -> None:
-    told = {name: PEOPLE.barred(name) for name in PEOPLE.columns}
-    assert told == {
+    reasons = {name: PEOPLE.barred(name) for name in PEOPLE.columns}
+    assert reasons == {
         "class_": "protected",
         "age": "",
         "faith": "protected",
@@ -169,7 +172,8 @@ def test_a_file_that_is_handed_in_keeps_every_word_and_must_have_its_columns(
 ) -> None:
     (tmp_path / "ids.csv").write_text("id,sold\nNA,1\n007,\n")
     frame = CONTRACT.handed_in(tmp_path / "ids.csv", ["id"])
-    assert list(frame["id"]) == ["NA", "007"] and list(frame["sold"].isna()) == [False, True]
+    assert list(frame["id"]) == ["NA", "007"]
+    assert list(frame["sold"].isna()) == [False, True]
     with pytest.raises(ProjectError, match=r"data.columns: ids.csv has no column 'shop'"):
         CONTRACT.handed_in(tmp_path / "ids.csv", ["id", "shop"])
     with pytest.raises(ProjectError, match="cannot be read"):

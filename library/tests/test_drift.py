@@ -30,7 +30,8 @@ def rows() -> Arrays:
     words = np.array([f"word {number}" for number in place], dtype=object)
     return {
         "at": place.astype("datetime64[s]"), "count": place, "length": place / 7,
-        "known": (place % 2).astype(float), "colour": np.where(place % 3, "red", "blue").astype(object),
+        "known": (place % 2).astype(float),
+        "colour": np.where(place % 3, "red", "blue").astype(object),
         "town": words, "remark": words, "size": np.where(place % 2, "s", None).astype(object),
     }  # fmt: skip
 
@@ -83,7 +84,11 @@ def test_few_rows_and_many_words_widen_the_limit_and_many_rows_do_not_narrow_it(
 @pytest.mark.parametrize("size", [50, 1_000])
 def test_chance_alone_does_not_reach_the_limit(seed: int, size: int) -> None:
     random = np.random.default_rng(seed)
-    old, new = (random.normal(0, 1, size), random.normal(0, 1, size))
+    old = random.normal(0, 1, size)
+    new = random.normal(0, 1, size)
     assert distance(old, new, Method.WASSERSTEIN) < limit(0.1, size, size, words=0)
-    old, new = (random.choice([*"abcdefgh"], size).astype(object) for _ in range(2))
-    assert distance(old, new, Method.JENSEN_SHANNON) < limit(0.1, size, size, words=8)
+
+    letters = [*"abcdefgh"]
+    old = random.choice(letters, size).astype(object)
+    new = random.choice(letters, size).astype(object)
+    assert distance(old, new, Method.JENSEN_SHANNON) < limit(0.1, size, size, words=len(letters))

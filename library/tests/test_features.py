@@ -13,9 +13,15 @@ from mlgates.files import write_json
 
 
 def module(code: str) -> ModuleType:
-    made = ModuleType("made")
-    exec(code, made.__dict__)
-    return made
+    """A features.py with this text."""
+    features = ModuleType("features")
+    exec(code, features.__dict__)
+    return features
+
+
+def readable(contract: Contract) -> str:
+    """A column that a feature may read."""
+    return next(name for name in contract.request_columns if not contract.barred(name))
 
 
 def test_the_features_of_this_project_resolve(project: Project) -> None:
@@ -24,11 +30,9 @@ def test_the_features_of_this_project_resolve(project: Project) -> None:
 
 
 def test_a_feature_may_read_another_feature(contract: Contract) -> None:
-    column = next(name for name in contract.request_columns if not contract.barred(name))
-    resolved = plan(
-        module(f"def b(a):\n    return a + 1\n\ndef a({column}):\n    return {column} * 2\n"),
-        contract,
-    )
+    column = readable(contract)
+    code = f"def b(a):\n    return a + 1\n\ndef a({column}):\n    return {column} * 2\n"
+    resolved = plan(module(code), contract)
     assert resolved.ancestors("b") == {column}
     assert resolved.compute({column: np.array([1.0])})["b"].tolist() == [3.0]
 
@@ -36,8 +40,14 @@ def test_a_feature_may_read_another_feature(contract: Contract) -> None:
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("def a(nothing_like_it):\n    return 1\n", "which is no column"),
-        ("def a(b):\n    return b\n\ndef b(a):\n    return a\n", "wait for each other"),
+        (
+            "def a(nothing_like_it):\n    return 1\n",
+            "neither a column of the contract nor a feature",
+        ),
+        (
+            "def a(b):\n    return b\n\ndef b(a):\n    return a\n",
+            "read each other in a circle: a -> b -> a",
+        ),
         ("AS_IS = []\n", "defines no feature"),
     ],
 )
@@ -47,21 +57,19 @@ def test_what_cannot_be_resolved_is_said(contract: Contract, code: str, sentence
 
 
 def test_the_outcome_cannot_be_a_feature(contract: Contract) -> None:
+    outcome = contract.outcome.name
+    code = f"def a({outcome}):\n    return {outcome}\n"
     with pytest.raises(ProjectError, match=r"features\.forbidden"):
-        plan(
-            module(f"def a({contract.outcome.name}):\n    return {contract.outcome.name}\n"),
-            contract,
-        )
+        plan(module(code), contract)
 
 
 def test_a_stored_model_that_reads_a_barred_column_is_neither_loaded_nor_logged_nor_compared_with(
     empty: Project,
 ) -> None:
     contract = empty.contract
+    reads_outcome = {"columns": {contract.outcome.name: contract.outcome.kind}}
     for folder in (empty.root / "models/candidate", empty.root / "var/models/old"):
-        write_json(
-            folder / "features.json", {"columns": {contract.outcome.name: contract.outcome.kind}}
-        )
+        write_json(folder / "features.json", reads_outcome)
         with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):
             model_folder.load(folder, contract)
     with pytest.raises(ProjectError, match=r"features\.forbidden: the stored model reads"):
@@ -71,12 +79,19 @@ def test_a_stored_model_that_reads_a_barred_column_is_neither_loaded_nor_logged_
 
 
 def test_a_feature_of_another_length_is_refused(contract: Contract) -> None:
-    column = next(name for name in contract.request_columns if not contract.barred(name))
+    column = readable(contract)
     resolved = plan(module(f"def a({column}):\n    return {column}.mean()\n"), contract)
-    with pytest.raises(ProjectError, match="gave"):
+    with pytest.raises(ProjectError, match=r"a returned an array of shape \(\) for 2 rows"):
         resolved.compute({column: np.array([1.0, 2.0])})
 
 
 def test_a_word_that_training_did_not_see_is_missing() -> None:
-    matrix = encode({"word": np.array(["x", "y", None], dtype=object)}, ["word"], {"word": ["x"]})
+    features = {"word": np.array(["x", "y", None], dtype=object)}
+    matrix = encode(features, ["word"], {"word": ["x"]})
     assert matrix[0, 0] == 0 and np.isnan(matrix[1:, 0]).all()
+
+
+def test_a_feature_that_returns_words_is_refused_with_the_remedy() -> None:
+    features = {"word": np.array(["x", "y"], dtype=object)}
+    with pytest.raises(ProjectError, match=r"word returns words(.|\n)*list it in AS_IS"):
+        encode(features, ["word"], {})

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and a digest sees every change."""
+"""Files are written as a whole or not at all, and a digest sees every change."""
 
 from pathlib import Path
 
@@ -19,6 +19,17 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half(path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_takes_the_place_of_another_one_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").write_text("")
+    with whole(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("")
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_digest_sees_one_changed_byte_and_one_renamed_file(tmp_path: Path) -> None:

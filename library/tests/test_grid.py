@@ -11,10 +11,12 @@ GRID = Grid(
 
 
 def test_the_terminal_pads_all_columns_but_the_last() -> None:
-    assert (
-        GRID.text()
-        == "verdict  check          value\nok       data.min_rows  1,000\nfail     a|b <c>        2"
-    )
+    lines = [
+        "verdict  check          value",
+        "ok       data.min_rows  1,000",
+        "fail     a|b <c>        2",
+    ]
+    assert GRID.text() == "\n".join(lines)
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:

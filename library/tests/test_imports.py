@@ -55,9 +55,9 @@ ORDER = (  # of the packages and modules at the top of mlgates: each builds on t
 PLACES = {name: place for place, name in enumerate(name for tier in ORDER for name in tier)}
 UPWARDS = {  # the imports that do not follow it, and why they may stay
     (
-        "data.datasheet",
+        "data.period_page",
         "evaluation.plots",
-    ): "the data sheet draws its columns with the one module that draws",
+    ): "the page of a period draws its columns with the one module that draws",
     (
         "evaluation.measure",
         "training.split",
@@ -65,7 +65,7 @@ UPWARDS = {  # the imports that do not follow it, and why they may stay
     (
         "evaluation.measure",
         "trust.champion",
-    ): "a champion is unpickled only if a trusted key vouches for it",
+    ): "a champion is unpickled only if a trusted key has signed it",
     ("trust.keys", "registry.git"): "the key's public half is named after the committer",
     ("trust.sign", "registry.deploy"): "what is signed is what can be fetched and deployed",
     (

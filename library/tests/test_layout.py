@@ -1,4 +1,4 @@
-"""Where things lie in a project is said in one module."""
+"""Where things lie in a project is written in one module, layout.py."""
 
 import ast
 import re
@@ -11,53 +11,74 @@ import mlgates
 from mlgates import layout
 
 SOURCE = Path(mlgates.__file__).parent
-NAMES = {
-    str(value)
-    for name, value in vars(layout).items()
-    if name.isupper() and isinstance(value, str | Path)
-}
-FOLDERS = {PurePosixPath(name).parts[0] for name in NAMES if "/" in name or "." not in name}
-FILES = {PurePosixPath(name).name for name in NAMES if "." in name}
-NO_PATHS = {"gate/sbom.py": {"data/{}/{}"}}  # what a part of the bill of materials is called in it
+
+# By module: what looks like a path and is none
+NOT_PATHS = {"gate/sbom.py": {"data/{}/{}"}}  # what the bill of materials calls a part of itself
 
 
-def text(node: ast.AST) -> str:
+def paths_of_layout() -> set[str]:
+    """All paths that layout.py names."""
+    paths = set()
+    for name, value in vars(layout).items():
+        if name.isupper() and isinstance(value, str | Path):
+            paths.add(str(value))
+    return paths
+
+
+PATHS = paths_of_layout()
+FOLDERS = {PurePosixPath(path).parts[0] for path in PATHS if "/" in path or "." not in path}
+FILES = {PurePosixPath(path).name for path in PATHS if "." in path}
+
+
+def string(node: ast.AST) -> str:
     """A string as it is written, with {} for what is filled in; empty for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(text(part) or "{}" for part in node.values)
-    return ""
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    parts = []
+    for part in node.values:
+        parts.append(string(part) or "{}")
+    return "".join(parts)
 
 
 def named_paths(code: str) -> Iterator[str]:
-    """The paths of a project that a module names itself; what has a blank in it is a sentence for people."""
-    tree = ast.parse(code)
-    divided = [
-        side
-        for node in ast.walk(tree)
-        if isinstance(node, ast.BinOp)
-        for side in (node.left, node.right)
-    ]
-    inner = {
-        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
-    }
-    for node in ast.walk(tree):
-        if node in inner or not (written := text(node)) or re.search(r"\s", written):
+    """The paths of a project that a module names itself.
+
+    A string with a blank in it is a sentence for people. The name of a folder alone is a path only
+    where it is joined to another one by `/`.
+    """
+    nodes = list(ast.walk(ast.parse(code)))
+    joined_by_slash: set[ast.AST] = set()
+    parts_of_strings: set[ast.AST] = set()
+    for node in nodes:
+        if isinstance(node, ast.BinOp):
+            joined_by_slash |= {node.left, node.right}
+        if isinstance(node, ast.JoinedStr):
+            parts_of_strings |= set(node.values)
+
+    for node in nodes:
+        text = string(node)
+        if not text or node in parts_of_strings or re.search(r"\s", text):
             continue
-        first, *rest = written.split("/")
-        if (first in FOLDERS and (rest or node in divided)) or written.rpartition("/")[2] in FILES:
-            yield written
+        first, slash, _ = text.partition("/")
+        is_below_folder = first in FOLDERS and (slash or node in joined_by_slash)
+        is_file = text.rpartition("/")[2] in FILES
+        if is_below_folder or is_file:
+            yield text
 
 
 def test_no_other_module_names_a_path() -> None:
-    found = {}
+    named = {}
     for path in SOURCE.rglob("*.py"):
         module = path.relative_to(SOURCE).as_posix()
-        paths = {*named_paths(path.read_text(encoding="utf-8"))} - NO_PATHS.get(module, set())
-        if paths and module != "layout.py":
-            found[module] = sorted(paths)
-    assert found == {}, "name it in layout.py"
+        if module == "layout.py":
+            continue
+        paths = set(named_paths(path.read_text(encoding="utf-8")))
+        paths -= NOT_PATHS.get(module, set())
+        if paths:
+            named[module] = sorted(paths)
+    assert named == {}, "name it in layout.py"
 
 
 @pytest.mark.parametrize(
@@ -70,11 +91,13 @@ def test_no_other_module_names_a_path() -> None:
         ('root.glob("src/*/data.py")', ["src/*/data.py"]),
         ('{"data": 1, "models": "gate"}', []),
         (
-            'raise ProjectError(f"reports/gate.json is not what {name} says.", "See var/serve.log then")',
+            'raise ProjectError(f"reports/gate.json lacks {name}.", "See var/serve.log then")',
             [],
         ),
         ("root / GATE", []),
     ],
 )
-def test_a_path_is_told_from_a_sentence_and_from_a_name(code: str, expected: list[str]) -> None:
-    assert [*named_paths(code)] == expected
+def test_a_path_is_distinguished_from_a_sentence_and_from_a_name(
+    code: str, expected: list[str]
+) -> None:
+    assert list(named_paths(code)) == expected

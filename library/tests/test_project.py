@@ -1,4 +1,7 @@
-"""A project: found from anywhere inside of it; what is wrong with it is one sentence with a remedy."""
+"""A project is found from anywhere inside of it.
+
+What is wrong with it is one sentence, with a remedy.
+"""
 
 import itertools
 import sys
@@ -18,7 +21,10 @@ numbers = itertools.count()
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Project]]:
-    """`made({"pipeline/train.py": TEXT})`: a project in `tmp_path` whose package holds these files."""
+    """`made({"pipeline/train.py": TEXT})` is a project with these files in its package.
+
+    Each has a package of another name, because Python imports a name only once.
+    """
     package = f"team{next(numbers)}"
     monkeypatch.syspath_prepend(tmp_path / "src")
     monkeypatch.delenv("MLOPS_ROOT", raising=False)
@@ -26,16 +32,17 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     def make(files: dict[str, str] | None = None) -> Project:
         (tmp_path / "pyproject.toml").write_text(PYPROJECT.format(package=package))
         (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-        folder = tmp_path / "src" / package
-        for name, text in {"__init__.py": "", **(files or {})}.items():
-            path = folder / name
+        texts = {"__init__.py": "", **(files or {})}
+        for name, text in texts.items():
+            path = tmp_path / "src" / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         return Project.at(tmp_path)
 
     yield make
-    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.partition(".")[0] == package:
+            del sys.modules[name]
 
 
 def test_a_project_is_found_from_its_root_and_from_any_folder_below(
@@ -73,15 +80,13 @@ def test_the_variable_names_the_project_wherever_the_process_was_started(
         Project.find()
 
 
-def test_outside_of_a_project_it_is_said_where_to_go(
+def test_outside_of_a_project_the_error_says_where_to_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLOPS_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        ProjectError,
-        match=r"is not inside a project\.\n  Change into the folder that holds dvc.yaml",
-    ):
+    message = r"is not inside a project\.\n  Change into the folder that holds dvc.yaml"
+    with pytest.raises(ProjectError, match=message):
         Project.find()
 
 
@@ -106,13 +111,16 @@ def test_a_folder_whose_pyproject_names_no_package_is_no_project(
         Project.at(tmp_path)
 
 
-def test_a_package_that_is_called_otherwise_is_named_with_the_remedy(
+def test_a_package_that_has_another_name_is_named_with_the_remedy(
     made: Callable[..., Project],
 ) -> None:
     root = made({"schema.py": ""}).root
     (root / "pyproject.toml").write_text(PYPROJECT.format(package="no_such_team"))
-    told = r"The package 'no_such_team', which pyproject\.toml names under \[tool\.mlgates\], cannot be imported\."
-    with pytest.raises(ProjectError, match=rf"{told}\n  Run: uv sync; or correct the name"):
+    message = (
+        r"The package 'no_such_team', which pyproject\.toml names under \[tool\.mlgates\],"
+        r" cannot be imported\.\n  Run: uv sync\. Or correct the name"
+    )
+    with pytest.raises(ProjectError, match=message):
         Project.at(root).module("schema")
 
 
@@ -132,12 +140,14 @@ BROKEN = [
     ("1 / 0\n", r"pipeline/train\.py cannot be imported: ZeroDivisionError"),
     (
         "x = 1\n",
-        r"pipeline/train\.py has no function main\(project\)\.\n  Bring it back: git checkout HEAD -- src/",
+        r"pipeline/train\.py has no function main\(project\)\."
+        r"\n  Bring it back: git checkout HEAD -- src/",
     ),
     ("main = 3\n", r"pipeline/train\.py has no function main\(project\)"),
     (
         None,
-        r"pipeline/train\.py is missing\.\n  Bring it back: git checkout HEAD -- src/.*/pipeline/train\.py",
+        r"pipeline/train\.py is missing\."
+        r"\n  Bring it back: git checkout HEAD -- src/.*/pipeline/train\.py",
     ),
 ]
 
@@ -158,10 +168,11 @@ def test_a_folder_of_wiring_that_is_gone_is_missing_too(made: Callable[..., Proj
         made({"schema.py": ""}).stage("train")
 
 
-def test_what_a_module_says_itself_is_passed_on(made: Callable[..., Project]) -> None:
-    text = (
-        "from mlgates import ProjectError\nraise ProjectError('This needs a licence.', 'Buy one')\n"
-    )
+def test_the_error_of_a_module_itself_is_passed_on(made: Callable[..., Project]) -> None:
+    text = """
+from mlgates import ProjectError
+raise ProjectError('This needs a licence.', 'Buy one')
+"""
     with pytest.raises(ProjectError, match=r"^This needs a licence\.\n  Buy one$"):
         made({"data.py": text}).module("data")
 
@@ -182,8 +193,8 @@ def test_a_stage_of_a_broken_project_ends_with_a_sentence_and_writes_nothing(
     monkeypatch.chdir(project.root / "src")
     with pytest.raises(ProjectError, match="SyntaxError"):
         run(["run", "train"])
-    made_by_python = {path for path in project.root.rglob("*") if "__pycache__" in path.parts}
-    assert sorted({*project.root.rglob("*")} - made_by_python) == before
+    after = [path for path in project.root.rglob("*") if "__pycache__" not in path.parts]
+    assert sorted(after) == before
 
 
 def test_a_stage_can_be_run_from_a_subfolder(
@@ -197,7 +208,7 @@ def test_a_stage_can_be_run_from_a_subfolder(
     assert (project.root / "written.txt").read_text() == project.package
 
 
-def test_a_schema_without_a_contract_is_said(made: Callable[..., Project]) -> None:
+def test_a_schema_without_a_contract_is_an_error(made: Callable[..., Project]) -> None:
     with pytest.raises(ProjectError, match=r"schema\.py does not define `contract`"):
         _ = made({"schema.py": "x = 1\n"}).contract
 
@@ -210,13 +221,14 @@ def test_other_modules_may_take_the_place_of_the_teams_and_no_files_are_needed(
     project = Project(tmp_path, "team", {"schema": schema})
     assert project.contract is schema.contract
     other = project.having(model=model)
-    assert (
-        other.model is model
-        and other.contract is schema.contract
-        and "model" not in project.modules
-    )
+    assert other.model is model
+    assert other.contract is schema.contract
+    assert "model" not in project.modules
+
     moved = other.moved(tmp_path / "clone")
-    assert moved.root == tmp_path / "clone" and moved.model is model and other.root == tmp_path
+    assert moved.root == tmp_path / "clone"
+    assert moved.model is model
+    assert other.root == tmp_path
 
 
 def test_a_module_is_imported_when_it_is_first_needed(made: Callable[..., Project]) -> None:

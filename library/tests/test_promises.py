@@ -1,16 +1,20 @@
-"""What mlgates.testing says of a project that does not keep a promise: it names the stage and the file."""
+"""A promise that a project does not keep names the stage and the file."""
 
+import inspect
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mlgates import Project, testing
+from mlgates import Project, ProjectError
+from mlgates.monitoring.drift import Comparison
 from mlgates.rehearsal import Performance, small_periods
 from mlgates.team_code import imported_files
+from mlgates.testing import PROMISES, declarations, monitor, pipeline, service, tracking
 
 
 @pytest.fixture
@@ -21,9 +25,11 @@ def copied(project: Project, tmp_path: Path) -> Project:
     return project.moved(root)
 
 
-def performed(project: Project, stage: str, used: set[str], written: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+def performed(
+    project: Project, stage: str, used: Iterable[str] = (), written: Iterable[str] = ()
+) -> Any:
     """A rehearsal in which one stage used some modules and wrote some files."""
-    performance = Performance(written, used, "", "")
+    performance = Performance(set(written), set(used), "", "")
     return SimpleNamespace(
         original=project, folder=project.root, stages=(stage,), performance=lambda name: performance
     )
@@ -32,6 +38,19 @@ def performed(project: Project, stage: str, used: set[str], written: set[str] = 
 def package(project: Project) -> Path:
     """The folder of the team's package."""
     return project.root / "src" / project.package
+
+
+def test_every_promise_is_listed() -> None:
+    promises = []
+    for module in (declarations, pipeline, tracking, service, monitor):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            is_of_module = function.__module__ == module.__name__
+            parameters = list(inspect.signature(function).parameters)
+            if is_of_module and not name.startswith("_") and parameters == ["rehearsal"]:
+                promises.append(function)
+    assert len(PROMISES) > 20
+    assert set(promises) == set(PROMISES), "list it in mlgates/testing/__init__.py"
+    assert len(PROMISES) == len(set(PROMISES))
 
 
 def test_an_import_is_followed_through_the_teams_own_modules(copied: Project) -> None:
@@ -44,24 +63,20 @@ def test_an_import_is_followed_through_the_teams_own_modules(copied: Project) ->
 
 def test_a_helper_that_is_no_dependency_of_the_stage_is_named(copied: Project) -> None:
     used = {"schema", "features", "model"}
-    testing.each_stage_names_the_code_that_it_uses(performed(copied, "train", used))
+    declarations.each_stage_names_the_code_that_it_uses(performed(copied, "train", used))
     (package(copied) / "clocks.py").write_text("")
     features = package(copied) / "features.py"
     features.write_text(features.read_text() + "\nfrom . import clocks\n")
-    with pytest.raises(
-        AssertionError, match=r"stage train uses src/\w+/clocks\.py, which is not among its deps"
-    ):
-        testing.each_stage_names_the_code_that_it_uses(performed(copied, "train", used))
+    message = r"stage train uses src/\w+/clocks\.py, which is not among its deps"
+    with pytest.raises(AssertionError, match=message):
+        declarations.each_stage_names_the_code_that_it_uses(performed(copied, "train", used))
 
 
 def test_a_dependency_that_no_stage_uses_is_named(copied: Project) -> None:
-    with pytest.raises(
-        AssertionError,
-        match=r"stage train names src/\w+/model\.py among its deps and does not use it",
-    ):
-        testing.each_stage_names_the_code_that_it_uses(
-            performed(copied, "train", {"schema", "features"})
-        )
+    rehearsal = performed(copied, "train", {"schema", "features"})
+    message = r"stage train names src/\w+/model\.py among its deps and does not use it"
+    with pytest.raises(AssertionError, match=message):
+        declarations.each_stage_names_the_code_that_it_uses(rehearsal)
 
 
 def test_a_file_that_is_no_output_of_the_stage_is_named(copied: Project) -> None:
@@ -70,23 +85,38 @@ def test_a_file_that_is_no_output_of_the_stage_is_named(copied: Project) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     written = {"reports/metrics.json", "reports/pictures/models.svg", "reports/train.json"}
+    rehearsal = performed(copied, "evaluate", written=written)
     with pytest.raises(AssertionError, match=r"stage evaluate wrote reports/train\.json"):
-        testing.each_stage_writes_what_dvc_yaml_says(performed(copied, "evaluate", set(), written))
+        declarations.each_stage_writes_what_dvc_yaml_says(rehearsal)
 
 
-def test_a_monitor_that_takes_the_reference_for_what_was_served_is_named(project: Project) -> None:
+def test_a_monitor_that_swaps_reference_and_current_rows_is_named(project: Project) -> None:
     distributions = project.module("monitor").distributions
-    swapped = SimpleNamespace(
-        distributions=lambda compared: distributions(
-            replace(compared, reference=compared.current, current=compared.reference)
-        )
-    )
-    promise = testing.the_monitor_compares_each_column_as_what_it_is
-    rehearsed: Any = SimpleNamespace(original=SimpleNamespace(module=project.module))
-    promise(rehearsed)
-    rehearsed.original.module = lambda _: swapped
-    with pytest.raises(AssertionError, match="is the reference in its place"):
-        promise(rehearsed)
+
+    def swapped_distributions(compared: Comparison) -> Any:
+        swapped = replace(compared, reference=compared.current, current=compared.reference)
+        return distributions(swapped)
+
+    promise = monitor.the_monitor_compares_each_column_as_what_it_is
+    rehearsal: Any = SimpleNamespace(original=SimpleNamespace(module=project.module))
+    promise(rehearsal)
+
+    wrong_monitor = SimpleNamespace(distributions=swapped_distributions)
+    rehearsal.original.module = lambda _: wrong_monitor
+    with pytest.raises(AssertionError, match="are reference and current rows swapped"):
+        promise(rehearsal)
+
+
+def test_rows_without_their_time_are_named(project: Project) -> None:
+    time = project.contract.time
+
+    def read_without_time(period: str) -> Any:
+        return project.data.read(period).drop(columns=time)
+
+    data = ModuleType("data")
+    vars(data).update(vars(project.data), read=read_without_time)
+    with pytest.raises(ProjectError, match=rf"data\.py does not deliver the columns {time}\."):
+        small_periods(project.having(data=data))
 
 
 def test_the_small_periods_follow_each_other_and_hold_all_tables(project: Project) -> None:

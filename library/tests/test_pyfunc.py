@@ -1,4 +1,7 @@
-"""The model folder is an MLflow model: it takes raw columns, and computes its features by the code that it carries."""
+"""The model folder is an MLflow model that takes raw columns.
+
+It computes its features by the code that it carries.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,15 @@ from mlgates import Project, model_folder, team_code
 @pytest.fixture(scope="module")
 def folder(project: Project, sample: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's model, stored."""
-    made = tmp_path_factory.mktemp("stored") / "model"
-    model_folder.save(sample.scorer, made, project.contract, team_code.collected(project))
-    return made
+    stored = tmp_path_factory.mktemp("stored") / "model"
+    model_folder.save(sample.scorer, stored, project.contract, team_code.collected(project))
+    return stored
+
+
+def served_scores(project: Project, sample: Any, rows: Any) -> Any:
+    """The scores that the service computes for joined rows."""
+    matrix = sample.scorer.matrix(project.contract.arrays(rows))
+    return sample.scorer.score(matrix)
 
 
 def test_a_notebook_asks_a_release_by_raw_columns(
@@ -24,11 +33,10 @@ def test_a_notebook_asks_a_release_by_raw_columns(
 
     rows = sample.rows.head(500)
     raw = rows[sorted(sample.scorer.plan.columns, reverse=True)].assign(another=1)
-    given = pyfunc.load_model(str(folder)).predict(raw)
-    expected = sample.scorer.score(sample.scorer.matrix(project.contract.arrays(rows)))
-    assert np.array_equal(np.asarray(given), expected)
+    predicted = pyfunc.load_model(str(folder)).predict(raw)
+    assert np.array_equal(np.asarray(predicted), served_scores(project, sample, rows))
     if project.contract.task == "multiclass":
-        assert list(given) == project.contract.classes
+        assert list(predicted) == project.contract.classes
 
 
 def test_a_missing_column_is_named(folder: Path, sample: Any) -> None:
@@ -43,12 +51,11 @@ def test_a_missing_column_is_named(folder: Path, sample: Any) -> None:
 def test_missing_values_are_as_in_the_service(folder: Path, project: Project, sample: Any) -> None:
     from mlflow import pyfunc
 
-    rows = sample.rows.head(20).copy()
-    nullable = [
-        name for name in sample.scorer.plan.columns if project.contract.columns[name].nullable
-    ]
+    columns = sample.scorer.plan.columns
+    nullable = [name for name in columns if project.contract.columns[name].nullable]
     assert nullable, "the sample has no column that may be missing"
+
+    rows = sample.rows.head(20).copy()
     rows[nullable[0]] = rows[nullable[0]].mask(rows.index % 2 == 0)
-    given = pyfunc.load_model(str(folder)).predict(rows[sample.scorer.plan.columns])
-    expected = sample.scorer.score(sample.scorer.matrix(project.contract.arrays(rows)))
-    assert np.array_equal(np.asarray(given), expected)
+    predicted = pyfunc.load_model(str(folder)).predict(rows[columns])
+    assert np.array_equal(np.asarray(predicted), served_scores(project, sample, rows))

@@ -1,4 +1,4 @@
-"""A project names the results that it stands on; a library with others does not run its stages."""
+"""A project names the results that it relies on; a library with others does not run its stages."""
 
 import json
 import subprocess
@@ -46,9 +46,12 @@ def test_numbers_that_do_not_fit_are_one_sentence_with_the_remedy(
     tmp_path: Path, numbers: dict[str, int | str] | None, shown: str
 ) -> None:
     project = write(tmp_path, numbers)
-    here = ", ".join(f"{name} {number}" for name, number in RESULTS.items())
-    told = rf"names other results .*{shown}.* than the installed mlgates gives \({here}\)\.\n  Run: uv sync"
-    with pytest.raises(ProjectError, match=told):
+    installed = ", ".join(f"{name} {number}" for name, number in RESULTS.items())
+    message = (
+        rf"names other results .*{shown}.*"
+        rf" than the installed mlgates gives \({installed}\)\.\n  Run: uv sync"
+    )
+    with pytest.raises(ProjectError, match=message):
         check_results(project)
 
 
@@ -63,40 +66,49 @@ def test_no_stage_runs_with_a_library_that_gives_other_results(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "pyproject.toml"]
 
 
-ASK = """
+# A program that prints the results as the library is, with a compiled file more, after an edit, and
+# for another project.
+PRINT_RESULTS = """
 import json
 from pathlib import Path
 from mlgates import Project, results
 
-def hashes():
-    return results.results(project)
-
 project = Project(Path.cwd(), "late_flights")
 package = Path(results.__file__).parent
-told = [hashes()]
-(package / "more.pyc").write_bytes(b"what Python makes of it")
-told.append(hashes())
+printed = [results.results(project)]
+
+(package / "more.pyc").write_bytes(b"what Python compiles")
+printed.append(results.results(project))
+
 with (package / "verdict.py").open("a") as file:
     file.write("# edited here\\n")
-told.append(hashes())
-told.append(results.results(project.moved(Path.cwd() / "elsewhere")))
-print(json.dumps(told))
+printed.append(results.results(project))
+
+printed.append(results.results(project.moved(Path.cwd() / "elsewhere")))
+print(json.dumps(printed))
 """
 
 
 def test_a_library_that_the_project_carries_gets_a_hash_of_its_content(tmp_path: Path) -> None:
-    here = Path(mlgates.__file__).parent
-    copytree(here, tmp_path / "vendor/mlgates/src/mlgates", ignore=ignore_patterns("__pycache__"))
-    settings = {"PYTHONPATH": str(tmp_path / "vendor/mlgates/src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", ASK]
-    answer = subprocess.run(
-        command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True
+    installed = Path(mlgates.__file__).parent
+    carried = tmp_path / "vendor/mlgates/src"
+    copytree(installed, carried / "mlgates", ignore=ignore_patterns("__pycache__"))
+    completed = subprocess.run(
+        [sys.executable, "-c", PRINT_RESULTS],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(carried), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    first, compiled, edited, elsewhere = json.loads(answer.stdout)
-    assert {*first} == {*RESULTS} and len({*first.values()}) == 1
-    assert first == compiled and first != edited
+    first, compiled, edited, elsewhere = json.loads(completed.stdout)
+    assert set(first) == set(RESULTS)
+    assert len(set(first.values())) == 1
+    assert first == compiled
+    assert first != edited
     assert elsewhere == RESULTS, "only the project that carries the library counts its content"
-    with pytest.raises(
-        ProjectError, match="not the one that the project carries in vendor/mlgates"
-    ):
-        check_results(write(tmp_path, first))  # this process runs the library that is installed
+
+    # This process runs the installed library, which has not been edited.
+    message = "not the one that the project carries in vendor/mlgates"
+    with pytest.raises(ProjectError, match=message):
+        check_results(write(tmp_path, first))

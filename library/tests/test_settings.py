@@ -1,4 +1,4 @@
-"""Settings: defaults that params.yaml overrides; what is misspelt, mistyped or renamed is named."""
+"""params.yaml overrides defaults; a name or a value in it that is wrong is one sentence."""
 
 from pathlib import Path
 
@@ -42,12 +42,12 @@ def test_parameters_override_defaults_and_the_model_section_is_free(tmp_path: Pa
     (tmp_path / "params.yaml").write_text(
         f"gate: {{margin: 1, {slices}}}\nmodel: {{anything: [1, 2]}}\ntrain:\n"
     )
-    found = read(tmp_path)
-    assert found.gate.margin == 1 and found.gate.slices == {"origin=JFK": SliceLimits(margin=0.2)}
-    assert found.model == {"anything": [1, 2]}
-    assert (
-        found.gate.slice_margin == Settings().gate.slice_margin and found.train == Settings().train
-    )
+    settings = read(tmp_path)
+    assert settings.gate.margin == 1
+    assert settings.gate.slices == {"origin=JFK": SliceLimits(margin=0.2)}
+    assert settings.model == {"anything": [1, 2]}
+    assert settings.gate.slice_margin == Settings().gate.slice_margin
+    assert settings.train == Settings().train
 
 
 @pytest.mark.parametrize("name", RENAMED)
@@ -62,14 +62,15 @@ def test_a_renamed_parameter_names_its_new_name(tmp_path: Path, name: str) -> No
 
 def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("gate: {margin: 0.5}\nmodel: {max_iter: 7}")
-    table = shown(tmp_path)
-    lines = {line.split()[0]: line.split() for line in table.splitlines()}
-    assert lines["gate.fairness_blocking"][1] == "true_positive"
-    assert lines["group_calibration"] == ["group_calibration"]
-    assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"] and lines["gate.slice_margin"][
-        1:3
-    ] == ["0.1", "default"]
+    lines = {}
+    for line in shown(tmp_path).splitlines():
+        first_word = line.split()[0]
+        lines[first_word] = line.split()
+    assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"]
+    assert lines["gate.slice_margin"][1:3] == ["0.1", "default"]
     assert lines["model.max_iter"][1:3] == ["7", "params.yaml"]
+    assert lines["gate.fairness_blocking"][1] == "true_positive"
+    assert lines["group_calibration"] == ["group_calibration"], "a list has a line for each item"
     for section, kind in SECTIONS.items():
         for name, field in kind.__pydantic_fields__.items():  # type: ignore[attr-defined]
             assert field.description and f"{section}.{name}" in lines

@@ -1,4 +1,4 @@
-"""A release carries its feature code: what is carried, how it is imported, and what cannot touch it."""
+"""A release carries its feature code: what it carries, and how that is imported."""
 
 import importlib
 import os
@@ -44,7 +44,7 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (package / "inner/__init__.py").write_text("from .means import Mean\n")
     (package / "inner/means.py").write_text(
         "class Mean:\n    def __init__(self, by):\n        self.by = by\n\n"
-        "    def told(self):\n        return self.by * 1\n"
+        "    def value(self):\n        return self.by * 1\n"
     )
     (package / "data.py").write_text("raise RuntimeError('never imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path / "src"))
@@ -88,13 +88,12 @@ def test_what_the_package_itself_imports_is_carried_too(team: Project, tmp_path:
 
 
 def test_an_estimator_whose_class_cannot_be_had_is_named(team: Project, tmp_path: Path) -> None:
-    release, stored = carried(team, tmp_path / "model"), pickle.dumps(team.model.build({}, [], 0))
-    gone = stored.replace(b"bikes.inner.means", b"bikes.inner.media")
-    with pytest.raises(
-        ProjectError,
-        match=r"cannot be loaded: ModuleNotFoundError: No module named 'bikes\.inner\.media'",
-    ):
-        release.unpickled(gone)
+    release = carried(team, tmp_path / "model")
+    stored = pickle.dumps(team.model.build({}, [], 0))
+    of_no_module = stored.replace(b"bikes.inner.means", b"bikes.inner.media")
+    message = r"cannot be loaded: ModuleNotFoundError: No module named 'bikes\.inner\.media'"
+    with pytest.raises(ProjectError, match=message):
+        release.unpickled(of_no_module)
 
 
 def test_code_changed_after_the_release_changes_nothing_that_it_computes(
@@ -103,53 +102,57 @@ def test_code_changed_after_the_release_changes_nothing_that_it_computes(
     first = carried(team, tmp_path / "first")
     edit(team, "clocks.py", "% 24", "% 60")
     second = carried(team, tmp_path / "second")
-    assert [each.module("features").hour(70) for each in (first, second, first)] == [22, 10, 22]
+    assert first.module("features").hour(70) == 22
+    assert second.module("features").hour(70) == 10
+    assert first.module("features").hour(70) == 22
     assert first.name != second.name
     edit(team, "clocks.py", "% 60", "% 7")
     assert second.module("features").hour(70) == 10
 
 
 def test_the_same_code_is_imported_once(team: Project, tmp_path: Path) -> None:
-    first, second = carried(team, tmp_path / "first"), carried(team, tmp_path / "second")
+    first = carried(team, tmp_path / "first")
+    second = carried(team, tmp_path / "second")
     assert first.module("features") is second.module("features")
 
 
 def test_classes_of_one_name_are_each_those_of_their_release(team: Project, tmp_path: Path) -> None:
-    first, by_one = carried(team, tmp_path / "first"), pickle.dumps(team.model.build({}, [], 0))
+    first = carried(team, tmp_path / "first")
+    estimator = pickle.dumps(team.model.build({}, [], 0))
     edit(team, "inner/means.py", "* 1", "* 1000")
     second = carried(team, tmp_path / "second")
-    told = [each.unpickled(by_one).told() for each in (first, second)]
-    assert told == [1, 1000]
-    assert type(first.unpickled(by_one)) is not type(second.unpickled(by_one))
+    of_first, of_second = first.unpickled(estimator), second.unpickled(estimator)
+    assert of_first.value() == 1 and of_second.value() == 1000
+    assert type(of_first) is not type(of_second)
+
+
+def hour_of_another_process(folder: Path) -> str:
+    """What another process prints that imports the carried code, and writes bytecode elsewhere."""
+    code = (
+        "from pathlib import Path\nfrom mlgates import team_code\n"
+        f"carried = team_code.read(Path({str(folder)!r}))\n"
+        "print(carried.module('features').hour(70))"
+    )
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return ran.stdout
 
 
 def test_importing_leaves_no_bytecode_and_reads_none(team: Project, tmp_path: Path) -> None:
-    """In a process that writes bytecode everywhere else."""
     folder = tmp_path / "model"
     carried(team, folder)
     before = digest(folder)
-    planted = folder / "code" / PACKAGE / "__pycache__"
-    code = (
-        "from pathlib import Path\nfrom mlgates import team_code\n"
-        f"carried = team_code.read(Path({str(folder)!r}))\nprint(carried.module('features').hour(70))"
-    )
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout == "22\n" and not planted.exists() and digest(folder) == before
-    planted.mkdir()
-    (planted / f"clocks.cpython-{sys.version_info.major}{sys.version_info.minor}.pyc").write_bytes(
-        b"forged"
-    )
-    again = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert (
-        again.stdout == "22\n" and digest(folder) != before
-    )  # it is not read, and the digest refuses the folder
+    cache = folder / "code" / PACKAGE / "__pycache__"
+    assert hour_of_another_process(folder) == "22\n"
+    assert not cache.exists() and digest(folder) == before
+
+    cache.mkdir()
+    version = f"{sys.version_info.major}{sys.version_info.minor}"
+    (cache / f"clocks.cpython-{version}.pyc").write_bytes(b"forged")
+    assert hour_of_another_process(folder) == "22\n"  # the forged file is not read,
+    assert digest(folder) != before  # and the digest refuses the folder
 
 
 def test_an_edited_file_of_the_carried_code_is_another_digest(
@@ -178,10 +181,8 @@ def test_an_import_by_the_full_name_is_refused_with_the_remedy(
 ) -> None:
     path = team.root / "src" / PACKAGE / name
     path.write_text(f"{line}\n{path.read_text()}")
-    with pytest.raises(
-        ProjectError,
-        match=rf"src/bikes/{name}, line 1, imports 'bikes.*\n.*from \.MODULE import NAME",
-    ):
+    message = rf"src/bikes/{name}, line 1, imports 'bikes.*\n.*from \.MODULE import NAME"
+    with pytest.raises(ProjectError, match=message):
         team_code.collected(team)
 
 
@@ -189,9 +190,8 @@ def test_code_that_cannot_be_imported_is_named_as_the_models(tmp_path: Path) -> 
     folder = tmp_path / "code" / PACKAGE
     folder.mkdir(parents=True)
     (folder / "features.py").write_text("import xgboost_of_another_time\n")
-    with pytest.raises(
-        ProjectError, match=r"features\.py that the model carries .*No module named 'xgboost_of_an"
-    ):
+    message = r"features\.py that the model carries .*No module named 'xgboost_of_an"
+    with pytest.raises(ProjectError, match=message):
         team_code.read(tmp_path).module("features")
 
 

@@ -1,4 +1,7 @@
-"""A tool is started in one place: with the environment of the project, and with one sentence where it fails."""
+"""Tools are started in one module: with the environment of the project.
+
+When one fails, the error is one sentence.
+"""
 
 import ast
 import os
@@ -19,18 +22,25 @@ def python(project: Project, code: str) -> tools.Ended:
     return tools.run(project, sys.executable, "-c", code)
 
 
+def imported_modules(code: str) -> set[str | None]:
+    """The modules that a piece of Python imports."""
+    modules: set[str | None] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+    return modules
+
+
 @pytest.mark.parametrize(
     ("module", "place"), [("subprocess", "tools.py"), ("tempfile", "files.py")]
 )
 def test_processes_and_temporary_folders_are_made_in_one_place(module: str, place: str) -> None:
     users = set()
     for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            imports = isinstance(node, ast.Import) and module in [
-                alias.name for alias in node.names
-            ]
-            if imports or (isinstance(node, ast.ImportFrom) and node.module == module):
-                users.add(path.relative_to(SOURCE).as_posix())
+        if module in imported_modules(path.read_text(encoding="utf-8")):
+            users.add(path.relative_to(SOURCE).as_posix())
     assert users == {place}
 
 
@@ -43,10 +53,8 @@ def test_a_tool_finds_its_project_from_anywhere(
     assert environs["MLOPS_ROOT"] == str(project.root)
     assert environs["PYTHONPATH"] == f"{project.root / 'src'}{os.pathsep}/others"
     assert environs["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert (
-        "late_flights"
-        in python(project, "import late_flights; print(late_flights.__name__)").checked()
-    )
+    printed = python(project, "import late_flights; print(late_flights.__name__)").checked()
+    assert "late_flights" in printed
 
 
 def test_a_folder_without_sources_works_on_those_of_this_process(
@@ -62,7 +70,7 @@ def test_other_programs_and_another_library_go_first(project: Project, tmp_path:
     assert environs["PYTHONPATH"].split(os.pathsep)[0] == str(tmp_path / "library")
 
 
-def test_telemetry_is_off_unless_somebody_wants_it(
+def test_telemetry_is_off_unless_the_user_wants_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DVC_NO_ANALYTICS", raising=False)
@@ -80,8 +88,8 @@ def test_a_tool_leaves_the_repository_of_a_hook_alone(
     for folder in (hooked, here.root):
         tools.run(empty, "git", "init", "--quiet", str(folder)).checked()
     monkeypatch.setenv("GIT_DIR", str(hooked / ".git"))
-    found = tools.run(here, "git", "rev-parse", "--absolute-git-dir").checked().strip()
-    assert Path(found) == here.root.resolve() / ".git"
+    git_folder = tools.run(here, "git", "rev-parse", "--absolute-git-dir").checked().strip()
+    assert Path(git_folder) == here.root.resolve() / ".git"
 
 
 def test_a_failure_is_a_sentence_with_the_last_lines(empty: Project) -> None:
@@ -93,31 +101,31 @@ def test_a_failure_is_a_sentence_with_the_last_lines(empty: Project) -> None:
     assert ended.checked(allowed=(0, 1)) == "0\n"
 
 
-def test_of_a_traceback_the_error_alone_is_told(empty: Project) -> None:
+def test_of_a_traceback_only_the_error_is_shown(empty: Project) -> None:
     ended = python(empty, "def f():\n    raise ValueError('no rows')\nf()")
     assert ended.reason == "ValueError: no rows"
 
 
-def test_a_silent_failure_is_told_by_what_was_printed_or_as_such(empty: Project) -> None:
+def test_without_standard_error_the_reason_is_what_was_printed_if_anything_was(
+    empty: Project,
+) -> None:
     assert python(empty, "print('here'); raise SystemExit(2)").reason == "here"
     assert python(empty, "raise SystemExit(2)").reason == "no reason given"
 
 
-def test_an_absent_tool_is_told_with_where_it_is_to_be_had(
+def test_a_tool_that_is_not_installed_is_named_with_where_to_get_it(
     empty: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    message = r"uv is not installed\.\n  Install it: https://docs.astral.sh/uv"
     for start in (tools.run, tools.show):
-        with pytest.raises(
-            ProjectError, match=r"uv is not installed\.\n  Install it: https://docs.astral.sh/uv"
-        ):
+        with pytest.raises(ProjectError, match=message):
             start(empty, "uv", "sync")
 
 
 def test_the_failure_of_a_tool_on_the_terminal_points_at_its_own_words(empty: Project) -> None:
-    with pytest.raises(
-        ProjectError, match=r'`git frobnicate "a b"` stopped; its last lines say why\.\n  Again'
-    ):
+    message = r'`git frobnicate "a b"` stopped; its last lines say why\.\n  Again'
+    with pytest.raises(ProjectError, match=message):
         tools.show(empty, "git", "frobnicate", "a b", remedy="Again")
 
 
@@ -138,20 +146,20 @@ def test_a_tool_in_the_background_ends_with_its_block(empty: Project) -> None:
     assert processes[0].poll() is not None
 
 
-def test_the_settings_of_a_project_are_gone_after_the_block(
+def test_the_environment_of_a_project_ends_with_the_block(
     empty: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     before = dict(os.environ)
-    seen = {}
+    inside = {}
 
     def stopped() -> None:
         with tools.inside(empty, without=["MLFLOW_TRACKING_URI"]):
-            seen.update(os.environ)
+            inside.update(os.environ)
             raise ProjectError("stop here")
 
     with pytest.raises(ProjectError, match="stop here"):
         stopped()
-    assert seen["MLOPS_ROOT"] == str(empty.root)
-    assert "MLFLOW_TRACKING_URI" not in seen
+    assert inside["MLOPS_ROOT"] == str(empty.root)
+    assert "MLFLOW_TRACKING_URI" not in inside
     assert dict(os.environ) == before

@@ -1,9 +1,13 @@
-"""Delete each statement of a project's wiring files in turn, and say which promise of the template turns red.
+"""Delete each statement of a project's wiring files in turn.
 
-Run by the projects' environment in a generated project: `python deletions.py FILE...` with files such as
-`pipeline/train.py`. It prints one JSON object: by file and deletion, what caught it, or "" if nothing did.
+Says which promise of the template turns red by it.
 
-Each deletion is tried in a fork of one process that has imported the tools and rehearsed the project once.
+Run by the projects' environment in a generated project: `python deletions.py FILE...` with files
+such as `pipeline/train.py`. It prints one JSON object: by file and deletion, what caught it, or ""
+if nothing did.
+
+Each deletion is tried in a fork of one process that has imported the tools and rehearsed the
+project once.
 """
 
 import ast
@@ -20,9 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # a fork of a process with OpenMP threads would wait for them for ever
-)
+# A fork of a process with OpenMP threads would wait for them for ever.
+os.environ["OMP_NUM_THREADS"] = "1"
 sys.dont_write_bytecode = True
 
 from mlgates import Project  # noqa: E402
@@ -83,7 +86,10 @@ WATCHED_BY = {
 
 
 def deletions(source: str) -> Iterator[tuple[str, str]]:
-    """What is deleted, in a few words, and the source without it: statements, decorators, keyword arguments."""
+    """Name what is deleted in a few words, and give the source without it.
+
+    Deleted are statements, decorators and keyword arguments.
+    """
     tree = ast.parse(source)
     count = sum(1 for _ in _places(tree))
     names: dict[str, int] = {}
@@ -102,13 +108,20 @@ def deletions(source: str) -> Iterator[tuple[str, str]]:
 def _places(tree: ast.AST) -> Iterator[tuple[list[Any], ast.AST, str]]:
     """Each part that can be deleted, the list that holds it, and what it is."""
     for node in ast.walk(tree):
-        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
-            if isinstance(body, list):
-                yield from ((body, part, "statement") for part in body if not _is_docstring(part))
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            if not isinstance(body, list):  # of a lambda or `a if b else c`
+                continue
+            for part in body:
+                if not _is_docstring(part):
+                    yield body, part, "statement"
         decorators = getattr(node, "decorator_list", [])
-        yield from ((decorators, part, "decorator") for part in decorators)
+        for part in decorators:
+            yield decorators, part, "decorator"
         if isinstance(node, ast.Call):
-            yield from ((node.keywords, part, "argument") for part in node.keywords if part.arg)
+            for keyword in node.keywords:
+                if keyword.arg:  # not `**more`
+                    yield node.keywords, keyword, "argument"
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -133,9 +146,8 @@ class Trials:
         for stage in STAGES[:-1]:
             self._keep(f"pipeline/{stage}.py")
             self.rehearsal.after(stage)
-        in_a_fork(
-            self._open_mlflow, project
-        )  # making an empty store takes longer than what is logged to it
+        # Making an empty store takes longer than what is logged to it.
+        in_a_fork(self._open_mlflow, project)
         self._keep("pipeline/track.py")
         self.rehearsal.serve()
         self._keep("service.py")
@@ -167,7 +179,10 @@ class Trials:
             self.rehearsal.performances = {name: self.performances[name] for name in earlier}
 
     def caught_by(self, file: str) -> str:
-        """The first promise that the project does not keep any more, and how it says so; "" if it keeps all."""
+        """The first promise that the project does not keep any more, and how it says so.
+
+        "" if it keeps all of them.
+        """
         name = f"{self.project.package}.{file.removesuffix('.py').replace('/', '.')}"
         sys.modules.pop(name, None)
         importlib.invalidate_caches()
@@ -176,8 +191,8 @@ class Trials:
             try:
                 promises[promise](self.rehearsal)
             except Exception as error:
-                said = traceback.format_exception_only(error)[-1].strip().splitlines()
-                return f"{promise}: {said[0][:200]}"
+                lines = traceback.format_exception_only(error)[-1].strip().splitlines()
+                return f"{promise}: {lines[0][:200]}"
         return ""
 
 

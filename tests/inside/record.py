@@ -1,4 +1,7 @@
-"""Races, kills and forgeries of the record, on the tiny project of the library's tests (library/tests/support)."""
+"""Races, kills and forgeries of the record.
+
+On the tiny project of the library's tests (library/tests/support).
+"""
 
 import multiprocessing
 import os
@@ -15,8 +18,9 @@ from clones import Clone, refusal
 
 from mlgates.errors import ProjectError
 from mlgates.files import read_json
+from mlgates.lineage.check_record import check_record
 from mlgates.lineage.reproduce import metrics, reproduce
-from mlgates.lineage.trace import trace, vouched
+from mlgates.lineage.trace import trace
 from mlgates.registry import mlflow_client, mlflow_registry, releases, training_cycle
 from mlgates.registry.deploy import fetch, follow
 from mlgates.registry.local_rollback import now
@@ -33,85 +37,94 @@ FORKED = multiprocessing.get_context("fork")  # what is imported and patched her
 def attempt(clone: Clone, why: str) -> str:
     """Release the commit that is checked out, as promote does once it believes the gate."""
     releases.settle(clone.project)
-    known = releases.read(clone.project)
-    major, minor, patch = known.releases[-1].order
-    made = (
-        f"v{major}.{minor}.{patch + 1}",
-        why.encode().hex().ljust(64, "0"),
-        "digest",
-        clone.git("rev-parse", "HEAD"),
+    record = releases.read(clone.project)
+    major, minor, patch = record.releases[-1].order
+    version = f"v{major}.{minor}.{patch + 1}"
+    fingerprint = why.encode().hex().ljust(64, "0")
+    commit = clone.git("rev-parse", "HEAD")
+    release = releases.Release(
+        NAME, version, fingerprint, "digest", commit, "ok", why, "", datetime.now(UTC)
     )
-    release = releases.Release(NAME, *made, "ok", why, "", datetime.now(UTC))
-    releases.write(clone.project, known, release, "champion", why)
+    releases.write(clone.project, record, release, "champion", why)
     return ""
 
 
 def together(calls: Sequence[Callable[[], object]]) -> list[str]:
-    """Run all at the same moment, each in a process of its own; what each of them was told if it lost."""
-    start, told = FORKED.Barrier(len(calls)), FORKED.SimpleQueue()
+    """Run all at the same moment, each in a process of its own.
 
-    def one(place: int) -> None:
+    Returns the error message of each, or "" if it had none.
+    """
+    start = FORKED.Barrier(len(calls))
+    messages = FORKED.SimpleQueue()
+
+    def run(number: int) -> None:
         start.wait()
         try:
-            calls[place]()
-            told.put((place, ""))
+            calls[number]()
+            messages.put((number, ""))
         except ProjectError as error:
-            told.put((place, str(error)))
+            messages.put((number, str(error)))
         except BaseException as error:
-            told.put((place, f"{error!r}"))
+            messages.put((number, f"{error!r}"))
 
-    processes = [FORKED.Process(target=one, args=(place,)) for place in range(len(calls))]
+    processes = [FORKED.Process(target=run, args=(number,)) for number in range(len(calls))]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    return [text for _, text in sorted(told.get() for _ in calls)]
+    in_order = sorted(messages.get() for _ in calls)
+    return [message for _, message in in_order]
 
 
 @pytest.mark.usefixtures("no_mlflow")
 def test_of_20_races_nothing_is_lost(reigning: Clone) -> None:
-    places = [reigning, reigning.clone("bob", "--depth", "1")]
-    for place in places:
-        place.git("switch", "--quiet", "-c", place.root.name)
-    wanted, lost = {"the first"}, 0
+    clones = [reigning, reigning.clone("bob", "--depth", "1")]
+    for clone in clones:
+        clone.git("switch", "--quiet", "-c", clone.root.name)
+    recorded = {"the first"}  # the reasons that must be in the record at the end
+    lost = 0
     for race in range(RACES):
-        whole, reasons = race < WHOLE, [f"{place.root.name} {race}" for place in places]
-        for place, gain in zip(places, (0.2, 0.3), strict=True):
+        whole = race < WHOLE
+        reasons = [f"{clone.root.name} {race}" for clone in clones]
+        for clone, gain in zip(clones, (0.2, 0.3), strict=True):
             if whole:
-                cycle_closed(place, gain + race)
-            place.git("commit", "--quiet", "--allow-empty", "-am", "race")
-            place.git("push", "--quiet", "-u", "origin", place.root.name)
-        starts = [
-            partial(promote, place.project, reason=why) if whole else partial(attempt, place, why)
-            for place, why in zip(places, reasons, strict=True)
-        ]
-        messages = together(starts)
-        losers = [number for number, text in enumerate(messages) if text]
-        lost += len(losers)
-        for number in losers:
-            message = messages[number]
-            assert "was faster: champion is v" in message and len(message.splitlines()) == 2, (
-                messages
-            )
+                cycle_closed(clone, gain + race)
+            clone.git("commit", "--quiet", "--allow-empty", "-am", "race")
+            clone.git("push", "--quiet", "-u", "origin", clone.root.name)
+
+        starts: list[Callable[[], object]] = []
+        for clone, why in zip(clones, reasons, strict=True):
             if whole:
-                assert "is not champion any more" in refusal(promote, places[number].project)
+                starts.append(partial(promote, clone.project, reason=why))
             else:
+                starts.append(partial(attempt, clone, why))
+        messages = together(starts)
+        for number, message in enumerate(messages):
+            if not message:
+                recorded.add(reasons[number])
+                continue
+            lost += 1
+            assert "was faster: champion is v" in message, messages
+            assert len(message.splitlines()) == 2, messages
+            if whole:  # the candidate was compared with a champion of before
+                assert "is not champion any more" in refusal(promote, clones[number].project)
+            else:  # the second attempt is recorded
                 starts[number]()
-        wanted |= {why for number, why in enumerate(reasons) if not (whole and number in losers)}
+                recorded.add(reasons[number])
     print(f"{RACES} races, {lost} times somebody lost")
+
     eve = reigning.clone("eve", "--depth", "1")
-    for place in (*places, eve):
-        releases.settle(place.project)
-    known = releases.read(eve.project)
-    assert {release.why for release in known.releases} == wanted
-    assert [entry.number for entry in known.assignments] == list(range(1, len(wanted) + 1))
-    tags = [
-        place.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/tags")
-        for place in (*places, eve)
-    ]
-    assert len(set(tags)) == 1
+    for clone in (*clones, eve):
+        releases.settle(clone.project)
+    record = releases.read(eve.project)
+    assert {release.why for release in record.releases} == recorded
+    assert [entry.number for entry in record.assignments] == list(range(1, len(recorded) + 1))
+    tags = set()
+    for clone in (*clones, eve):
+        tags.add(clone.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/tags"))
+    assert len(tags) == 1
     assert lost >= RACES / 2
-    for release in known.releases[: WHOLE + 1]:
+    for release in record.releases[: WHOLE + 1]:
         if release.digest != "digest":
             fetch(eve.project, release)
 
@@ -123,20 +136,20 @@ def cycle_closed(place: Clone, gain: float) -> None:
     place.repro()
 
 
-STEPS = [
-    (module, function, when)
-    for module, function in [
-        ("mlgates.registry.dvc_storage", "push"),
-        ("mlgates.registry.deploy", "fetch"),
-        ("gto.api", "register"),
-        ("gto.api", "assign"),
-        ("mlgates.registry.releases", "settle"),
-        (CHAMPION, "put_in_service"),
-        ("mlgates.registry.mlflow_registry", "fill"),
-        ("mlgates.registry.deploy", "look_up"),
-    ]
-    for when in ("before", "after")
+FUNCTIONS = [  # in the order in which promote calls them
+    ("mlgates.registry.dvc_storage", "push"),
+    ("mlgates.registry.deploy", "fetch"),
+    ("gto.api", "register"),
+    ("gto.api", "assign"),
+    ("mlgates.registry.releases", "settle"),
+    (CHAMPION, "put_in_service"),
+    ("mlgates.registry.mlflow_registry", "fill"),
+    ("mlgates.registry.deploy", "look_up"),
 ]
+STEPS = []
+for _module, _function in FUNCTIONS:
+    STEPS.append((_module, _function, "before"))
+    STEPS.append((_module, _function, "after"))
 
 
 def killed(
@@ -172,11 +185,8 @@ def test_a_promote_killed_at_a_step_is_ended_by_the_next_verb(
         assert ada.clone("eve").champion() == "v1.0.0"
     assert "v1.0.0 is champion" in promote(ada.project, reason="first")
     assert ada.champion() == read_json(pointer)["release"] == "v1.0.0"
-    assert (
-        len(ada.git("ls-remote", "--tags", "--refs", "origin").splitlines())
-        == len(ada.git("tag").split())
-        == 2
-    )
+    assert len(ada.git("ls-remote", "--tags", "--refs", "origin").splitlines()) == 2
+    assert len(ada.git("tag").split()) == 2
     assert "v1.0.0" in follow(ada.clone("bob", "--depth", "1").project)
 
 
@@ -223,9 +233,8 @@ def test_a_rollback_now_yields_to_what_others_decided_since(reigning: Clone) -> 
 def forged(clone: Clone, name: str) -> None:
     """Somebody writes a better number into a committed report."""
     path = clone.root / "reports" / name
-    path.write_text(
-        path.read_text().replace('"value": 0.1', '"value": 0.9', 1).replace("0.1,", "0.9,", 1)
-    )
+    text = path.read_text().replace('"value": 0.1', '"value": 0.9', 1)
+    path.write_text(text.replace("0.1,", "0.9,", 1))
 
 
 def test_what_is_forged_is_caught_by_name(ada: Clone) -> None:
@@ -250,7 +259,7 @@ def test_what_is_forged_is_caught_by_name(ada: Clone) -> None:
 def red(clone: Clone) -> list[str]:
     """What trace says of the first release besides ok."""
     first = releases.read(clone.project).releases[0]
-    return [check.name for check in vouched(clone.project, first) if check.verdict != "ok"]
+    return [check.name for check in check_record(clone.project, first) if check.verdict != "ok"]
 
 
 def test_a_record_that_was_forged_is_caught_by_name(reigning: Clone) -> None:
@@ -304,10 +313,10 @@ def test_a_locked_registry_is_said_in_a_sentence(
     mirror = mlflow_registry.mirror
     mirror(reigning.project)
     real = sqlite3.connect
-    with closing(real(reigning.root / "mlflow.db", isolation_level=None)) as held:
-        held.execute("BEGIN EXCLUSIVE")
+    with closing(real(reigning.root / "mlflow.db", isolation_level=None)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
         monkeypatch.setattr(
-            sqlite3, "connect", lambda path, **more: real(path, **more | {"timeout": 0.2})
+            sqlite3, "connect", lambda path, **options: real(path, **options | {"timeout": 0.2})
         )
         assert "mlflow.db cannot be read: database is locked" in refusal(mirror, reigning.project)
 
@@ -347,8 +356,8 @@ def test_speed_may_differ_and_nothing_else() -> None:
         "cost": {"megabytes": 3},
         "seconds": {"gain": 2.0},
     }
-    for other in ({name: value} for name, value in wrong.items()):
-        assert metrics({"m": then}, {"m": then | other}).verdict == "fail"
+    for name, value in wrong.items():
+        assert metrics({"m": then}, {"m": then | {name: value}}).verdict == "fail"
     assert metrics({"m": then}, {}).verdict == "fail"
 
 

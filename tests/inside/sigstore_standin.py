@@ -1,7 +1,10 @@
-"""A stand-in for GitHub's token issuer, Fulcio and Rekor (version 1), and the client trust config that names it.
+"""A stand-in for GitHub's token issuer, Fulcio and Rekor (version 1).
 
-It does what the real sigstore client verifies: a certificate for an identity, with a certificate timestamp of a
-transparency log, and a log entry with proof of inclusion, signed checkpoint and signed time. It keeps nothing.
+It also gives the client trust config that names it.
+
+It does what the real sigstore client verifies: a certificate for an identity, with a certificate
+timestamp of a transparency log, and a log entry with proof of inclusion, signed checkpoint and
+signed time. It keeps nothing.
 """
 
 import base64
@@ -79,23 +82,27 @@ class StandIn:
     def __post_init__(self) -> None:
         """The root certificate."""
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in for Fulcio")])
-        made = self._certificate(self.ca.public_key(), self.name, timedelta(days=1))
-        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        made = made.add_extension(self._usage("key_cert_sign"), critical=True)
-        self.root = made.sign(self.ca, hashes.SHA256())
+        builder = self._certificate(self.ca.public_key(), self.name, timedelta(days=1))
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        builder = builder.add_extension(self._usage("key_cert_sign"), critical=True)
+        self.root = builder.sign(self.ca, hashes.SHA256())
 
     def _certificate(self, key: Any, name: x509.Name, life: timedelta) -> x509.CertificateBuilder:
         now, identifier = datetime.now(UTC), x509.SubjectKeyIdentifier.from_public_key
-        made = x509.CertificateBuilder().issuer_name(self.name).subject_name(name).public_key(key)
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(
+        builder = (
+            x509.CertificateBuilder().issuer_name(self.name).subject_name(name).public_key(key)
+        )
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(
             now - timedelta(minutes=1)
         )
-        made = made.not_valid_after(now + life).add_extension(identifier(key), critical=False)
+        builder = builder.not_valid_after(now + life).add_extension(identifier(key), critical=False)
         mine = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.ca.public_key())
-        return made.add_extension(mine, critical=False)
+        return builder.add_extension(mine, critical=False)
 
-    def _usage(self, one: str) -> x509.KeyUsage:
-        return x509.KeyUsage(**{usage: usage == one for usage in USAGES})
+    def _usage(self, allowed: str) -> x509.KeyUsage:
+        return x509.KeyUsage(**{usage: usage == allowed for usage in USAGES})
 
     def token(self, audience: str) -> str:
         """GitHub: who runs."""
@@ -121,23 +128,23 @@ class StandIn:
         )
         assert request.is_signature_valid
         names = [x509.UniformResourceIdentifier(f"https://github.com/{claims['job_workflow_ref']}")]
-        made = self._certificate(request.public_key(), x509.Name([]), timedelta(minutes=10))
-        made = made.add_extension(self._usage("digital_signature"), critical=True)
-        made = made.add_extension(
+        builder = self._certificate(request.public_key(), x509.Name([]), timedelta(minutes=10))
+        builder = builder.add_extension(self._usage("digital_signature"), critical=True)
+        builder = builder.add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
         )
-        made = made.add_extension(x509.SubjectAlternativeName(names), critical=True)
-        made = made.add_extension(
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+        builder = builder.add_extension(
             x509.UnrecognizedExtension(ISSUER, claims["iss"].encode()), critical=False
         )
-        logged = made.sign(self.ca, hashes.SHA256()).tbs_certificate_bytes
+        logged = builder.sign(self.ca, hashes.SHA256()).tbs_certificate_bytes
         when = struct.pack("!Q", int(time.time() * 1000))
         entry = key_id(self.ca) + struct.pack("!I", len(logged))[1:] + logged
         seal = signed(self.ct, b"\0\0" + when + b"\0\1" + entry + b"\0\0")
         stamp = b"\0" + key_id(self.ct) + when + b"\0\0\4\3" + struct.pack("!H", len(seal)) + seal
         stamps = struct.pack("!HH", len(stamp) + 2, len(stamp)) + stamp
         octets = (b"\4" if len(stamps) < 128 else b"\4\x81") + bytes([len(stamps)]) + stamps
-        final = made.add_extension(x509.UnrecognizedExtension(SCT, octets), critical=False)
+        final = builder.add_extension(x509.UnrecognizedExtension(SCT, octets), critical=False)
         chain = (final.sign(self.ca, hashes.SHA256()), self.root)
         return [certificate.public_bytes(Encoding.PEM).decode() for certificate in chain]
 
@@ -146,8 +153,8 @@ class StandIn:
         content = proposed["spec"]["proposedContent"]
         envelope, (verifier,) = json.loads(content["envelope"]), content["verifiers"]
 
-        def sha256(told: bytes) -> dict[str, str]:
-            return {"algorithm": "sha256", "value": hashlib.sha256(told).hexdigest()}
+        def sha256(octets: bytes) -> dict[str, str]:
+            return {"algorithm": "sha256", "value": hashlib.sha256(octets).hexdigest()}
 
         spec = {
             "envelopeHash": sha256(content["envelope"].encode()),
@@ -166,7 +173,8 @@ class StandIn:
             "logIndex": 1,
         }
         note = f"stand-in for Rekor\n2\n{b64(root)}\n"
-        checkpoint = f"{note}\n\u2014 stand-in {b64(key_id(self.log)[:4] + signed(self.log, note.encode()))}\n"
+        stamp = b64(key_id(self.log)[:4] + signed(self.log, note.encode()))
+        checkpoint = f"{note}\n\u2014 stand-in {stamp}\n"
         tree = {"logIndex": 1, "treeSize": 2, "rootHash": root.hex()}
         proof = {**tree, "checkpoint": checkpoint, "hashes": [first.hex()]}
         promised = signed(
@@ -182,13 +190,13 @@ class StandIn:
         since = {"start": "2020-01-01T00:00:00Z"}
 
         def log(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
-            known = {
+            public_key = {
                 "rawBytes": b64(public(key)),
                 "keyDetails": "PKIX_ECDSA_P256_SHA_256",
                 "validFor": since,
             }
             named = {"baseUrl": self.url, "hashAlgorithm": "SHA2_256"}
-            return {**named, "publicKey": known, "logId": {"keyId": b64(key_id(key))}}
+            return {**named, "publicKey": public_key, "logId": {"keyId": b64(key_id(key))}}
 
         at = [{"url": self.url, "majorApiVersion": 1, "validFor": since, "operator": "stand-in"}]
         authority = {
@@ -262,7 +270,10 @@ def handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def standing_in(workflow: str) -> Iterator[StandIn]:
-    """The stand-in, on a port of this machine until the block ends; the next token speaks for `workflow`."""
+    """The stand-in, on a port of this machine until the block ends.
+
+    The next token speaks for `workflow`.
+    """
     standin = StandIn(workflow)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(standin))
     standin.url = f"http://127.0.0.1:{server.server_address[1]}"

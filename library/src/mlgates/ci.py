@@ -1,22 +1,29 @@
-"""What a GitHub workflow is told: its summary page and the outputs of a step. Does nothing anywhere else."""
+"""What a GitHub workflow reads from a command: its summary page, and the outputs of a step.
+
+GitHub names the files to write to in environment variables. Elsewhere these are not set, and
+nothing is written. https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+"""
 
 import os
 from pathlib import Path
 
 
 def say(text: str) -> None:
-    """Print, and show the same on the summary page of a GitHub workflow."""
+    """Print a text, and show it on the summary page too when a GitHub workflow runs."""
     print(text)
-    _append("GITHUB_STEP_SUMMARY", f"```\n{text}\n```\n")
+    _append_to_file_of("GITHUB_STEP_SUMMARY", f"```\n{text}\n```\n")
 
 
 def tell_ci(**outputs: str) -> None:
-    """Hand outputs to the next step of a GitHub workflow; does nothing anywhere else."""
-    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in outputs.items()))
+    """Set outputs of the present workflow step, for later steps to read."""
+    lines = [f"{name}={value}\n" for name, value in outputs.items()]
+    _append_to_file_of("GITHUB_OUTPUT", "".join(lines))
 
 
-def _append(setting: str, text: str) -> None:
-    """Add to the file that an environment variable names, if it is set."""
-    if path := os.environ.get(setting):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+def _append_to_file_of(variable: str, text: str) -> None:
+    """Append a text to the file that an environment variable names, if the variable is set."""
+    path = os.environ.get(variable)
+    if not path:
+        return
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(text)

@@ -1,388 +1,531 @@
-"""`mlops`: only the verbs that no tool has. Training is `dvc repro`, serving `bentoml serve`, looking `mlflow ui`."""
+"""`mlops`: only the verbs that no other tool has.
 
-import argparse
+Training is `dvc repro`, serving `bentoml serve`, and `mlflow ui` shows runs. A verb imports what it needs
+when it runs, so that `mlops --help` is fast.
+"""
+
+import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import wraps
+from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import typer
 
 from mlgates.ci import say, tell_ci
 from mlgates.command import command_line
-from mlgates.errors import ProjectError, nearest
+from mlgates.errors import ProjectError
 from mlgates.project import Project
 from mlgates.reports import terminal
 from mlgates.verdict import EXIT_CODES, Report
 
-Arguments = argparse.Namespace
-Option = tuple[str, dict[str, object]]
-Answer = (
-    Report | str | int
-)  # what a verb gives: a report or a text to be told, or just its exit code
-Run = Callable[[Project, Arguments], Answer]
+# What a verb returns: a report or a text to be shown, or just its exit code.
+Answer = Report | str | int
+Verb = TypeVar("Verb", bound=Callable[..., Answer])
 
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb: its help, its options, and the function that imports what it needs when it runs."""
-
-    help: str
-    run: Run
-    options: tuple[Option, ...]
-    daily: bool
-
-
-VERBS: dict[str, Verb] = {}  # in the order of the help
 VERDICTS = {code: str(verdict) for verdict, code in EXIT_CODES.items()}
+INTERRUPTED = 130  # the exit code with which Typer reports Ctrl-C
 
+# The groups of `mlops --help`, in its order
+DAILY = "Every day"
+RECORD = "Releases and the record"
+DATA = "Data and labels"
+PROJECT = "Set up, and behind the scenes"
 
-def option(name: str, **settings: object) -> Option:
-    """An option or argument, as `argparse` describes it."""
-    return name, settings
+NATIVE_TOOLS = (
+    "Train: uv run dvc repro. Serve: uv run bentoml serve. Look: uv run mlflow ui. "
+    "Update: copier update. Exit codes: 0 ok, 1 error, 2 usage, 3 fail, 4 inconclusive."
+)
 
+RESTORE = (
+    "To go back to the last committed state, without your uncommitted changes:"
+    " git checkout . && uv run dvc checkout"
+)
 
-REASON = option("--reason", default="", metavar="TEXT", help="why; kept in the record")
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the record.")
+]
+ExitZero = Annotated[
+    bool,
+    typer.Option(
+        "--exit-zero",
+        help="End with 0 also on fail and inconclusive (for CI, which reads the verdict).",
+    ),
+]
 
-EXIT_ZERO = option(
-    "--exit-zero",
-    action="store_true",
-    help="end with 0 also on fail and inconclusive (for CI, which reads the verdict)",
+app = typer.Typer(
+    help="Release, watch and prove the models of this project.",
+    epilog=NATIVE_TOOLS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,  # an unexpected error keeps Python's own traceback
 )
 
 
-def verb(told: str, *options: Option, daily: bool = False) -> Callable[[Run], None]:
-    """Make `_name`, a function of the project's root and the arguments, the verb `name`."""
+@app.callback(invoke_without_command=True)
+def _without_verb(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version of mlgates.")
+    ] = False,
+) -> None:
+    if version:
+        print(f"mlgates {installed_version('mlgates')}")
+        raise typer.Exit(0)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
 
-    def add(run: Run) -> None:
-        VERBS[run.__name__.removeprefix("_")] = Verb(told, run, (*options, EXIT_ZERO), daily)
 
-    return add
+def verb(panel: str) -> Callable[[Verb], Verb]:
+    """Make a function `_name` of the project and its options the verb `name`.
+
+    Its docstring is the help. Every verb has the option `--exit-zero`, too.
+    """
+
+    def register(function: Verb) -> Verb:
+        app.command(function.__name__.removeprefix("_"), rich_help_panel=panel)(_command(function))
+        return function
+
+    return register
 
 
-@verb(
-    "first run: shows each native command, then runs it, until a model is served",
-    option("--no-serve", action="store_true", help="stop before the service is started"),
-    daily=True,
-)
-def _up(project: Project, given: Arguments) -> Answer:
+def _command(function: Callable[..., Answer]) -> Callable[..., int]:
+    """What Typer calls for a verb: the function without its first argument, the project."""
+    signature = inspect.signature(function)
+    _, *parameters = signature.parameters.values()
+    exit_zero_parameter = inspect.Parameter(
+        "exit_zero", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=ExitZero
+    )
+
+    @wraps(function)
+    def command(*, exit_zero: bool, **options: object) -> int:
+        try:
+            code = _show(function(Project.find(), **options))
+        except ProjectError as error:
+            if not (exit_zero and error.code in VERDICTS):
+                raise
+            print(f"::notice::{str(error).splitlines()[0]}\n{error}")
+            code = error.code
+        tell_ci(verdict=VERDICTS.get(code, "error"))
+        return 0 if exit_zero and code in VERDICTS else code
+
+    # Typer reads these two to learn the options.
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*parameters, exit_zero_parameter]
+    )
+    command.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in (*parameters, exit_zero_parameter)
+    }
+    return command
+
+
+def _show(answer: Answer) -> int:
+    """Show what a verb returned; returns its exit code."""
+    if isinstance(answer, int):
+        return answer
+    if isinstance(answer, str):
+        say(answer)
+        return 0
+    say(terminal(answer))
+    return answer.exit_code
+
+
+# Every day
+
+
+@verb(DAILY)
+def _up(
+    project: Project,
+    no_serve: Annotated[
+        bool, typer.Option("--no-serve", help="Stop before the service is started.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Where the service listens.")
+    ] = 3000,
+) -> Answer:
+    """First run: show each native command, then run it, until a model is served."""
     from mlgates.quickstart import up
 
-    return up(project, serve=not given.no_serve)
+    return up(project, serve=not no_serve, port=port)
 
 
-@verb("who is champion since when, the last verdicts, and what waits for whom", daily=True)
-def _status(project: Project, _: Arguments) -> Answer:
+@verb(DAILY)
+def _status(project: Project) -> Answer:
+    """Who is champion since when, the last verdicts, and what waits for whom."""
     from mlgates.registry.status import status
 
-    told, outputs = status(project)
+    text, outputs = status(project)
     tell_ci(**outputs)
-    return told
+    return text
 
 
-@verb("each parameter: its value, where it is set, and what it means")
-def _params(project: Project, _: Arguments) -> Answer:
-    from mlgates.settings import shown
-
-    return shown(project.root)
-
-
-@verb(
-    "release models/candidate and give it the next alias, if everything that this demands holds",
-    option("--to", metavar="ALIAS", help="the alias (the next one of promote.path)"),
-    option(
-        "--override", action="store_true", help="despite the gate's verdict; with the next three"
-    ),
-    option("--by", default="", metavar="NAME", help="who answers for it"),
-    option(
-        "--until", default="", metavar="DATE", help="the last day, at most 90 ahead: 2027-01-31"
-    ),
-    REASON,
-    daily=True,
-)
-def _promote(project: Project, given: Arguments) -> Answer:
+@verb(DAILY)
+def _promote(
+    project: Project,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="ALIAS", help="The alias (the next one of promote.path)."),
+    ] = None,
+    override: Annotated[
+        bool,
+        typer.Option("--override", help="Despite the gate's verdict; with the next three options."),
+    ] = False,
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAME", help="Who answers for the override.")
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", metavar="DATE", help="Its last day, at most 90 ahead, such as 2027-01-31."
+        ),
+    ] = "",
+    reason: Reason = "",
+) -> Answer:
+    """Release models/candidate and give it the next alias, if everything that this demands holds."""
     from mlgates.registry.override import overriding
     from mlgates.registry.promote import promote
 
-    wanted = given.override or given.by or given.until
-    override = overriding(given.by, given.until, given.reason) if wanted else None
-    return promote(project, given.to, given.reason, override)
+    terms = None
+    if override or by or until:
+        terms = overriding(by, until, reason)
+    return promote(project, to, reason, terms)
 
 
-@verb(
-    "assign the release before to the alias again",
-    option("--alias", metavar="ALIAS", help="the alias (the last one of promote.path)"),
-    option("--now", action="store_true", help="this machine's service at once, even with git away"),
-    REASON,
-    daily=True,
-)
-def _rollback(project: Project, given: Arguments) -> Answer:
-    if given.now:
-        from mlgates.registry.local_rollback import now
+@verb(DAILY)
+def _rollback(
+    project: Project,
+    alias: Annotated[
+        str | None,
+        typer.Option("--alias", metavar="ALIAS", help="The alias (the last one of promote.path)."),
+    ] = None,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now", help="This machine's service at once, also if git cannot be reached."
+        ),
+    ] = False,
+    reason: Reason = "",
+) -> Answer:
+    """Give the alias back to the release that had it before."""
+    if now:
+        from mlgates.registry import local_rollback
 
-        return now(project, given.reason)
+        return local_rollback.now(project, reason)
     from mlgates.registry.promote import rollback
 
-    return rollback(project, given.alias, given.reason)
+    return rollback(project, alias, reason)
 
 
-@verb(
-    "compare what was served, and what came true, with the reference",
-    option(
-        "--since",
-        type=float,
-        metavar="SECONDS",
-        help="only predictions after this unix time (90 days ago)",
-    ),
-    daily=True,
-)
-def _monitor(project: Project, given: Arguments) -> Answer:
-    report: Report = project.wiring("monitor").main(project, given.since)
+@verb(DAILY)
+def _monitor(
+    project: Project,
+    since: Annotated[
+        float | None,
+        typer.Option(
+            "--since",
+            metavar="SECONDS",
+            help="Only predictions after this unix time (90 days ago).",
+        ),
+    ] = None,
+) -> Answer:
+    """Compare what was served, and the labels that are known by now, with the reference."""
+    report: Report = project.wiring("monitor").main(project, since)
     say(terminal(report))
     print("page: var/monitor/latest.html")
     return report.exit_code
 
 
-@verb(
-    "plant faults and show that the named check catches each",
-    option("--fast", action="store_true", help="without the service and without a full repro"),
-    daily=True,
-)
-def _prove(project: Project, given: Arguments) -> Answer:
+@verb(DAILY)
+def _prove(
+    project: Project,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Without the service and without whole cycles.")
+    ] = False,
+) -> Answer:
+    """Plant faults and show that the named check catches each."""
     from mlgates.faults.prove import prove
 
-    return prove(project, fast=given.fast)
+    return prove(project, fast=fast)
 
 
-@verb(
-    "what made a release or a prediction, and what it served; which models saw a period",
-    option("what", nargs="?", help="release, prediction or period (a table of all releases)"),
-    daily=True,
-)
-def _trace(project: Project, given: Arguments) -> Answer:
+@verb(DAILY)
+def _trace(
+    project: Project,
+    what: Annotated[
+        str | None, typer.Argument(help="Release, prediction or period (a table of all releases).")
+    ] = None,
+) -> Answer:
+    """What made a release or a prediction, and what it served; which models saw a period."""
     from mlgates.lineage.trace import prediction, trace
 
-    text, verdict = trace(project, given.what)
+    text, verdict = trace(project, what)
     say(text)
-    if not given.what or not prediction(project, given.what):
+    if not what or not prediction(project, what):
         return EXIT_CODES[verdict]
     from mlgates.lineage.explain import explain
 
-    explained = explain(project, given.what)
+    explained = explain(project, what)
     say(f"\n{explained}")
     return EXIT_CODES[verdict] or explained.exit_code
 
 
-@verb(
-    "make a release again in a clean clone, and compare data, predictions and numbers",
-    option("release", help="v1.2.0, or the beginning of a fingerprint"),
-)
-def _reproduce(project: Project, given: Arguments) -> Answer:
+# Releases and the record
+
+
+@verb(RECORD)
+def _reproduce(
+    project: Project,
+    release: Annotated[str, typer.Argument(help="v1.2.0, or the beginning of a model's id.")],
+) -> Answer:
+    """Make a release again in a clean clone, and compare data, predictions and numbers."""
     from mlgates.lineage.reproduce import reproduce
 
-    return reproduce(project, given.release)
+    return reproduce(project, release)
 
 
-@verb(
-    "open the next cycle: the last closed period and the champion to beat",
-    option("period", nargs="?", help="the last closed period (the next one)"),
-    option(
-        "--amend",
-        metavar="PERIOD",
-        help="instead: read this closed period again, because it was wrong",
-    ),
-    option(
-        "--amend-all",
-        action="store_true",
-        help="instead: read every closed period again, because the contract has other columns",
-    ),
-)
-def _close(project: Project, given: Arguments) -> Answer:
-    from mlgates.registry.training_cycle import amend, amend_all, close
-
-    if given.amend_all:
-        return amend_all(project)
-    return amend(project, given.amend) if given.amend else close(project, given.period)
-
-
-@verb(
-    "run a stage of dvc.yaml, as DVC does: src/*/pipeline/STAGE.py",
-    option("stage", help="ingest, validate, train, studies, evaluate, gate or track"),
-)
-def _run(project: Project, given: Arguments) -> Answer:
-    from mlgates.results import check_results
-
-    check_results(project)
-    project.run_stage(given.stage)
-    return 0
-
-
-@verb(
-    "make the library a file, with the numbers of all that a request needs: what `bentoml build` packs"
-)
-def _wheel(project: Project, _: Arguments) -> Answer:
-    from mlgates.registry.wheel import for_bento
-
-    return for_bento(project)
-
-
-@verb("carry the library in the project: vendor/mlgates, which is then yours to read and to change")
-def _eject(project: Project, _: Arguments) -> Answer:
-    from mlgates.eject import eject
-
-    return eject(project)
-
-
-@verb(
-    "begin to sign models, or sign again what holds an alias, after a key was lost",
-    option(
-        "--keyless",
-        default="",
-        metavar="IDENTITY",
-        help="trust what CI signs by the name of its workflow",
-    ),
-    option("--issuer", default="", metavar="URL", help="who says so of a CI run (GitHub)"),
-)
-def _sign(project: Project, given: Arguments) -> Answer:
-    from mlgates.trust.sign import sign
-
-    return sign(project, given.keyless, given.issuer)
-
-
-@verb("bring the recorded champion and the look-ups to this machine's service")
-def _follow(project: Project, _: Arguments) -> Answer:
+@verb(RECORD)
+def _follow(project: Project) -> Answer:
+    """Bring the recorded champion and the look-ups to this machine's service."""
     from mlgates.registry.deploy import follow
 
     return follow(project)
 
 
-@verb(
-    "write the four files from a table of your own; what they replace is kept",
-    option("source", help="CSV or Parquet file, or the URL of a database"),
-    option("--target", required=True, metavar="COLUMN", help="what is to be predicted"),
-    option("--id", default="", metavar="COLUMN", help="what tells rows apart"),
-    option(
-        "--time",
-        default="",
-        metavar="COLUMN",
-        help="the moment of the decision, or a year: it makes the periods",
-    ),
-    option("--group", action="append", default=[], metavar="COLUMN", help="a protected group"),
-    option("--query", default="", metavar="SQL", help="for a database: a table's name, or SQL"),
-    option(
-        "--task",
-        default="",
-        choices=["binary", "multiclass", "regression"],
-        help="if the target's values mislead",
-    ),
-)
-def _draft(project: Project, given: Arguments) -> Answer:
-    from mlgates.draft.draft import Wishes, draft
-
-    wishes = Wishes(given.target, given.id, given.time, tuple(given.group), given.task)
-    return draft(project, given.source, wishes, given.query)
-
-
-@verb("fill MLflow's registry from the record")
-def _mirror(project: Project, _: Arguments) -> Answer:
+@verb(RECORD)
+def _mirror(project: Project) -> Answer:
+    """Fill MLflow's registry from the record."""
     from mlgates.registry.mlflow_registry import mirror
 
     return mirror(project)
 
 
-@verb("take in what came true", option("file", type=Path, help="CSV or Parquet: key and outcome"))
-def _outcomes(project: Project, given: Arguments) -> Answer:
+@verb(RECORD)
+def _sign(
+    project: Project,
+    keyless: Annotated[
+        str,
+        typer.Option(
+            "--keyless", metavar="IDENTITY", help="Trust what CI signs by the name of its workflow."
+        ),
+    ] = "",
+    issuer: Annotated[
+        str, typer.Option("--issuer", metavar="URL", help="Who certifies that name (GitHub).")
+    ] = "",
+) -> Answer:
+    """Begin to sign models, or sign again what holds an alias, after a key was lost."""
+    from mlgates.trust.sign import sign
+
+    return sign(project, keyless, issuer)
+
+
+@verb(RECORD)
+def _wheel(project: Project) -> Answer:
+    """Write the library and the versions of all that a request needs to files that `bentoml build` packs."""
+    from mlgates.registry.wheel import for_bento
+
+    return for_bento(project)
+
+
+# Data and labels
+
+
+@verb(DATA)
+def _close(
+    project: Project,
+    period: Annotated[
+        str | None, typer.Argument(help="The last closed period (the next one).")
+    ] = None,
+    amend: Annotated[
+        str | None,
+        typer.Option(
+            "--amend",
+            metavar="PERIOD",
+            help="Instead: read this closed period again, because it was wrong.",
+        ),
+    ] = None,
+    amend_all: Annotated[
+        bool,
+        typer.Option(
+            "--amend-all",
+            help="Instead: read every closed period again, because the contract has other columns.",
+        ),
+    ] = False,
+) -> Answer:
+    """Open the next cycle: the last closed period, and the champion to beat."""
+    from mlgates.registry import training_cycle
+
+    if amend_all:
+        return training_cycle.amend_all(project)
+    if amend:
+        return training_cycle.amend(project, amend)
+    return training_cycle.close(project, period)
+
+
+@verb(DATA)
+def _outcomes(
+    project: Project,
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet with the key and the label.")],
+) -> Answer:
+    """Take in the labels of what was predicted."""
     from mlgates.monitoring.outcomes import record
 
-    return record(project, given.file)
+    return record(project, file)
 
 
-@verb(
-    "forget somebody: mark the rows of an id, so that no data version, log or model has them again",
-    option(
-        "ids",
-        nargs="*",
-        metavar="ID",
-        help="the key (several columns: with commas); none: all so far",
-    ),
-    option("--file", type=Path, help="CSV or Parquet that holds the ids in columns of their names"),
-    option("--column", metavar="NAME", help="the ids are values of this request column, not keys"),
-    option(
-        "--purge",
-        action="store_true",
-        help="old versions of data and models, too; cannot be undone",
-    ),
-    REASON,
-)
-def _erase(project: Project, given: Arguments) -> Answer:
+@verb(DATA)
+def _erase(
+    project: Project,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="The key (several columns: with commas) (all ids so far).",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="CSV or Parquet that holds the ids in columns of their names."),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column",
+            metavar="NAME",
+            help="The ids are values of this request column, not keys.",
+        ),
+    ] = None,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge", help="Old versions of data and models, too. This cannot be undone."
+        ),
+    ] = False,
+    reason: Reason = "",
+) -> Answer:
+    """Forget somebody: mark the rows of an id, so that no data version, log or model has them again."""
     from mlgates.privacy.erase import erase
 
-    return erase(project, given.ids, given.file, given.column, given.reason, purges=given.purge)
+    return erase(project, ids or [], file, column, reason, purges=purge)
 
 
-@verb("turn the last monitor report into one GitHub issue and a training")
-def _alarm(project: Project, _: Arguments) -> Answer:
+@verb(DATA)
+def _draft(
+    project: Project,
+    source: Annotated[str, typer.Argument(help="A CSV or Parquet file, or the URL of a database.")],
+    target: Annotated[
+        str, typer.Option("--target", metavar="COLUMN", help="What is to be predicted.")
+    ],
+    id_column: Annotated[
+        str, typer.Option("--id", metavar="COLUMN", help="What tells rows apart.")
+    ] = "",
+    time: Annotated[
+        str,
+        typer.Option(
+            "--time",
+            metavar="COLUMN",
+            help="The moment of the decision, or a year: it makes the periods.",
+        ),
+    ] = "",
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="COLUMN", help="A protected group; may be repeated."),
+    ] = None,
+    query: Annotated[
+        str,
+        typer.Option("--query", metavar="SQL", help="For a database: a table's name, or SQL."),
+    ] = "",
+    task: Annotated[
+        Literal["binary", "multiclass", "regression"] | None,
+        typer.Option("--task", help="If the target's values mislead."),
+    ] = None,
+) -> Answer:
+    """Write the four files from a table of your own; the files that they replace are kept."""
+    from mlgates.draft.draft import Wishes, draft
+
+    wishes = Wishes(target, id_column, time, tuple(group or ()), task or "")
+    return draft(project, source, wishes, query)
+
+
+# Set up, and behind the scenes
+
+
+@verb(PROJECT)
+def _params(project: Project) -> Answer:
+    """Each parameter: its value, where it is set, and what it means."""
+    from mlgates.settings import shown
+
+    return shown(project.root)
+
+
+@verb(PROJECT)
+def _simulate(
+    project: Project,
+    periods: Annotated[
+        int, typer.Option("--periods", metavar="N", help="How many periods are played.")
+    ] = 4,
+) -> Answer:
+    """Play the next periods in a scratch clone: serve, watch, retrain, gate, follow."""
+    from mlgates.simulate import simulate
+
+    return simulate(project, periods)
+
+
+@verb(PROJECT)
+def _run(
+    project: Project,
+    stage: Annotated[
+        str,
+        typer.Argument(help="ingest, validate, train, studies, evaluate, gate or track."),
+    ],
+) -> Answer:
+    """Run a stage of dvc.yaml, as DVC does: src/*/pipeline/STAGE.py."""
+    from mlgates.results import check_results
+
+    check_results(project)
+    project.stage(stage)  # nothing has run yet where the wiring file itself cannot be used
+    try:
+        project.run_stage(stage)
+    except ProjectError as error:
+        raise ProjectError(str(error), RESTORE, code=error.code) from error
+    return 0
+
+
+@verb(PROJECT)
+def _alarm(project: Project) -> Answer:
+    """Turn the last monitor report into one GitHub issue, and start training where that helps."""
     from mlgates.monitoring.alerts import alarm
 
     return alarm(project)
 
 
-@verb(
-    "play the next periods in a scratch clone: serve, watch, retrain, gate, follow",
-    option("--periods", type=int, default=4, metavar="N", help="how many (4)"),
-)
-def _simulate(project: Project, given: Arguments) -> Answer:
-    from mlgates.simulate import simulate
+@verb(PROJECT)
+def _eject(project: Project) -> Answer:
+    """Carry the library in the project: vendor/mlgates, which is then yours to read and to change."""
+    from mlgates.eject import eject
 
-    return simulate(project, given.periods)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ProjectError(message, f"See: {self.prog} --help", code=2)
-
-
-def _overview() -> str:
-    lines = ["usage: mlops VERB [options]      mlops VERB --help shows the options"]
-    for title, daily in (("every day:", True), ("besides:", False)):
-        lines += [
-            "",
-            title,
-            *(f"  {name:<9} {one.help}" for name, one in VERBS.items() if one.daily is daily),
-        ]
-    native = "train: uv run dvc repro    serve: uv run bentoml serve    look: uv run mlflow ui    update: copier update"
-    return "\n".join(
-        [*lines, "", native, "exit codes: 0 ok, 1 error, 2 usage, 3 fail, 4 inconclusive"]
-    )
-
-
-def _told(answer: Answer) -> int:
-    """Say what a verb answered; returns its exit code."""
-    if isinstance(answer, int):
-        return answer
-    say(answer if isinstance(answer, str) else terminal(answer))
-    return 0 if isinstance(answer, str) else answer.exit_code
+    return eject(project)
 
 
 def run(words: list[str]) -> int:
-    """Run one verb and return its exit code. Raises: ProjectError (exit code 2) for what does not exist."""
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if words else 2
-    if words[0] not in VERBS:
-        raise ProjectError(f"mlops has no verb {words[0]!r}.", nearest(words[0], VERBS), code=2)
-    chosen = VERBS[words[0]]
-    parser = _Parser(prog=f"mlops {words[0]}", description=chosen.help)
-    for name, settings in chosen.options:
-        parser.add_argument(name, **settings)  # type: ignore[arg-type]
-    arguments = parser.parse_args(words[1:])
+    """Run one verb and return its exit code.
+
+    Raises: ProjectError, with exit code 2 for a verb or an option that does not exist.
+    """
     try:
-        code = _told(chosen.run(Project.find(), arguments))
-    except ProjectError as error:
-        if not (arguments.exit_zero and error.code in VERDICTS):
-            raise
-        print(f"::notice::{str(error).splitlines()[0]}\n{error}")
-        code = error.code
-    tell_ci(verdict=VERDICTS.get(code, "error"))
-    return 0 if arguments.exit_zero and code in VERDICTS else code
+        code = app(words, prog_name="mlops", standalone_mode=False)
+    except typer.TyperException as error:
+        known = words[:1] if words[:1] and _is_verb(words[0]) else []
+        help_command = " ".join(["mlops", *known, "--help"])
+        raise ProjectError(error.format_message(), f"See: {help_command}", code=2) from None
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return int(code or 0)
+
+
+def _is_verb(word: str) -> bool:
+    return any(command.name == word for command in app.registered_commands)
 
 
 def main() -> int:

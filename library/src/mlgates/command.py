@@ -1,4 +1,7 @@
-"""How a verb or a stage is run from a command line: telemetry off, errors as sentences, exit codes."""
+"""How a verb or a stage is run from a command line.
+
+Telemetry is off, an error is a sentence, and the exit code says how it went.
+"""
 
 import gc
 import os
@@ -7,6 +10,7 @@ from collections.abc import Callable
 
 from mlgates.errors import UNWRITABLE, ProjectError
 
+# Environment variables for the tools. None sends telemetry; none waits or prints more than needed.
 SETTINGS = {
     "BENTOML_DO_NOT_TRACK": "True",
     "DO_NOT_TRACK": "1",
@@ -21,32 +25,41 @@ SETTINGS = {
 
 
 def quiet_tools() -> None:
-    """Turn every tool's telemetry and chatter off, and let OpenMP wait passively.
+    """Turn off every tool's telemetry and needless output, and let OpenMP wait passively.
 
-    To be called before the tools are imported.
+    Call it before the tools are imported: they read these variables then. A variable that the user
+    has set stays.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
 
 
 def command_line(function: Callable[[], int]) -> int:
-    """Run a verb or a stage; a ProjectError becomes one sentence on stderr and an exit code, Ctrl-C becomes 130."""
+    """Run a verb or a stage; returns its exit code.
+
+    An error that a user can do something about becomes a sentence on stderr and an exit code: a
+    ProjectError its own, a file that cannot be written 1, Ctrl-C 130.
+    """
     quiet_tools()
-    gc.set_threshold(50_000, 50)  # an import makes many objects and no garbage: a sixth of its time
+    # Collect garbage less often: an import makes many objects and no garbage, and searching them
+    # takes a sixth of its time.
+    gc.set_threshold(50_000, 50)
     try:
         return function()
     except ProjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("Interrupted. Run the same command again to go on.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # the program that reads our output has ended, as `head` does
         sys.stderr.close()
         return 1
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        told = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
-        print(f"error: {told}.\n  Mend that, then run the same command again.", file=sys.stderr)
+        message = str(error.strerror)
+        if error.filename:
+            message += f": {error.filename}"
+        print(f"error: {message}.\n  Fix that, then run the same command again.", file=sys.stderr)
         return 1

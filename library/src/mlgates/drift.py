@@ -21,7 +21,8 @@ class Method(StrEnum):
     JENSEN_SHANNON = "jensenshannon"  # from 0, equal shares of each word, to 1, no word in common
 
 
-METHODS = {  # by the kind of a column; a time is not compared, for it always moves
+# By the kind of a column. A time is not compared, because it always moves.
+METHODS = {
     "int": Method.WASSERSTEIN,
     "float": Method.WASSERSTEIN,
     "bool": Method.JENSEN_SHANNON,
@@ -32,10 +33,11 @@ METHODS = {  # by the kind of a column; a time is not compared, for it always mo
 
 @dataclass(frozen=True)
 class Scope:
-    """Which columns are compared, and what is known of chance: all in which periods and log differ.
+    """Which columns are compared: everything in which periods and the prediction log differ.
 
-    `counted` is the sample whose words are counted: they tell how far chance alone sets two samples
-    apart, and a column with more than `most_words` is not compared.
+    `texts` says whether columns of free text are compared. `counted` names the sample, "reference"
+    or "current", whose different words are counted: their number says how far apart chance alone
+    sets two samples. A column with more than `most_words` of them is not compared.
     """
 
     texts: bool
@@ -44,14 +46,14 @@ class Scope:
 
 
 PERIODS = Scope(texts=False, most_words=math.inf, counted="current")
-LOG = Scope(texts=True, most_words=30, counted="reference")  # a text of more words is free text
+LOG = Scope(texts=True, most_words=30, counted="reference")  # more words than that are free text
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two samples of a column, and how they are compared.
 
-    `words` is between how many words chance moves rows; 0 for numbers.
+    `words` is the number of words between which chance moves rows; 0 for numbers.
     """
 
     name: str
@@ -62,15 +64,17 @@ class Pair:
 
     @property
     def rows(self) -> tuple[int, int]:
-        """How many rows of the two samples have a value; missing ones prove nothing."""
-        return int((~gone(self.reference)).sum()), int((~gone(self.current)).sum())
+        """How many rows of the two samples have a value; missing values prove nothing."""
+        reference = int((~gone(self.reference)).sum())
+        current = int((~gone(self.current)).sum())
+        return reference, current
 
     def distance(self) -> float:
-        """How far apart the known values are; NaN if one side has none."""
+        """How far apart the values are that are not missing; NaN if one sample has none."""
         return distance(self.reference, self.current, self.method)
 
     def limit(self, least: float) -> float:
-        """The distance that is no drift yet: `least`, or what chance alone reaches."""
+        """The largest distance that is no drift yet: `least`, or what chance alone reaches."""
         return limit(least, *self.rows, self.words)
 
 
@@ -81,64 +85,91 @@ def pairs(
     scope: Scope,
 ) -> list[Pair]:
     """The columns of both samples that are compared; `kinds` are the contract's, by column."""
-    found = []
+    compared = []
     for name, kind in kinds.items():
-        absent = name not in reference or name not in current
-        if absent or kind not in METHODS or (kind == "text" and not scope.texts):
+        if name not in reference or name not in current:
             continue
-        sides = {"reference": reference[name], "current": current[name]}
-        words = count_words(sides[scope.counted])
+        if kind not in METHODS:
+            continue
+        if kind == "text" and not scope.texts:
+            continue
+
+        samples = {"reference": reference[name], "current": current[name]}
+        words = count_words(samples[scope.counted])
         if words <= scope.most_words:
-            found.append(Pair(name, **sides, method=METHODS[kind], words=words))
-    return found
+            compared.append(Pair(name, **samples, method=METHODS[kind], words=words))
+    return compared
 
 
 def count_words(values: np.ndarray) -> int:
-    """How many different words there are; 0 for numbers, and for bools that are held as numbers."""
-    return len(np.unique(values[~gone(values)])) if values.dtype == object else 0
+    """How many different words there are; 0 for numbers, and for bools stored as numbers."""
+    if values.dtype != object:
+        return 0
+    return len(np.unique(values[~gone(values)]))
 
 
 def bools_as_words(values: np.ndarray) -> np.ndarray:
-    """A bool column of the contract, which is held as numbers, as the words "True" and "False"."""
-    words = [None if value != value else str(value > 0) for value in values]
+    """A bool column, which the contract stores as numbers, as the words "True" and "False"."""
+    words: list[str | None] = []
+    for value in values:
+        is_missing = value != value  # only NaN differs from itself
+        words.append(None if is_missing else str(value > 0))
     return np.array(words, dtype=object)
 
 
 def distance(reference: np.ndarray, current: np.ndarray, method: Method) -> float:
-    """How far apart the known values of two samples are; NaN if one side has none."""
-    old, new = reference[~gone(reference)], current[~gone(current)]
+    """How far apart the values of two samples are; NaN if one of them has only missing values."""
+    old = reference[~gone(reference)]
+    new = current[~gone(current)]
     if not len(old) or not len(new):
         return float("nan")
+
     if method is Method.WASSERSTEIN:
         from scipy.stats import wasserstein_distance
 
-        return float(wasserstein_distance(old, new)) / (spread(reference) or 1.0)
+        unit = spread(reference) or 1.0  # a constant column has no spread to divide by
+        return float(wasserstein_distance(old, new)) / unit
+
     from scipy.spatial.distance import jensenshannon
 
-    known, places = np.unique(np.concatenate([old, new]), return_inverse=True)
-    old_counts = np.bincount(places[: len(old)], minlength=len(known))
-    new_counts = np.bincount(places[len(old) :], minlength=len(known))
+    words, codes = np.unique(np.concatenate([old, new]), return_inverse=True)
+    old_counts = np.bincount(codes[: len(old)], minlength=len(words))
+    new_counts = np.bincount(codes[len(old) :], minlength=len(words))
     return float(jensenshannon(old_counts, new_counts, base=2))
 
 
 def spread(reference: np.ndarray) -> float:
-    """The standard deviation of the known numbers, in which distances are told."""
+    """The standard deviation of the numbers that are not missing: the unit of distances."""
     return float(np.std(reference[~gone(reference)]))
 
 
 def noise(reference: int, current: int, words: int) -> float:
-    """A distance that healthy rows hardly reach: few rows or many words must not look like drift."""
-    rows = 1 / reference + 1 / current
-    return float(1.5 * np.sqrt((words - 1) / 8 * rows) if words > 1 else 3 * np.sqrt(rows))
+    """A distance that healthy samples of so many rows hardly ever reach.
+
+    Few rows or many words must not look like drift.
+    """
+    inverse_rows = 1 / reference + 1 / current
+    if words > 1:
+        # The mean divergence of two samples of the same words is (words - 1) / 8 * inverse_rows, in
+        # nats: a chi-squared statistic over 8. Its root is the distance. Of the factor 1.5, 1.2
+        # turns nats into bits, and the rest is what chance adds to the mean.
+        return float(1.5 * np.sqrt((words - 1) / 8 * inverse_rows))
+    # Three standard errors of the difference of two means, in standard deviations.
+    return float(3 * np.sqrt(inverse_rows))
 
 
 def limit(least: float, reference: int, current: int, words: int) -> float:
-    """The distance that is no drift yet: `least`, or what chance alone reaches in so many rows."""
-    return max(least, noise(reference, current, words)) if min(reference, current) else least
+    """The largest distance that is no drift yet: `least`, or what chance alone reaches.
+
+    `reference` and `current` are the numbers of rows with a value.
+    """
+    if not min(reference, current):
+        return least
+    return max(least, noise(reference, current, words))
 
 
 def missing(reference: np.ndarray, current: np.ndarray) -> float:
-    """By how much the share of rows without a value has risen; NaN if one side has no rows."""
+    """By how much the share of missing values has risen; NaN if one sample has no rows."""
     if not len(reference) or not len(current):
         return float("nan")
     return float(gone(current).mean()) - float(gone(reference).mean())

@@ -1,4 +1,4 @@
-"""Files are read with clear errors and written whole or not at all."""
+"""Files are read with clear errors, and written as a whole or not at all."""
 
 import hashlib
 import json
@@ -8,14 +8,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from mlgates.errors import ProjectError
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_yaml(path: Path) -> Any:
@@ -27,26 +24,24 @@ def read_yaml(path: Path) -> Any:
             f"{path.name} is missing.", f"Bring it back: git checkout HEAD -- {path.name}"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProjectError(
-            f"{path.name} is not readable as YAML: {' '.join(str(error).split())}"
-        ) from None
+        reason = " ".join(str(error).split())  # the parser's message has several lines
+        raise ProjectError(f"{path.name} is not readable as YAML: {reason}") from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename."""
+    """Write a file as a whole or not at all: a temporary file beside it, then a rename."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON in a stable form: sorted keys, NaN refused, a newline at the end."""
-    write_text(
-        path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n"
-    )
+    """Write JSON in a stable form: sorted keys, NaN refused, a newline at the end."""
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False, default=str)
+    write_text(path, f"{text}\n")
 
 
 def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, Any]:
-    """Parsed JSON. Raises: ProjectError if absent or half-written."""
+    """A JSON object. Raises: ProjectError if the file is absent or holds anything else."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -60,16 +55,17 @@ def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, An
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    """Write a file or a folder as a whole or not at all.
+
+    Yields a temporary path beside `path`. It takes the place of `path` when the block ends well;
+    after an error it is deleted.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            path.rename(old / path.name)
-            temporary.rename(path)
-            shutil.rmtree(old)
+            _replace_folder(path, temporary)
         else:
             temporary.replace(path)
     finally:
@@ -79,11 +75,23 @@ def whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _replace_folder(folder: Path, new: Path) -> None:
+    """Put a new folder in the place of another one.
+
+    A rename cannot overwrite a folder that holds files. So the old one is moved aside first, which
+    takes a moment, and deleted last, which may take long.
+    """
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    folder.rename(aside / folder.name)
+    new.rename(folder)
+    shutil.rmtree(aside)
+
+
 @contextmanager
 def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
-    """An empty folder, by default among the temporary ones of this machine.
+    """An empty folder, which is deleted when the block ends, also after an error.
 
-    It is gone when the block ends, also after an error.
+    It lies in the folder `inside`, by default among the temporary ones of this machine.
     """
     with tempfile.TemporaryDirectory(
         prefix="mlops-", dir=inside, ignore_cleanup_errors=True
@@ -92,16 +100,21 @@ def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
 
 
 def digest(path: Path, ignore: Iterable[str] = (), ignore_suffixes: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the sorted relative names and the bytes of all files below a folder (or of one file).
+    """SHA-256 over the sorted relative names and the bytes of all files in a folder, or of a file.
 
-    `ignore` names files at the top of the folder that do not count, `ignore_suffixes` ends of names.
+    `ignore` names files at the top of the folder that do not count, and `ignore_suffixes` the ends
+    of such names.
     """
-    skipped = set(ignore)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    if path.is_file():
+        files = [path]
+
+    ignored_names = set(ignore)
     total = hashlib.sha256()
     for file in files:
-        name = file.relative_to(path).as_posix() if file != path else file.name
-        if name in skipped or name.endswith(ignore_suffixes):
+        name = file.name if file == path else file.relative_to(path).as_posix()
+        if name in ignored_names or name.endswith(ignore_suffixes):
             continue
-        total.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        content = hashlib.sha256(file.read_bytes()).digest()
+        total.update(name.encode() + b"\0" + content)
     return total.hexdigest()

@@ -1,18 +1,19 @@
-"""One table for the terminal, for Markdown and for HTML: headings, and rows of cells that are text already."""
+"""One table for the terminal, for Markdown and for HTML. All its cells are text already."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
-NUMBER = ' class="n"'
+NUMBER = ' class="n"'  # the attribute of a cell that the style sheet of reports sets flush right
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is shown in columns; each row has as many cells as there are headings.
+    """A table; each row has as many cells as there are headings.
 
-    `numbers` are the places of columns that HTML sets flush right, `badge` is the place of a column whose cells are
-    verdicts, which HTML draws in their colour. Without headings HTML shows the rows alone.
+    `numbers` are the places of columns that HTML sets flush right. `badge` is the place of a column
+    whose cells are verdicts, which HTML draws in their colour. Without headings HTML shows the rows
+    alone.
     """
 
     headings: Sequence[str]
@@ -21,12 +22,17 @@ class Grid:
     badge: int | None = None
 
     def text(self) -> str:
-        """For the terminal: columns padded to their widest cell; the last one is left as it is."""
-        every = [self.headings, *self.rows]
-        widths = [max(len(row[place]) for row in every) for place in range(len(self.headings) - 1)]
+        """For the terminal: columns padded to their widest cell, except for the last one."""
+        all_rows = [self.headings, *self.rows]
+        widths = []
+        for place in range(len(self.headings) - 1):
+            widths.append(max(len(row[place]) for row in all_rows))
+
         lines = []
-        for row in every:
-            padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        for row in all_rows:
+            padded = []
+            for cell, width in zip(row, widths, strict=False):  # without the last cell
+                padded.append(cell.ljust(width))
             lines.append("  ".join([*padded, row[-1]]).rstrip())
         return "\n".join(lines)
 
@@ -43,22 +49,26 @@ class Grid:
         """For a page: every cell is escaped."""
         lines = []
         if self.headings:
-            heads = [
-                f"<th{self._kind(place)}>{escape(name)}</th>"
-                for place, name in enumerate(self.headings)
-            ]
-            lines.append(f"<tr>{''.join(heads)}</tr>")
+            cells = []
+            for place, heading in enumerate(self.headings):
+                cells.append(f"<th{self._attribute(place)}>{escape(heading)}</th>")
+            lines.append(f"<tr>{''.join(cells)}</tr>")
         for row in self.rows:
-            cells = [
-                f"<td{self._kind(place)}>{self._content(place, cell)}</td>"
-                for place, cell in enumerate(row)
-            ]
+            cells = []
+            for place, cell in enumerate(row):
+                cells.append(f"<td{self._attribute(place)}>{self._content(place, cell)}</td>")
             lines.append(f"<tr>{''.join(cells)}</tr>")
         return f"<table>{''.join(lines)}</table>"
 
-    def _kind(self, place: int) -> str:
-        return NUMBER if place in self.numbers else ""
+    def _attribute(self, place: int) -> str:
+        """The attribute of a column's cells, with a space before it; empty if they need none."""
+        if place in self.numbers:
+            return NUMBER
+        return ""
 
     def _content(self, place: int, cell: str) -> str:
+        """A cell's text, escaped; a verdict is wrapped into a badge."""
         text = escape(cell)
-        return f'<span class="badge {text}">{text}</span>' if place == self.badge else text
+        if place == self.badge:
+            return f'<span class="badge {text}">{text}</span>'
+        return text

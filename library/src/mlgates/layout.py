@@ -1,15 +1,18 @@
-"""Where things lie in a project, relative to its root. One place for every path."""
+"""Where things lie in a project, as paths relative to its root.
+
+Every other module takes paths from here; a test checks that none writes one itself.
+"""
 
 from pathlib import Path
 
-# What the team and the template write, and what DVC and uv say of it
+# What the team and the template write, and what DVC and uv record of it
 PYPROJECT = Path("pyproject.toml")
 PIPELINE = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
 CYCLE = Path("cycle.yaml")
 DVC_LOCK = Path("dvc.lock")
 UV_LOCK = Path("uv.lock")
-DVC_CONFIG = Path(".dvc/config.local")  # of this machine alone
+DVC_CONFIG = Path(".dvc/config.local")  # settings of this machine, which git ignores
 SOURCES = Path("src")
 VENDOR = Path("vendor/mlgates")  # where `mlops eject` puts the library
 KEYS = Path("keys")
@@ -19,7 +22,7 @@ ERASED = "erased.csv"
 DATA = Path("data")
 RAW = DATA / "raw"
 CHECKED = DATA / "checked"
-TRAINING_ROWS = DATA / "training.parquet"  # split and joined once, by train
+TRAINING_ROWS = DATA / "training.parquet"  # train splits and joins them, once for all stages
 EVALUATION = DATA / "evaluation.parquet"
 HOLDOUT = DATA / "holdout.parquet"
 REPORTS = Path("reports")
@@ -40,9 +43,9 @@ MADE = Path("models")
 CANDIDATE = MADE / "candidate"
 LIBRARY = MADE / "library"  # the wheel of the mlgates that judged the candidate
 BASELINES = MADE / "baselines"
-REFERENCE = "reference.parquet"  # inside of a model's folder
+REFERENCE = "reference.parquet"  # in a model's folder
 
-# State of this machine
+# State of this machine, which git ignores
 STATE = Path("var")
 MODELS = STATE / "models"
 CHAMPION = STATE / "champion.json"
@@ -54,25 +57,25 @@ MONITOR = STATE / "monitor"
 MONITOR_LATEST = MONITOR / "latest.json"
 MONITOR_PAGE = MONITOR / "latest.html"
 SERVE_LOG = STATE / "serve.log"
-SERVING_ENVIRONMENT = STATE / "serving-environment"  # with the libraries of a service alone
-SIMULATED = STATE / "simulate"  # the pages that a simulation leaves behind
-ASIDE = STATE / "aside"  # an MLflow store that cannot be read any more
+SERVING_ENVIRONMENT = STATE / "serving-environment"  # has the libraries of a service alone
+SIMULATED = STATE / "simulate"  # the pages that `mlops simulate` keeps
+ASIDE = STATE / "aside"  # an MLflow store that can no longer be read is moved here
 MLFLOW_DATABASE = Path("mlflow.db")  # at the root, where bare `mlflow ui` looks
 MLFLOW_ARTIFACTS = STATE / "mlartifacts"
-MLFLOW_BEGUN = STATE / "mlflow.begun"  # there while the database is made
-WHEELS = Path("wheels")  # what `mlops wheel` leaves for `bentoml build`, which looks for this name
+MLFLOW_BEGUN = STATE / "mlflow.begun"  # exists while the database is being created
+WHEELS = Path("wheels")  # written by `mlops wheel`; `bentoml build` looks for this name
 
 # What `mlops draft` reads and writes
-GIVEN = DATA / "source"  # the team's own table, which git does not keep
-DRAFTS = STATE / "drafts"  # what a draft has replaced
-DUCKDB = STATE / "duckdb"  # what does not fit into memory
+GIVEN = DATA / "source"  # the team's own table, which git ignores
+DRAFTS = STATE / "drafts"  # the files that a draft replaced
+DUCKDB = STATE / "duckdb"  # where DuckDB puts what does not fit into memory
 
 
 def source(package: str, module: str) -> Path:
-    """The file of a module of the team's package: "features", "pipeline.gate"."""
+    """The file of a module of the team's package, such as "features" or "pipeline.gate"."""
     return SOURCES / package / f"{module.replace('.', '/')}.py"
 
 
 def prediction_logs(root: Path) -> list[Path]:
-    """The prediction log of this machine: a file for each worker of the service."""
+    """The files of this machine's prediction log: one for each worker of the service."""
     return sorted((root / PREDICTIONS).glob("*.db"))

@@ -1,4 +1,7 @@
-"""A project: its folder, the team's own modules, its parameters and its cycle. It is passed on as an argument."""
+"""A project: its folder, the team's modules, its parameters and its cycle.
+
+Functions take the project as an argument; there is no global one.
+"""
 
 import importlib
 import importlib.util
@@ -18,14 +21,15 @@ if TYPE_CHECKING:
     from mlgates.contract import Contract
     from mlgates.settings import Settings
 
-ROOT = "MLOPS_ROOT"  # the variable that names a project's folder, for a process that was started elsewhere
+ROOT = "MLOPS_ROOT"  # names the project's folder for a process that was started somewhere else
 
 
 @dataclass(frozen=True)
 class Project:
-    """The folder `root` and the team's `package`, whose modules are imported when they are first needed.
+    """The folder `root` and the team's `package`, whose modules are imported when first needed.
 
-    `modules` may hold some of them, by name ("schema", "pipeline.gate"), instead of those of the package.
+    `modules` may hold some of them by name ("schema", "pipeline.gate"). Such a module is used in
+    the place of the package's own.
     """
 
     root: Path
@@ -34,11 +38,16 @@ class Project:
 
     @classmethod
     def find(cls) -> "Project":
-        """The project of this process: in the folder that `MLOPS_ROOT` names, else in the first one upwards.
+        """The project of this process.
+
+        It is the folder that the variable `MLOPS_ROOT` names, else the first one upwards from here
+        that holds dvc.yaml and pyproject.toml. Both are asked for, because a folder of tools may
+        have a pyproject.toml of its own.
 
         Raises: ProjectError outside of a project.
         """
-        if named := os.environ.get(ROOT):
+        named = os.environ.get(ROOT)
+        if named:
             return cls.at(Path(named).resolve())
         here = Path.cwd().resolve()
         for folder in [here, *here.parents]:
@@ -51,7 +60,10 @@ class Project:
 
     @classmethod
     def at(cls, root: Path) -> "Project":
-        """The project in a folder. Raises: ProjectError if its pyproject.toml does not name the package."""
+        """The project in a folder.
+
+        Raises: ProjectError if its pyproject.toml does not name the package.
+        """
         package = table(root).get("package")
         if not isinstance(package, str) or not package.isidentifier():
             raise ProjectError(
@@ -61,23 +73,23 @@ class Project:
         return cls(root, package)
 
     def moved(self, root: Path) -> "Project":
-        """The same package at work in another folder: a clone, or a folder to try something in."""
+        """The same package at work in another folder, such as a clone."""
         return replace(self, root=root)
 
     def having(self, **modules: ModuleType) -> "Project":
-        """The same project with other modules in the place of the team's own: `having(model=...)`."""
+        """The same project with other modules in place of the team's: `having(model=...)`."""
         return replace(self, modules={**self.modules, **modules})
 
     @cached_property
     def contract(self) -> "Contract":
-        """`contract` of schema.py. Raises: ProjectError if it defines none."""
-        found: Contract | None = getattr(self.module("schema"), "contract", None)
-        if found is None:
+        """`contract` of schema.py. Raises: ProjectError if schema.py does not define it."""
+        contract: Contract | None = getattr(self.module("schema"), "contract", None)
+        if contract is None:
             raise ProjectError(
                 f"src/{self.package}/schema.py does not define `contract`.",
                 "See docs/handbook.md, The contract.",
             )
-        return found
+        return contract
 
     @property
     def data(self) -> ModuleType:
@@ -97,55 +109,52 @@ class Project:
     def module(self, name: str) -> ModuleType:
         """A module of the team's package, such as "schema" or "pipeline.gate".
 
-        Raises: ProjectError if it cannot be imported, with file and reason.
+        Raises: ProjectError with file and reason if it cannot be imported.
         """
         if name in self.modules:
             return self.modules[name]
-        path = source(self.package, name).as_posix()
         if not importlib.util.find_spec(self.package):
             raise ProjectError(
-                f"The package {self.package!r}, which pyproject.toml names under [tool.mlgates], cannot be imported.",
-                "Run: uv sync; or correct the name, if the package is called otherwise.",
+                f"The package {self.package!r}, which pyproject.toml names"
+                " under [tool.mlgates], cannot be imported.",
+                "Run: uv sync. Or correct the name, if the package has another one.",
             )
         try:
             return importlib.import_module(f"{self.package}.{name}")
         except ProjectError:
-            raise
-        except ModuleNotFoundError as error:
-            if f"{self.package}.{name}.".startswith(
-                f"{error.name}."
-            ):  # itself, or the folder that it lies in
+            raise  # the module has a message of its own
+        except ImportError as error:
+            path = source(self.package, name).as_posix()
+            if _is_missing(error, f"{self.package}.{name}"):
                 raise ProjectError(
                     f"{path} is missing.", f"Bring it back: git checkout HEAD -- {path}"
                 ) from None
-            if (error.name or "").partition(".")[0] == "mlgates":
+            if _top_package(error.name) == "mlgates":
                 raise _other_release(path, str(error)) from None
-            raise ProjectError(
-                f"{path} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-        except ImportError as error:
-            if (error.name or "").partition(".")[0] == "mlgates":
-                raise _other_release(path, str(error)) from None
-            raise ProjectError(
-                f"{path} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+            raise _cannot_be_imported(path, error) from error
         except Exception as error:
-            raise ProjectError(
-                f"{path} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+            path = source(self.package, name).as_posix()
+            raise _cannot_be_imported(path, error) from error
 
     def stage(self, name: str) -> ModuleType:
-        """The wiring file `pipeline/<name>.py`. Raises: ProjectError if it cannot be imported or has no `main`."""
+        """The wiring file `pipeline/<name>.py`.
+
+        Raises: ProjectError if it is missing, cannot be imported or has no function `main`.
+        """
         path = source(self.package, f"pipeline.{name}").as_posix()
-        wiring = [file.stem for file in (self.root / path).parent.glob("[!_]*.py")]
-        if wiring and name not in wiring and f"pipeline.{name}" not in self.modules:
+        folder = (self.root / path).parent
+        stages = [file.stem for file in folder.glob("[!_]*.py")]
+        if stages and name not in stages and f"pipeline.{name}" not in self.modules:
             raise ProjectError(
-                f"{path} is missing.", f"{nearest(name, wiring)} Or: git checkout HEAD -- {path}"
+                f"{path} is missing.", f"{nearest(name, stages)} Or: git checkout HEAD -- {path}"
             )
         return self.wiring(f"pipeline.{name}")
 
     def wiring(self, name: str) -> ModuleType:
-        """A module with a function `main`, such as "monitor". Raises: ProjectError if it has none, or as `module`."""
+        """A module with a function `main`, such as "monitor".
+
+        Raises: ProjectError if it cannot be imported or has no such function.
+        """
         module = self.module(name)
         if not callable(getattr(module, "main", None)):
             path = source(self.package, name).as_posix()
@@ -156,17 +165,22 @@ class Project:
         return module
 
     def run_stage(self, name: str) -> None:
-        """Run a wiring file. Raises: ProjectError as `stage` does, or if it uses what the installed mlgates has not."""
+        """Run a wiring file.
+
+        Raises: ProjectError as `stage` does, or if the file uses something that the installed
+        mlgates does not have.
+        """
         main = self.stage(name).main
         try:
             main(self)
         except AttributeError as error:
-            owner = getattr(error.obj, "__name__", "") if isinstance(error.obj, ModuleType) else ""
-            if owner.partition(".")[0] != "mlgates":
+            # A module of mlgates lacks the attribute: the wiring is of another release. Any other
+            # AttributeError is a mistake in the code, and keeps its traceback.
+            module = error.obj if isinstance(error.obj, ModuleType) else None
+            if module is None or _top_package(module.__name__) != "mlgates":
                 raise
-            raise _other_release(
-                source(self.package, f"pipeline.{name}").as_posix(), str(error)
-            ) from error
+            path = source(self.package, f"pipeline.{name}").as_posix()
+            raise _other_release(path, str(error)) from error
 
     def settings(self) -> "Settings":
         """What params.yaml sets, and the defaults of the rest; see `settings.read`."""
@@ -175,22 +189,46 @@ class Project:
         return settings.read(self.root)
 
     def cycle(self) -> dict[str, Any]:
-        """What this cycle trains on and whom it has to beat; see `settings.cycle`."""
+        """The last closed period and the model to beat; see `settings.cycle`."""
         from mlgates import settings
 
         return settings.cycle(self.root)
 
 
+def _top_package(module: str | None) -> str:
+    """The first part of a module's name."""
+    return (module or "").partition(".")[0]
+
+
+def _is_missing(error: ImportError, module: str) -> bool:
+    """Whether an import failed because the module itself, or a folder it lies in, is missing.
+
+    Otherwise something is missing that the module imports.
+    """
+    if not isinstance(error, ModuleNotFoundError):
+        return False
+    return f"{module}.".startswith(f"{error.name}.")
+
+
+def _cannot_be_imported(path: str, error: Exception) -> ProjectError:
+    """The error for a module of the team that cannot be imported."""
+    return ProjectError(f"{path} cannot be imported: {type(error).__name__}: {error}")
+
+
 def _other_release(path: str, reason: str) -> ProjectError:
-    """What is to be said when wiring and library do not belong together."""
+    """The error for wiring and a library of different releases."""
     return ProjectError(
         f"{path} does not fit the installed mlgates: {reason}.",
-        "Run: uv sync; if it stays so, `copier update` brings wiring and library of one release.",
+        "Run: uv sync. If the message stays, `copier update` brings wiring and library"
+        " of one release.",
     )
 
 
 def table(root: Path) -> dict[str, Any]:
-    """`[tool.mlgates]` of a folder's pyproject.toml. Raises: ProjectError if there is none, or if it is no TOML."""
+    """`[tool.mlgates]` of a folder's pyproject.toml; empty if there is no such table.
+
+    Raises: ProjectError if the file is missing or is not TOML.
+    """
     try:
         content = tomllib.loads((root / PYPROJECT).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -200,5 +238,9 @@ def table(root: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"pyproject.toml is not readable as TOML: {error}") from None
     tools = content.get("tool")
-    found = tools.get("mlgates") if isinstance(tools, dict) else None
-    return found if isinstance(found, dict) else {}
+    if not isinstance(tools, dict):
+        return {}
+    settings = tools.get("mlgates")
+    if not isinstance(settings, dict):
+        return {}
+    return settings

@@ -2,9 +2,10 @@
 
     mlflow.pyfunc.load_model("models:/late-flights@champion").predict(frame)
 
-`frame` has the raw columns that the model's features read, look-ups included; MLflow checks them by the signature
-in the folder. The features are computed by the code that the release carries. The environment needs `mlgates` and
-the libraries that requirements.txt of the folder names.
+`frame` has the raw columns that the model's features read, those of look-ups included. MLflow
+checks them against the signature in the model folder. The features are computed by the code that
+the release carries. The environment needs `mlgates`, and the libraries that requirements.txt in
+the folder names.
 """
 
 from pathlib import Path
@@ -21,25 +22,29 @@ if TYPE_CHECKING:
 
 
 class RawColumns:
-    """A model that is asked by raw columns, as a caller of the service names them, and by looked-up ones."""
+    """A model that predicts from raw columns: those of a request, and those of the look-ups."""
 
     def __init__(self, folder: Path) -> None:
         """Read a model folder. Raises: ProjectError if its code cannot be imported."""
         self.scorer = opened(folder)
         self.columns: list[Column] = []
         for name, kind in read_json(folder / "features.json")["columns"].items():
+            # Every column may have missing values here: a frame is not a checked request.
             self.columns.append(Column(name=name, kind=kind, source="request", nullable=True))
 
     def predict(
         self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None
     ) -> "np.ndarray | pd.DataFrame":
-        """(n,) probabilities of the second class, (n,) values, or with more classes a frame with a column for each.
+        """What the model predicts for n rows, by task.
 
-        `params` is MLflow's; there are none.
+        Binary: (n,) probabilities of the second class. Regression: (n,) values. More than two
+        classes: a frame with a column of probabilities for each class.
+
+        MLflow passes `params`; this model has none and ignores it.
         """
-        arrays = {
-            column.name: to_array(column, model_input[column.name]) for column in self.columns
-        }
+        arrays = {}
+        for column in self.columns:
+            arrays[column.name] = to_array(column, model_input[column.name])
         scores = self.scorer.score(self.scorer.matrix(arrays))
         if scores.ndim == 1:
             return scores
@@ -49,5 +54,5 @@ class RawColumns:
 
 
 def _load_pyfunc(path: str) -> RawColumns:
-    """What MLflow calls with the path of the model folder."""
+    """MLflow calls this function, by its name, with the path of the model folder."""
     return RawColumns(Path(path))

@@ -1,13 +1,14 @@
-"""A project's stages, run one after the other in this process, on a few rows and in a folder of their own.
+"""A project's stages, run in this process, on a few rows and in a folder of their own.
 
-The promises of `mlgates.testing` look at what a rehearsal leaves behind. A stage runs when a promise first asks for it.
+The promises of `mlgates.testing` look at what such a rehearsal leaves behind. A stage runs when a
+promise first asks for it.
 """
 
 import contextlib
 import gc
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -42,7 +43,7 @@ from mlgates.verdict import Check, Report, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 3_000  # in all periods together: enough for every stage to have something to say
+ROWS = 3_000  # in all periods together: enough for every stage to measure something
 PERIODS = ("first", "second", "third")
 STAGES = ("ingest", "validate", "train", "studies", "evaluate", "gate", "track")
 COPIED = (PIPELINE, PYPROJECT, ERASED)
@@ -62,8 +63,8 @@ RELEASE = "v1.0.0"
 
 
 @dataclass(frozen=True)
-class Observed(Project):
-    """A project that remembers which of the team's modules were asked for."""
+class ObservedProject(Project):
+    """A project that remembers which of the team's modules were used."""
 
     used: set[str] = field(default_factory=set)
 
@@ -75,37 +76,42 @@ class Observed(Project):
 
 @dataclass
 class Performance:
-    """What a stage did: the files that it wrote, the team's modules that it used, and what it said.
+    """What a stage did: the files that it wrote, and the team's modules that it used.
 
-    `printed` is its standard output, `noise` its standard error.
+    `printed` is its standard output, `error_output` its standard error.
     """
 
     written: set[str]
     used: set[str]
     printed: str
-    noise: str
+    error_output: str
 
 
 class Rehearsal:
-    """The stages of a project on small periods: rows of data.py, or made from the contract where it has none."""
+    """The stages of a project on small periods.
+
+    Their rows come from data.py, or are made from the contract where data.py has none.
+    """
 
     def __init__(self, project: Project, folder: Path) -> None:
-        """Nothing runs yet. `folder` is where everything is written; it must be empty or absent."""
+        """Nothing runs yet. Everything is written to `folder`, which must be empty or absent."""
         quiet_tools()
-        gc.set_threshold(
-            50_000, 50
-        )  # the tools' imports make many objects and no garbage: a sixth of their time
+        # Collect garbage less often: importing the tools makes many objects that stay, and is a
+        # sixth faster so.
+        gc.set_threshold(50_000, 50)
         self.original = project
         self.folder = folder
-        self.stages = STAGES  # that promises about every stage look at
+        self.stages = STAGES  # those that promises about every stage look at
         self.performances: dict[str, Performance] = {}
         self.periods, self.real = small_periods(project)
         self.read_calls: list[str] = []
         self.data = self._data_module()
+
         folder.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             shutil.copy(project.root / name, folder / name)
-        write_text(folder / CYCLE, yaml.safe_dump(self._cycle()))
+        cycle = {"until": PERIODS[-1], "champion": None, "release": None, "age": 0}
+        write_text(folder / CYCLE, yaml.safe_dump(cycle))
         write_text(folder / PARAMS, yaml.safe_dump(_quick_params(project)))
 
     @property
@@ -134,64 +140,79 @@ class Rehearsal:
     def copy(self, stage: str) -> Iterator[Project]:
         """The project in a copy of the folder as it is after `stage`, to change something in."""
         self.after(stage)
-        place = self.folder.with_name(f"{self.folder.name}-copy")
-        shutil.copytree(self.folder, place)
+        copied = self.folder.with_name(f"{self.folder.name}-copy")
+        shutil.copytree(self.folder, copied)
         try:
-            yield self.project.moved(place)
+            yield self.project.moved(copied)
         finally:
-            shutil.rmtree(place)
+            shutil.rmtree(copied)
 
     def serve(self) -> Project:
-        """The project with the candidate in service: as `mlops promote` would leave it, without the record in git."""
+        """The project with the candidate in service.
+
+        It is left as `mlops promote` leaves it, but without the record in git.
+        """
         project = self.after("train")
         if not (project.root / CHAMPION).exists():
-            folder = champion.place(project, "rehearsed")
-            shutil.copytree(project.root / CANDIDATE, folder)
-            digest = read_json(project.root / TRAINING)["model"]
-            passed = Report("gate", [Check("gate.finite", Verdict.OK)], self._judged(digest))
-            _store_lookups(project)
-            pointer = {
-                "alias": "champion",
-                "release": RELEASE,
-                "fingerprint": folder.name,
-                "digest": digest,
-            }
-            pointer |= {"since": "2026-01-01", "report": passed.to_dict()}
-            champion.put_in_service(project, pointer)
+            self._put_candidate_in_service(project)
         return project
 
     def served_rows(self, least: int = 0) -> "pd.DataFrame":
-        """Joined rows of the reference, which a service that holds the candidate could be asked about."""
+        """Rows of the reference, look-ups joined, that a caller could ask the candidate about.
+
+        At least so many: fewer ones are drawn again.
+        """
         import pandas as pd
 
         rows = pd.read_parquet(self.after("train").root / CANDIDATE / REFERENCE)
         return enlarged(rows, self.contract, least)
 
-    def _judged(self, digest: str) -> dict[str, Any]:
-        """What a verdict says of the model, so far as the monitor reads it."""
-        trained = read_json(self.folder / TRAINING)
-        return {"model": digest, "trained on": ", ".join(trained["periods"]["train"])}
+    def _put_candidate_in_service(self, project: Project) -> None:
+        """Copy the candidate to the folder of models, and write var/champion.json."""
+        from mlgates.serving import online_store
+
+        folder = champion.place(project, "rehearsed")
+        shutil.copytree(project.root / CANDIDATE, folder)
+        trained = read_json(project.root / TRAINING)
+        # The facts of a verdict that the monitor reads
+        facts = {"model": trained["model"], "trained on": ", ".join(trained["periods"]["train"])}
+        passed = Report("gate", [Check("gate.finite", Verdict.OK)], facts)
+        online_store.refresh(project)
+        pointer = {
+            "alias": "champion",
+            "release": RELEASE,
+            "fingerprint": folder.name,
+            "digest": trained["model"],
+            "since": "2026-01-01",
+            "report": passed.to_dict(),
+        }
+        champion.put_in_service(project, pointer)
 
     def _perform(self, stage: str) -> Performance:
+        """Run a stage, and compare the folder before and after it."""
         if stage == "track":
-            _lock(self.folder)
-        project = Observed(self.folder, self.original.package, self.project.modules)
-        before = _stamps(self.folder)
-        printed, noise = io.StringIO(), io.StringIO()
-        reads = len(self.read_calls)
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(noise):
+            _write_dvc_lock(self.folder)
+        project = ObservedProject(self.folder, self.original.package, self.project.modules)
+        before = _file_states(self.folder)
+        reads_before = len(self.read_calls)
+        output, error_output = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(error_output):
             project.stage(stage).main(project)
-        after = _stamps(self.folder)
-        written = {name for name, stamp in after.items() if before.get(name) != stamp}
+
+        written = set()
+        for name, state in _file_states(self.folder).items():
+            if before.get(name) != state:
+                written.add(name)
+
+        # Every stage asks data.py for the names of the periods. It depends on data.py only if it
+        # reads rows too.
         used = project.used - {"data"}
-        if (
-            len(self.read_calls) > reads
-        ):  # every stage asks data.py for the names of the periods; rows are a dependency
+        if len(self.read_calls) > reads_before:
             used.add("data")
-        return Performance(written, used, printed.getvalue(), noise.getvalue())
+        return Performance(written, used, output.getvalue(), error_output.getvalue())
 
     def _data_module(self) -> ModuleType:
-        """In the place of data.py: the small periods, each read counted."""
+        """A module in place of data.py: it has the small periods, and records each read."""
         module = ModuleType(f"{self.original.package}.data")
 
         def periods() -> list[str]:
@@ -208,87 +229,118 @@ class Rehearsal:
         vars(module).update(periods=periods, read=read, lookup=lookup)
         return module
 
-    def _cycle(self) -> dict[str, Any]:
-        return {"until": PERIODS[-1], "champion": None, "release": None, "age": 0}
-
 
 def small_periods(project: Project) -> "tuple[dict[str, dict[str, pd.DataFrame]], bool]":
-    """Three periods of `ROWS` rows in all, tables by name; and whether the rows come from data.py.
+    """Three periods of `ROWS` rows in all, and whether the rows come from data.py.
 
-    Raises: ProjectError if data.py has rows that do not hold what the contract needs.
+    A period is its tables by name: the rows, and each look-up.
+    Raises: ProjectError if data.py has rows without the times by which they are divided.
     """
     contract = project.contract
-    try:
-        rows, tables = first_rows(project, ROWS)
-        real = len(rows) > 0
-    except (ProjectError, ValueError):  # a stub, or a source that this machine does not reach
-        real = False
-    if not real:
-        rows = synthetic(contract, ROWS, seed=0)
-        tables = {look.name: synthetic_lookup(contract, look, rows) for look in contract.lookups}
-        rows = rows[[*contract.request_columns, contract.outcome.name]]
-        impossible = list(contract.impossible(contract.arrays(rows)).values())
-        if impossible:
-            rows = rows.drop(index=list(np.unique(np.concatenate(impossible))))
+    rows, tables = _rows_of_data_py(project)
+    real = len(rows) > 0
+    if real:
+        _check_times(contract, rows, tables)
+    else:
+        rows, tables = _synthetic_rows(contract)
+
     rows = partitions.thin(rows, ROWS)
     rows = enlarged(rows, contract, ROWS)
     if contract.time:
         rows = rows.sort_values(contract.time, kind="stable")
     parts = np.array_split(np.arange(len(rows)), len(PERIODS))
+
     periods: dict[str, dict[str, pd.DataFrame]] = {}
-    for place, period in enumerate(PERIODS):
-        part = rows.iloc[parts[place]].reset_index(drop=True)
-        periods[period] = {partitions.ROWS: part}
+    for number, period in enumerate(PERIODS):
+        period_rows = rows.iloc[parts[number]].reset_index(drop=True)
+        periods[period] = {partitions.ROWS: period_rows}
         for look in contract.lookups:
-            periods[period][look.name] = _known_in(place, tables[look.name], look, rows, parts)
+            table = tables[look.name]
+            in_period = _period_numbers(table, look, rows, parts) == number
+            periods[period][look.name] = table[in_period].reset_index(drop=True)
     return periods, real
 
 
-def _known_in(
-    place: int,
-    table: "pd.DataFrame",
-    look: Lookup,
-    rows: "pd.DataFrame",
-    parts: Sequence[np.ndarray],
-) -> "pd.DataFrame":
-    """The rows of a look-up that became known in a period: before the last row of it asks, and after those before."""
+def _rows_of_data_py(project: Project) -> "tuple[pd.DataFrame, dict[str, pd.DataFrame]]":
+    """The first rows of data.py and its look-up tables; no rows if it cannot deliver any here.
+
+    It may still be a stub, or read a source that this machine cannot reach.
+    """
+    import pandas as pd
+
+    try:
+        return first_rows(project, ROWS)
+    except (ProjectError, ValueError):
+        return pd.DataFrame(), {}
+
+
+def _check_times(
+    contract: Contract, rows: "pd.DataFrame", tables: "Mapping[str, pd.DataFrame]"
+) -> None:
+    """Raises: ProjectError if data.py does not deliver a time that divides rows into periods."""
+    times = {look.at for look in contract.lookups}
+    if contract.time:
+        times.add(contract.time)
+    missing = sorted(times - set(rows))
+    for look in contract.lookups:
+        if look.time not in tables[look.name]:
+            missing.append(f"{look.time} of the look-up {look.name}")
+    if missing:
+        raise ProjectError(f"data.py does not deliver the columns {', '.join(missing)}.")
+
+
+def _synthetic_rows(contract: Contract) -> "tuple[pd.DataFrame, dict[str, pd.DataFrame]]":
+    """Rows and look-up tables made from the contract, which break none of its rules."""
+    rows = synthetic(contract, ROWS, seed=0)
+    tables = {look.name: synthetic_lookup(contract, look, rows) for look in contract.lookups}
+    rows = rows[[*contract.request_columns, contract.outcome.name]]
+    impossible = list(contract.impossible(contract.arrays(rows)).values())
+    if impossible:
+        rows = rows.drop(index=list(np.unique(np.concatenate(impossible))))
+    return rows, tables
+
+
+def _period_numbers(
+    table: "pd.DataFrame", look: Lookup, rows: "pd.DataFrame", parts: Sequence[np.ndarray]
+) -> np.ndarray:
+    """For each row of a look-up's table, the number of the period in which it became known.
+
+    A period ends with the time of its last request: what became known later is of the next one.
+    `rows` are those of all periods, and `parts` are the positions of each period's rows.
+    """
     asked = rows[look.at].to_numpy(dtype="datetime64[us]")
-    ends = [asked[: part[-1] + 1].max() for part in parts[:-1]]
-    period = np.searchsorted(np.array(ends), table[look.time].to_numpy(dtype="datetime64[us]"))
-    return table[period == place].reset_index(drop=True)
+    ends = []
+    for part in parts[:-1]:
+        # The latest of all rows so far: the column need not be the one that rows are sorted by.
+        ends.append(asked[: part[-1] + 1].max())
+    return np.searchsorted(np.array(ends), table[look.time].to_numpy(dtype="datetime64[us]"))
 
 
 def _quick_params(project: Project) -> dict[str, Any]:
-    """The team's own parameters, with those in their place that keep a rehearsal short."""
+    """The team's parameters, with some replaced to keep a rehearsal short."""
     params: dict[str, Any] = read_yaml(project.root / PARAMS) or {}
     for section, values in QUICK.items():
-        params[section] = {**(params.get(section) or {}), **values}
+        own_values = params.get(section) or {}
+        params[section] = {**own_values, **values}
     return params
 
 
-def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """What tells whether a file was written: by its path in the folder."""
-    found = {}
+def _file_states(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """For each file, by its path in the folder: numbers of which one differs once it is written.
+
+    They are the time of its last change, its inode (another one after a rename) and its size.
+    """
+    states = {}
     for path in folder.rglob("*"):
         if path.is_file():
             state = path.stat()
-            found[path.relative_to(folder).as_posix()] = (
-                state.st_mtime_ns,
-                state.st_ino,
-                state.st_size,
-            )
-    return found
+            name = path.relative_to(folder).as_posix()
+            states[name] = (state.st_mtime_ns, state.st_ino, state.st_size)
+    return states
 
 
-def _lock(folder: Path) -> None:
-    """A dvc.lock as if DVC had run train: a model's identity is the hash of that entry."""
+def _write_dvc_lock(folder: Path) -> None:
+    """Write a dvc.lock as if DVC had run train: the hash of that entry identifies a model."""
     digest = read_json(folder / TRAINING)["model"]
     entry = {"cmd": "mlops run train", "outs": [{"path": CANDIDATE.as_posix(), "md5": digest}]}
     write_text(folder / DVC_LOCK, yaml.safe_dump({"schema": "2.0", "stages": {"train": entry}}))
-
-
-def _store_lookups(project: Project) -> None:
-    """The online store of the periods' look-ups, as `mlops promote` makes it."""
-    from mlgates.serving import online_store
-
-    online_store.refresh(project)

@@ -1,8 +1,8 @@
-"""The team's own modules that others need: found by what they import, kept as text, and imported from that text.
+"""The team's code that a release carries: collected, kept as text, and imported from that text.
 
-A release carries the code of its features and of its estimator in its model folder. It is imported from there as a
-package of its own for each release, so that two releases whose `features.py` differ score the same rows side by side,
-and so that what the team changes later changes nothing that was released.
+A release carries the code of its features and of its estimator in its model folder. From there it
+is imported as a package of its own for each release. So two releases whose `features.py` differ
+score the same rows side by side, and what the team changes later changes nothing that was released.
 """
 
 import ast
@@ -24,18 +24,19 @@ from mlgates.errors import ProjectError
 from mlgates.layout import SOURCES, source
 from mlgates.project import Project
 
-FOLDER = "code"  # in a model folder; below it the team's package
-CARRIED = ("features", "model")  # what a model is made of, beside what they import
-ISOLATED = "mlgates_release_"  # before the name of the package of a release
+FOLDER = "code"  # in a model folder; below it lies the team's package
+CARRIED = ("features", "model")  # the modules that make a model; what they import is carried too
+ISOLATED = "mlgates_release_"  # how the name begins under which a release's package is imported
 INIT = "__init__.py"
 
 
 def imported_files(project: Project, names: Sequence[str]) -> set[str]:
-    """The modules of the team's package that some of them import, directly or through others; themselves included.
+    """The named modules of the team's package, and all of it that they import, also indirectly.
 
     Names are as `Project.module` takes them: "features", "pipeline.train".
     """
-    return set(_closure(project.package, project.root / SOURCES / project.package, names))
+    folder = project.root / SOURCES / project.package
+    return set(_imported(project.package, folder, names))
 
 
 def source_path(project: Project, name: str) -> str:
@@ -48,13 +49,14 @@ def source_path(project: Project, name: str) -> str:
 
 
 def collected(project: Project) -> dict[str, str]:
-    """What a release carries: the text of features.py, model.py and what they import, by the path below `code/`.
+    """What a release carries: the text of features.py, model.py and what they import.
 
-    The `__init__.py` of each package is there too, for an import runs it. Empty where the project's features or model
-    are no files of the team's package (`Project.having`).
+    The keys are paths below `code/`. The `__init__.py` of each package is there too, because an
+    import runs it. Empty if the project's features or model are not files of the team's package
+    (`Project.having`).
 
-    Raises: ProjectError if one of them imports the team's package by its full name: a release is imported under
-    another name, so that would be today's code.
+    Raises: ProjectError if one of them imports the team's package by its full name. A release is
+    imported under another name, so that import would find the team's present code.
     """
     if any(name in project.modules for name in CARRIED):
         return {}
@@ -63,62 +65,85 @@ def collected(project: Project) -> dict[str, str]:
     assert features, "features.py is a file"
     folder = Path(features).parent
     files = {}
-    for path in sorted(_closure(package, folder, CARRIED, packages=True).values()):
-        place = path.relative_to(folder).as_posix()
+    for path in sorted(_imported(package, folder, CARRIED, packages=True).values()):
+        name = path.relative_to(folder).as_posix()
         text = path.read_text(encoding="utf-8")
-        _refuse_full_names(package, place, text)
-        files[f"{package}/{place}"] = text
+        _refuse_full_names(package, name, text)
+        files[f"{package}/{name}"] = text
     return files
 
 
-def _closure(
+def _imported(
     package: str, folder: Path, names: Sequence[str], *, packages: bool = False
 ) -> dict[str, Path]:
-    """The files of some modules below a package's folder, and of all of the package that they import.
+    """The files of some modules of a package, and of all of the package that they import, by name.
 
-    With `packages` also the `__init__.py` of each package that they lie in, and what that imports: "" is the outermost.
+    `folder` is the package's own. With `packages` also the `__init__.py` of each package that they
+    lie in, and what that imports; the name of the outermost one is "".
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         path = _file(folder, name)
-        if name in found or path is None:
+        if name in files or path is None:
             continue
-        found[name] = path
+        files[name] = path
         if packages and name:
-            waiting.append(name.rpartition(".")[0])
+            parent = name.rpartition(".")[0]
+            waiting.append(parent)
         for module in _imports(package, name, path):
             if module.startswith(f"{package}."):
                 waiting.append(module.removeprefix(f"{package}."))
-    return found
+    return files
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    """The file of a module below the package's folder; None where the name is that of something inside a module."""
-    place = folder.joinpath(*name.split("."))
-    if name and place.with_suffix(".py").exists():
-        return place.with_suffix(".py")
-    return place / INIT if (place / INIT).exists() else None
+    """The file of a module below the package's folder.
+
+    None if there is no such module: the name may be that of something inside a module.
+    """
+    path = folder.joinpath(*name.split("."))
+    module = path.with_suffix(".py")
+    if name and module.exists():
+        return module
+    if (path / INIT).exists():
+        return path / INIT
+    return None
 
 
 def _imports(package: str, name: str, path: Path) -> list[str]:
-    """All modules that a file may import, wherever it does so, by full name; of `from x import y` both x and x.y."""
+    """The full names of all modules that a file may import, at its top or inside functions.
+
+    `from x import y` gives both x and x.y, because y may be a module or something inside x.
+    """
+    # The package that relative imports of this file start from.
     here = [package, *name.split(".")] if name else [package]
     if path.name != INIT:
         here.pop()
-    found = []
+
+    modules = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = here[: len(here) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return found
+            module = _imported_from(node, here)
+            modules.append(module)
+            modules += [f"{module}.{alias.name}" for alias in node.names]
+    return modules
 
 
-def _refuse_full_names(package: str, place: str, text: str) -> None:
+def _imported_from(node: ast.ImportFrom, here: list[str]) -> str:
+    """The full name of the module in `from MODULE import ...`; `here` is the file's package."""
+    parts = []
+    if node.level:  # the number of dots before the name: one is `here`, each further one its parent
+        parts = here[: len(here) - node.level + 1]
+    if node.module:
+        parts = [*parts, node.module]
+    return ".".join(parts)
+
+
+def _refuse_full_names(package: str, file: str, text: str) -> None:
     """Raises: ProjectError if a file imports its own package by the full name."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -130,8 +155,9 @@ def _refuse_full_names(package: str, place: str, text: str) -> None:
         for name in names:
             if name.partition(".")[0] == package:
                 raise ProjectError(
-                    f"src/{package}/{place}, line {node.lineno}, imports {name!r} by its full name.",
-                    "A release carries this file and imports it under another name. Write: from .MODULE import NAME",
+                    f"src/{package}/{file}, line {node.lineno}, imports {name!r} by its full name.",
+                    "A release carries this file and imports it under another name."
+                    " Write: from .MODULE import NAME",
                 )
 
 
@@ -145,41 +171,52 @@ def write(files: Mapping[str, str], folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Carried:
-    """The code of a release: the texts of the team's package, and the name that it is imported under here."""
+    """The code of a release: the texts of the team's package, and the name of its import here.
+
+    `package` is what the team calls the package. `name` is what it is imported as: the same code
+    has the same name, and so is imported once. `files` are texts by their path below the package.
+    """
 
     package: str
-    name: str  # of the isolated package: the same code is the same package, imported once
-    files: Mapping[str, str]  # text by path below the package
+    name: str
+    files: Mapping[str, str]
 
     def module(self, name: str) -> ModuleType:
-        """A module of the release's own package, such as "features". Raises: ProjectError if it cannot be imported."""
+        """A module of the release's own package, such as "features".
+
+        Raises: ProjectError if it cannot be imported.
+        """
         _finder().register(self)
         try:
             return importlib.import_module(f"{self.name}.{name}")
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".replace(self.name, self.package)
             raise ProjectError(
-                f"The {name}.py that the model carries cannot be imported: {reason}"
+                f"The {name}.py that the model carries cannot be imported: {self._reason(error)}"
             ) from error
 
     def unpickled(self, content: bytes) -> Any:
         """An object whose classes of the team's package are those of the release.
 
-        Raises: ProjectError if a class cannot be had: its library is not installed, or its module was not carried.
+        Raises: ProjectError if a class cannot be imported: its library is not installed, or its
+        module was not carried.
         """
         _finder().register(self)
         try:
             return _Unpickler(BytesIO(content), self).load()
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".replace(self.name, self.package)
             raise ProjectError(
-                f"The estimator that the model carries cannot be loaded: {reason}"
+                f"The estimator that the model carries cannot be loaded: {self._reason(error)}"
             ) from error
+
+    def _reason(self, error: Exception) -> str:
+        """The error in words, under the name that the team knows its package by."""
+        return f"{type(error).__name__}: {error}".replace(self.name, self.package)
 
 
 def read(folder: Path) -> Carried:
-    """The code that a model folder carries, read into memory: later edits of the folder change nothing.
+    """The code that a model folder carries.
 
+    It is read into memory, so later edits of the folder change nothing.
     Raises: ProjectError if it carries none.
     """
     packages = [path for path in (folder / FOLDER).glob("*") if path.is_dir()]
@@ -192,8 +229,8 @@ def read(folder: Path) -> Carried:
     files = {}
     for path in sorted(package.rglob("*.py")):
         files[path.relative_to(package).as_posix()] = path.read_text(encoding="utf-8")
-    total = hashlib.sha256(repr((package.name, files)).encode()).hexdigest()
-    return Carried(package.name, f"{ISOLATED}{total[:16]}", files)
+    digest = hashlib.sha256(repr((package.name, files)).encode()).hexdigest()
+    return Carried(package.name, f"{ISOLATED}{digest[:16]}", files)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -204,9 +241,10 @@ class _Unpickler(pickle.Unpickler):
         self.carried = carried
 
     def find_class(self, module: str, name: str) -> Any:
-        """As pickle does, but for the team's package."""
-        if module == self.carried.package or module.startswith(f"{self.carried.package}."):
-            module = self.carried.name + module.removeprefix(self.carried.package)
+        """As pickle does, except that the team's package is the release's."""
+        package = self.carried.package
+        if module == package or module.startswith(f"{package}."):
+            module = self.carried.name + module.removeprefix(package)
         return super().find_class(module, name)
 
 
@@ -238,40 +276,41 @@ class _Finder(importlib.abc.MetaPathFinder):
         self.releases: dict[str, Carried] = {}
 
     def register(self, carried: Carried) -> None:
-        """Let a release be imported."""
+        """Make the modules of a release importable."""
         self.releases[carried.name] = carried
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The module of a release; None for any other name."""
-        root, _, rest = fullname.partition(".")
-        carried = self.releases.get(root)
+        release, _, module = fullname.partition(".")
+        carried = self.releases.get(release)
         if carried is None:
             return None
-        place = rest.replace(".", "/")
-        for name in _candidates(place):
+
+        path = module.replace(".", "/")
+        for name in _candidates(path):
             if name in carried.files:
-                shown = f"<{carried.package} of the release>/{name}"
-                loader = _Loader(carried.files[name], shown, package=name.endswith(INIT))
+                origin = f"<{carried.package} of the release>/{name}"  # what tracebacks show
+                is_package = name.endswith(INIT)
+                loader = _Loader(carried.files[name], origin, package=is_package)
                 return importlib.util.spec_from_loader(
-                    fullname, loader, origin=shown, is_package=loader.package
+                    fullname, loader, origin=origin, is_package=is_package
                 )
-        folder = f"{place}/" if place else ""
-        if any(
-            name.startswith(folder) for name in carried.files
-        ):  # a package without an __init__.py
-            return importlib.util.spec_from_loader(
-                fullname, _Loader("", INIT, package=True), is_package=True
-            )
+
+        # A folder without an __init__.py is a package too.
+        folder = f"{path}/" if path else ""
+        if any(name.startswith(folder) for name in carried.files):
+            loader = _Loader("", INIT, package=True)
+            return importlib.util.spec_from_loader(fullname, loader, is_package=True)
         return None
 
 
-def _candidates(place: str) -> Iterable[str]:
-    """Where the text of a module can stand."""
-    if not place:
+def _candidates(path: str) -> Iterable[str]:
+    """The files in which the text of a module can stand; the path of the package itself is ""."""
+    if not path:
         return [INIT]
-    return [f"{place}.py", f"{place}/{INIT}"]
+    return [f"{path}.py", f"{path}/{INIT}"]
 
 
 def _finder() -> _Finder:
@@ -279,6 +318,6 @@ def _finder() -> _Finder:
     for finder in sys.meta_path:
         if isinstance(finder, _Finder):
             return finder
-    made = _Finder()
-    sys.meta_path.append(made)
-    return made
+    finder = _Finder()
+    sys.meta_path.append(finder)
+    return finder

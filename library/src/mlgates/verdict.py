@@ -1,4 +1,4 @@
-"""The one type for every check: a gate, a monitor, a rule about data and a planted fault all speak in it."""
+"""The one type for every check: of the gate, the monitor, the data and the planted faults."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from mlgates.errors import ProjectError
 
 
 class Verdict(StrEnum):
-    """Three values, because "could not tell" must never be read as "passed"."""
+    """Three values, because a check that could not tell must never be read as one that passed."""
 
     OK = "ok"
     FAIL = "fail"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Verdict | None":
         """Read a report that was stored before 0.4, when the verdict had another name."""
-        return cls.INCONCLUSIVE if value == "inconclusive" else None
+        return cls.INCONCLUSIVE if value == "insufficient" else None
 
 
 EXIT_CODES = {Verdict.OK: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
@@ -40,17 +40,26 @@ class Effect(StrEnum):
         return cls.BLOCK_PROMOTION if value == "veto" else None
 
 
-IMPLIED = {  # the parts of a stored report, and what a check there does unless it says otherwise
+# The parts of a stored report, in their order, and the effect of a check there unless it is stored
+# with another one.
+IMPLIED = {
     "checks": Effect.BLOCK,
     "drift": Effect.RETRAIN,
     "warnings": Effect.WARN,
 }
-PART = {effect: part for part, effect in IMPLIED.items()} | {Effect.BLOCK_PROMOTION: "checks"}
+PART = {  # the part of a report in which a check with this effect is stored
+    Effect.BLOCK: "checks",
+    Effect.BLOCK_PROMOTION: "checks",
+    Effect.RETRAIN: "drift",
+    Effect.WARN: "warnings",
+}
 
-
-OLD_PARTS = {"warnings": "advice"}  # what a part was called before 0.4
-OLD_FACTS = {"opponent": "champion", "opponent_release": "champion_release"}  # the same for facts
-RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of the name
+# Reports that were stored before 0.4 have other names. Old names of parts, by today's name:
+OLD_PARTS = {"warnings": "advice"}
+# Today's names of facts, by the old name:
+OLD_FACTS = {"opponent": "champion", "opponent_release": "champion_release"}
+# Today's names of checks, by the old name. Only the beginning of a name was changed.
+RENAMED = {
     "data.account": "data.row_count",
     "data.key": "data.unique_key",
     "data.rows": "data.min_rows",
@@ -81,12 +90,11 @@ RENAMED = {  # checks that were called otherwise before 0.4, by the beginning of
 
 def current_name(name: str) -> str:
     """The name of a check today, given the name in a stored report, which may be older."""
-    head = re.match(
-        r"\w+\.\w+", name
-    )  # what follows is a column, a feature, a slice, or `:` and a look-up
-    if head is None or head[0] not in RENAMED:
+    # After these two words a column, a feature or a slice may follow, or `:` and a look-up.
+    beginning = re.match(r"\w+\.\w+", name)
+    if beginning is None or beginning[0] not in RENAMED:
         return name
-    return RENAMED[head[0]] + name[head.end() :]
+    return RENAMED[beginning[0]] + name[beginning.end() :]
 
 
 @dataclass(frozen=True)
@@ -110,45 +118,59 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; JSON knows no NaN and no infinity, so they become None.
 
-        Of the effects only BLOCK_PROMOTION is written: the others follow from the part of the report.
+        Of the effects only BLOCK_PROMOTION is written. The others follow from the part of the
+        report.
         """
-        numbers = [
-            number for number in (self.value, *(self.interval or ())) if isinstance(number, float)
-        ]
-        finite = all(map(math.isfinite, numbers))
-        stored = asdict(self if finite else replace(self, value=None, interval=None))
+        check = self
+        if not self._is_finite():
+            check = replace(self, value=None, interval=None)
+        stored = asdict(check)
         if self.effect in IMPLIED.values():
             del stored["effect"]
         return stored
+
+    def _is_finite(self) -> bool:
+        """Whether neither value nor interval holds a NaN or an infinity."""
+        for number in (self.value, *(self.interval or ())):
+            if isinstance(number, float) and not math.isfinite(number):
+                return False
+        return True
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any], part: str = "checks") -> "Check":
         """Read back what `to_dict` wrote, from a part of a stored report.
 
-        Raises: ValueError for an effect that does not belong there: no failed check is talked out
-        of a verdict.
+        Raises: ValueError for an effect that does not belong in that part. Otherwise an edited
+        effect could keep a failed check out of the verdict.
         """
-        interval = tuple(stored["interval"]) if stored.get("interval") else None
         effect = Effect(stored.get("effect", IMPLIED[part]))
         if PART[effect] != part:
             raise ValueError(f"{stored['effect']!r} among the {part}")
-        verdict = Verdict(stored["verdict"])
-        name = current_name(stored["name"])
-        return cls(
-            **{**stored, "name": name, "verdict": verdict, "interval": interval, "effect": effect}
-        )
+        fields = dict(stored)
+        fields["name"] = current_name(stored["name"])
+        fields["verdict"] = Verdict(stored["verdict"])
+        fields["interval"] = tuple(stored["interval"]) if stored.get("interval") else None
+        fields["effect"] = effect
+        return cls(**fields)
 
 
 def at_most(
     name: str, value: float | None, limit: float, rows: int, *, min_rows: int = 1, **more: Any
 ) -> Check:
-    """`ok` if the value is at most the limit; `inconclusive` without a value or with fewer than `min_rows` rows."""
-    value = None if value is None or value != value else value
+    """A check that a value is at most the limit.
+
+    It is inconclusive without a value, or with fewer than `min_rows` rows. `more` are further
+    fields of the check.
+    """
+    if value is not None and math.isnan(value):
+        value = None
     if value is None or rows < min_rows:
-        return Check(name, Verdict.INCONCLUSIVE, value, limit, rows=rows, **more)
-    return Check(
-        name, Verdict.OK if value <= limit else Verdict.FAIL, value, limit, rows=rows, **more
-    )
+        verdict = Verdict.INCONCLUSIVE
+    elif value <= limit:
+        verdict = Verdict.OK
+    else:
+        verdict = Verdict.FAIL
+    return Check(name, verdict, value, limit, rows=rows, **more)
 
 
 def not_below(
@@ -161,15 +183,20 @@ def not_below(
     min_rows: int = 1,
     **more: Any,
 ) -> Check:
-    """Compare an interval with a lower limit: above is `ok`, below is `fail`, astride or absent is `inconclusive`."""
-    verdict = Verdict.INCONCLUSIVE
-    if interval and interval[0] == interval[0] and interval[1] == interval[1]:
-        if rows >= min_rows and interval[0] >= limit:
-            verdict = Verdict.OK
-        elif rows >= min_rows and interval[1] < limit:
-            verdict = Verdict.FAIL
-    else:
+    """A check that the interval of a value lies above the limit.
+
+    It fails if the interval lies below. It is inconclusive if the limit lies within the interval,
+    without an interval, or with fewer than `min_rows` rows. `more` are further fields of the check.
+    """
+    if interval and any(math.isnan(end) for end in interval):
         interval = None
+    verdict = Verdict.INCONCLUSIVE
+    if interval and rows >= min_rows:
+        low, high = interval
+        if low >= limit:
+            verdict = Verdict.OK
+        elif high < limit:
+            verdict = Verdict.FAIL
     return Check(name, verdict, value, limit, interval, rows, **more)
 
 
@@ -177,9 +204,9 @@ def not_below(
 class Report:
     """Checks under one title; `facts` are for the reader.
 
-    What a failed check stops, it carries itself (`Check.effect`), and this class alone goes by it:
-    `checks` make the verdict; neither `drift`, which asks for retraining, nor `warnings`, which ask
-    a person, stops anything.
+    Each check carries what it stops if it fails (`Check.effect`), and only this class acts on it.
+    `checks` make the verdict. `drift` asks for retraining and `warnings` ask a person to look;
+    neither stops anything.
     """
 
     title: str
@@ -192,10 +219,11 @@ class Report:
         self.add(*given)
 
     def add(self, *checks: Check) -> None:
-        """Take checks in; each one knows what it does where it fails."""
-        order = [*IMPLIED]
+        """Add checks to the parts of the report that their effects belong to."""
+        parts = list(IMPLIED)
         every = [*self.all_checks, *checks]
-        self.all_checks = sorted(every, key=lambda check: order.index(PART[check.effect]))
+        # Sorting is stable, so within a part the checks stay in the order in which they came.
+        self.all_checks = sorted(every, key=lambda check: parts.index(PART[check.effect]))
 
     def _part(self, name: str) -> tuple[Check, ...]:
         return tuple(check for check in self.all_checks if PART[check.effect] == name)
@@ -217,20 +245,30 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """`fail` if any check fails, else `inconclusive` if a required one is or none ran, else `ok`."""
+        """`fail` if any check fails, else `inconclusive` or `ok`.
+
+        It is inconclusive if a required check is, or if no required check ran.
+        """
+        required = [check.verdict for check in self.checks if check.required]
         if any(check.verdict is Verdict.FAIL for check in self.checks):
             return Verdict.FAIL
-        required = [check for check in self.checks if check.required]
-        if not required or any(check.verdict is Verdict.INCONCLUSIVE for check in required):
+        if not required or Verdict.INCONCLUSIVE in required:
             return Verdict.INCONCLUSIVE
         return Verdict.OK
 
     @property
     def stops(self) -> list[str]:
         """The names of the checks that the verdict comes from; none if it is ok."""
-        same = [check for check in self.checks if check.verdict is self.verdict is not Verdict.OK]
-        decisive = [check.name for check in same if check.required or check.verdict is Verdict.FAIL]
-        return decisive or [check.name for check in same]
+        verdict = self.verdict
+        if verdict is Verdict.OK:
+            return []
+        same = [check for check in self.checks if check.verdict is verdict]
+        # Each failure decides, but an inconclusive check decides only if it is required. Where no
+        # required check ran, the optional ones are all that can be named.
+        decisive = same
+        if verdict is Verdict.INCONCLUSIVE:
+            decisive = [check for check in same if check.required] or same
+        return [check.name for check in decisive]
 
     @property
     def exit_code(self) -> int:
@@ -249,7 +287,7 @@ class Report:
         return (check for check in self.all_checks if check.name.startswith(prefix))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `verdict` is written for readers and computed again by `from_dict`."""
+        """Plain data for JSON; `verdict` is for readers, because `from_dict` computes it again."""
         stored: dict[str, Any] = {"title": self.title, "verdict": str(self.verdict)}
         stored["facts"] = self.facts
         for part in IMPLIED:
@@ -258,20 +296,36 @@ class Report:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Report":
-        """Read back what `to_dict` wrote; the stored verdict is not believed. Raises: ProjectError for no report."""
+        """Read back what `to_dict` wrote. The verdict is computed again, not read.
+
+        Raises: ProjectError if it is no report.
+        """
         try:
-            checks = []
-            for part in IMPLIED:
-                name = OLD_PARTS[part] if OLD_PARTS.get(part) in stored else part
-                for check in stored[name]:
-                    checks.append(Check.from_dict(check, part))
-            facts = dict(stored["facts"])
-            for old, new in OLD_FACTS.items():
-                if old in facts:
-                    facts[new] = facts.pop(old)
-            return cls(stored["title"], checks, facts)
+            return cls(stored["title"], _stored_checks(stored), _stored_facts(stored))
         except (KeyError, TypeError, ValueError) as error:
             raise ProjectError(
                 f"A stored report is damaged ({error!r}).",
                 "Make it again: uv run dvc repro --force gate",
             ) from None
+
+
+def _stored_checks(stored: Mapping[str, Any]) -> list[Check]:
+    """The checks of a stored report, which may be older than 0.4."""
+    checks = []
+    for part in IMPLIED:
+        name = part
+        old_name = OLD_PARTS.get(part)
+        if old_name and old_name in stored:
+            name = old_name
+        for check in stored[name]:
+            checks.append(Check.from_dict(check, part))
+    return checks
+
+
+def _stored_facts(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a stored report, which may be older than 0.4, under today's names."""
+    facts = dict(stored["facts"])
+    for old_name, name in OLD_FACTS.items():
+        if old_name in facts:
+            facts[name] = facts.pop(old_name)
+    return facts

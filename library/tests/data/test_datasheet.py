@@ -15,4 +15,11 @@ def test_the_data_sheet_measures_nothing_of_persons() -> None:
     )
     sheet = datasheet(Contract(person, Outcome), [Shop().rows["1"]], "1")
     line = next(line for line in sheet.splitlines() if line.startswith("| amount"))
-    assert line.split("|")[4].strip() == "" and "owner" in sheet.rpartition("Left to fill in")[2]
+    assert line.split("|")[4].strip() == ""
+
+
+def test_the_data_sheet_names_what_is_left_to_fill_in() -> None:
+    sheet = datasheet(Contract(Order, Outcome), [Shop().rows["1"]], "1")
+    _, _, left = sheet.rpartition("Left to fill in")
+    assert "amount (owner, source, privacy, status)" in left, "its unit is known"
+    assert "least (owner, source, privacy, status, unit)" in left

@@ -19,29 +19,25 @@ def test_a_changed_bound_changes_all_that_follows_from_it() -> None:
     higher = create_model(
         "Order", __base__=Order, amount=(Annotated[float, Field(ge=0, le=12)], ...)
     )
-    old, new = CONTRACT, Contract(higher, Outcome, [LOOKUP], key=["id"], time="at")
-    told = [str(described(contract)["rows"]["expectations"]) for contract in (old, new)]
-    assert "10" in told[0] and "12" in told[1]
-    pages = [
-        contract.request_model.model_json_schema()["properties"]["amount"]["maximum"]
-        for contract in (old, new)
-    ]
-    assert pages == [10, 12]
+    new = Contract(higher, Outcome, [LOOKUP], key=["id"], time="at")
+    for contract, bound in ((CONTRACT, 10), (new, 12)):
+        assert str(bound) in str(described(contract)["rows"]["expectations"])
+        json_schema = contract.request_model.model_json_schema()
+        assert json_schema["properties"]["amount"]["maximum"] == bound
+        assert f"0 to {bound}" in datasheet(contract, [Shop().rows["1"]], "1")
+
     row = Shop().rows["1"].drop(columns="sold").iloc[0].to_dict() | {"amount": 11.0}
     assert new.request_model.model_validate(row)
     with pytest.raises(ValidationError):
-        old.request_model.model_validate(row)
-    sheets = [datasheet(contract, [Shop().rows["1"]], "1") for contract in (old, new)]
-    assert "0 to 10" in sheets[0] and "0 to 12" in sheets[1]
+        CONTRACT.request_model.model_validate(row)
 
 
 def test_the_suite_that_is_written_is_that_of_the_schema(empty: Project) -> None:
     write_suite(empty)
     written = read_json(empty.root / "reports/suite.json")
     assert written == described(empty.contract)
-    assert written != described(
-        replace(empty.contract, forbidden=[*empty.contract.forbidden, "known_too_late"])
-    )
+    forbidden = [*empty.contract.forbidden, "known_too_late"]
+    assert written != described(replace(empty.contract, forbidden=forbidden))
 
 
 RULES = suite(Table.of(CONTRACT))
@@ -53,12 +49,12 @@ def check(project: Project) -> Any:
     return project.stage("validate").check
 
 
-def test_the_places_of_rows_that_break_a_rule_are_found(check: Any) -> None:
+def test_the_positions_of_rows_that_break_a_rule_are_given(check: Any) -> None:
     rows = Shop().rows["1"]
     rows.loc[[3, 8], "amount"] = 11.0
-    found = broken_rules(rows, RULES, check)
-    assert found["data.range", "amount"].tolist() == [3, 8]
-    assert sum(len(places) for places in found.values()) == 2
+    broken = broken_rules(rows, RULES, check)
+    assert broken["data.range", "amount"].tolist() == [3, 8]
+    assert sum(len(positions) for positions in broken.values()) == 2
 
 
 def test_a_large_table_is_checked_in_parts_with_the_same_result(
@@ -68,11 +64,11 @@ def test_a_large_table_is_checked_in_parts_with_the_same_result(
     rows.loc[[3, 499], "amount"] = 11.0
     rows.loc[599, "id"] = rows.loc[0, "id"]  # far apart: a key is compared over all parts
     whole = broken_rules(rows, RULES, check)
-    monkeypatch.setattr(expectations, "MOST_ROWS", 250)
+    monkeypatch.setattr(expectations, "MAX_ROWS", 250)
     parts = broken_rules(rows, RULES, check)
-    assert {which: places.tolist() for which, places in parts.items()} == {
-        which: places.tolist() for which, places in whole.items()
-    }
+    assert set(parts) == set(whole)
+    for which, positions in whole.items():
+        assert parts[which].tolist() == positions.tolist()
     assert parts["data.unique_key", "id"].tolist() == [0, 599]
 
 
@@ -102,8 +98,9 @@ def test_rules_that_were_not_asked_are_refused(check: Any) -> None:
         fewer = gx.ExpectationSuite(name=rules.name, expectations=rules.expectations[1:])
         return check(table, fewer)
 
-    told = f"checked {len(RULES.expectations) - 1} of the {len(RULES.expectations)} rules of rows"
-    with pytest.raises(RuntimeError, match=told):
+    n_rules = len(RULES.expectations)
+    message = f"checked {n_rules - 1} of the {n_rules} rules of rows"
+    with pytest.raises(RuntimeError, match=message):
         broken_rules(Shop().rows["1"], RULES, lazy)
 
 

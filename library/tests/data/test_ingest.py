@@ -1,6 +1,7 @@
-"""A closed period is one data version: read once, written whole, and written again only after an amendment."""
+"""A closed period is one data version: read once, written whole, changed only by an amendment."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -74,26 +75,28 @@ def test_a_closed_period_with_other_rows_is_refused_and_left_as_it_was(shop: Pro
     before = read_json(shop.root / "reports/manifest.json")
     changed = tables(shop, "1")
     changed[TABLE] = changed[TABLE].iloc[1:]
-    with pytest.raises(
-        ProjectError, match=r"data\.manifest: 1 is closed, but rows is now read as 599 rows"
-    ):
+    message = (
+        r"data\.manifest: 1 is closed, but its table rows has changed\. It had 600 rows, and is now"
+        r" read as 599 rows\.\n.*uv run mlops close --amend 1"
+    )
+    with pytest.raises(ProjectError, match=message):
         close_period(shop, "1", changed)
     assert read_json(shop.root / "reports/manifest.json") == before
     assert len(partitions.read(shop, "raw", "1")) == ROWS
 
 
 def test_what_is_no_table_is_refused_and_nothing_is_half_written(shop: Project) -> None:
-    with pytest.raises(
-        ProjectError, match=r"data\.py gave list for price of 1; a DataFrame is needed"
-    ):
-        close_period(shop, "1", {TABLE: shop.data.read("1"), "price": []})  # type: ignore[dict-item]
+    tables_with_a_list: Any = {TABLE: shop.data.read("1"), "price": []}
+    message = r"data\.py gave list for price of 1; a DataFrame is needed"
+    with pytest.raises(ProjectError, match=message):
+        close_period(shop, "1", tables_with_a_list)
     assert list((shop.root / "data/raw").iterdir()) == []
     assert not (shop.root / "reports/manifest.json").exists()
 
 
-def test_an_error_of_data_py_is_told_with_its_period(shop: Project) -> None:
-    told = r"data\.py could not give period 2: ZeroDivisionError: division by zero"
-    with pytest.raises(ProjectError, match=told), reading("2"):
+def test_an_error_of_data_py_names_its_period(shop: Project) -> None:
+    message = r"data\.py could not give period 2: ZeroDivisionError: division by zero"
+    with pytest.raises(ProjectError, match=message), reading("2"):
         1 / 0  # noqa: B018
     with pytest.raises(ProjectError, match=r"^ask the warehouse's owner$"), reading("2"):
         raise ProjectError("ask the warehouse's owner")
@@ -104,7 +107,5 @@ def test_a_broken_source_stops_ingest_with_the_period(shop: Project) -> None:
     shop.data.periods = lambda: [*PERIODS]
     with pytest.raises(ProjectError, match=r"data\.py could not give period 2: KeyError"):
         shop.stage("ingest").main(shop)
-    assert (
-        partitions.folder(shop, "raw", "1").exists()
-        and not partitions.folder(shop, "raw", "2").exists()
-    )
+    assert partitions.folder(shop, "raw", "1").exists()
+    assert not partitions.folder(shop, "raw", "2").exists()

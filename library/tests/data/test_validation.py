@@ -1,4 +1,4 @@
-"""The data gate on disk: what happens to a period that is repeated, late, empty, tiny, amended or tampered with."""
+"""The data gate on disk: periods that are repeated, late, empty, tiny, amended or tampered with."""
 
 import shutil
 from dataclasses import replace
@@ -18,7 +18,7 @@ from mlgates.registry.training_cycle import amend, amend_all
 from mlgates.training.split import split
 from mlgates.verdict import Check, Report, Verdict
 
-LOOKED_UP = (
+CHECKS_OF_A_LOOKUP = (
     "category",
     "columns",
     "manifest",
@@ -57,7 +57,10 @@ def checked(shop: Project) -> dict[str, Report]:
 
 
 def take_over(shop: Project, known: Project) -> None:
-    """Copy the periods in front that the test left as they are: what was checked once need not be checked again."""
+    """Copy the first periods, as far as the test left them as they are.
+
+    What was checked once need not be checked again.
+    """
     if (shop.root / MANIFEST).exists():
         return
     manifest = {}
@@ -76,52 +79,43 @@ def test_healthy_periods_are_ok_and_all_rows_are_accounted_for(shop: Project) ->
     for report in checked(shop).values():
         assert report.verdict is Verdict.OK
         assert report.facts["rows"] == {"read": ROWS, "kept": ROWS, "quarantined": 0}
-        shown = {
-            check.name.removesuffix(":price")
-            for check in report.checks
-            if check.name.endswith(":price")
-        }
-        assert shown == {
-            f"data.{name}" for name in LOOKED_UP
-        }  # no rule that nothing in this table could break
+        of_the_lookup = set()
+        for check in report.checks:
+            if check.name.endswith(":price"):
+                of_the_lookup.add(check.name.removesuffix(":price").removeprefix("data."))
+        # No rule is shown that nothing in this table could break.
+        assert of_the_lookup == set(CHECKS_OF_A_LOOKUP)
 
 
 def test_each_bad_row_is_in_quarantine_with_its_rule_and_its_value(shop: Project) -> None:
     rows = shop.data.rows["2"].astype({"shop": object})
-    rows.loc[5, "amount"], rows.loc[7, "shop"], rows.loc[9, "id"], rows.loc[11, "least"] = (
-        11.0,
-        "c",
-        None,
-        9.99,
-    )
+    rows.loc[5, "amount"] = 11.0
+    rows.loc[7, "shop"] = "c"
+    rows.loc[9, "id"] = None
+    rows.loc[11, "least"] = 9.99
     rows.loc[11, "amount"] = 9.0
     shop.data.rows["2"] = rows
     report = checked(shop)["2"]
-    found = pd.read_parquet(partitions.folder(shop, "checked", "2") / "rows.quarantine.parquet")
-    lines = {
-        (row, rule, column)
-        for row, rule, column in found[["row", "rule", "column"]].itertuples(index=False)
-    }
-    assert lines == {
+    quarantine = partitions.read(shop, "checked", "2", "rows.quarantine")
+    lines = quarantine[["row", "rule", "column"]].itertuples(index=False, name=None)
+    assert set(lines) == {
         (5, "data.range", "amount"),
         (7, "data.category", "shop"),
         (9, "data.missing", "id"),
         (11, "data.rule", "ordered"),
     }
-    assert found.set_index("row")["value"][5] == "11.0"
-    assert (
-        report.facts["rows"] == {"read": ROWS, "kept": ROWS - 4, "quarantined": 4}
-        and report.verdict is Verdict.OK
-    )
+    assert quarantine.set_index("row")["value"][5] == "11.0"
+    assert report.facts["rows"] == {"read": ROWS, "kept": ROWS - 4, "quarantined": 4}
+    assert report.verdict is Verdict.OK
 
 
 def test_rows_of_an_earlier_period_go_to_quarantine_and_a_whole_one_fails(shop: Project) -> None:
-    shop.data.rows["2"] = pd.concat(
-        [shop.data.rows["2"], shop.data.rows["1"].head(3)], ignore_index=True
-    )
-    shop.data.rows["3"] = shop.data.rows["2"]
+    rows = shop.data.rows
+    rows["2"] = pd.concat([rows["2"], rows["1"].head(3)], ignore_index=True)
+    rows["3"] = rows["2"]
     reports = checked(shop)
-    assert reports["2"].facts["rows"]["quarantined"] == 3 and reports["2"].verdict is Verdict.OK
+    assert reports["2"].facts["rows"]["quarantined"] == 3
+    assert reports["2"].verdict is Verdict.OK
     assert reports["3"]["data.repeated"].verdict is Verdict.FAIL
 
 
@@ -129,31 +123,28 @@ def test_late_rows_stay_where_they_arrived_and_are_drift(shop: Project) -> None:
     late = shop.data.made(1).head(60).assign(id=[f"late-{row}" for row in range(60)])
     shop.data.rows["2"] = pd.concat([shop.data.rows["2"], late], ignore_index=True)
     report = checked(shop)["2"]
-    assert (
-        report["drift.late"].verdict is Verdict.FAIL and report.facts["rows"]["kept"] == ROWS + 60
-    )
+    assert report["drift.late"].verdict is Verdict.FAIL
+    assert report.facts["rows"]["kept"] == ROWS + 60
     assert report.verdict is Verdict.OK
 
 
 def test_copies_with_new_keys_are_drift(shop: Project) -> None:
     rows = shop.data.rows["3"]
-    shop.data.rows["3"] = pd.concat(
-        [rows, rows.head(60).assign(id=[f"copy-{row}" for row in range(60)])], ignore_index=True
-    )
+    copies = rows.head(60).assign(id=[f"copy-{row}" for row in range(60)])
+    shop.data.rows["3"] = pd.concat([rows, copies], ignore_index=True)
     reports = checked(shop)
-    assert (
-        reports["3"]["drift.duplicates"].verdict is Verdict.FAIL
-        and reports["3"].verdict is Verdict.OK
-    )
+    assert reports["3"]["drift.duplicates"].verdict is Verdict.FAIL
+    assert reports["3"].verdict is Verdict.OK
     assert reports["2"]["drift.duplicates"].verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_an_empty_or_tiny_period_is_insufficient_and_never_ok(shop: Project, rows: int) -> None:
+def test_an_empty_or_tiny_period_is_inconclusive_and_never_ok(shop: Project, rows: int) -> None:
     shop.data.rows["2"] = shop.data.rows["2"].head(rows)
     reports = checked(shop)
     assert reports["2"]["data.min_rows"].verdict is Verdict.INCONCLUSIVE
-    assert reports["2"].verdict is Verdict.INCONCLUSIVE and reports["3"].verdict is Verdict.OK
+    assert reports["2"].verdict is Verdict.INCONCLUSIVE
+    assert reports["3"].verdict is Verdict.OK
 
 
 def test_a_closed_period_changes_only_by_an_amendment(shop: Project) -> None:
@@ -172,11 +163,11 @@ def test_a_closed_period_changes_only_by_an_amendment(shop: Project) -> None:
 
 def test_all_closed_periods_are_read_again_in_one_go(shop: Project) -> None:
     before = checked(shop)
-    said = amend_all(shop)
-    assert f"{len(before)} periods, 1 to 3, will be read again" in said
-    assert read_json(shop.root / MANIFEST) == {} and not [
-        *(shop.root / "data/raw").glob("period=*")
-    ]
+    message = amend_all(shop)
+    assert f"{len(before)} periods, 1 to 3, will be read again" in message
+    assert read_json(shop.root / MANIFEST) == {}
+    assert partitions.files(shop, "raw") == []
+    assert list((shop.root / "data/raw").glob("period=*")) == []
     for period in before:
         shop.data.rows[period]["more"] = 1.0  # what the source delivers by now
     again = checked(shop)
@@ -223,48 +214,70 @@ def test_appending_a_period_leaves_the_others_as_they_are(shop: Project) -> None
 
 def test_the_holdout_is_the_same_in_every_cycle_and_never_trained_on(shop: Project) -> None:
     settings = replace(shop.settings().train, holdout_share=0.2)
-    held, trained = set(), set()
-    shop.data.rows |= {name: shop.data.made(int(name)) for name in ("4", "5", "6", "7")}
+    newer = ("4", "5", "6", "7")
+    for period in newer:
+        shop.data.rows[period] = shop.data.made(int(period))
     checked(shop)
-    for last in ("4", "5", "6", "7"):
-        known = shop.data.periods()[: shop.data.periods().index(last) + 1]
-        parts = split(shop, known, settings)
-        held.add(partitions.content(parts["holdout"]))
+
+    contents = set()
+    trained = set()
+    for last in newer:
+        parts = split(shop, partitions.closed(shop.data, last), settings)
+        contents.add(partitions.content(parts["holdout"]))
         trained |= set(parts["train"]["id"])
-    assert (
-        len(held) == 1 and len(parts["holdout"]) > 200 and not trained & set(parts["holdout"]["id"])
-    )
+    assert len(contents) == 1
+    assert len(parts["holdout"]) > 200
+    assert not trained & set(parts["holdout"]["id"])
 
 
 def test_a_misspelt_column_of_data_py_is_named_with_the_nearest_one(shop: Project) -> None:
-    shop.data.rows = {
-        name: rows.rename(columns={"amount": "amonut"}) for name, rows in shop.data.rows.items()
-    }
+    for period, rows in shop.data.rows.items():
+        shop.data.rows[period] = rows.rename(columns={"amount": "amonut"})
     assert "missing: amount. Did you mean 'amonut'" in checked(shop)["1"]["data.columns"].evidence
 
 
-def test_a_sign_of_poison_is_advice_and_vetoes_where_the_parameter_says_so(shop: Project) -> None:
+@pytest.fixture
+def poisoned(shop: Project) -> Project:
+    """A shop in whose newest period a value that was rare stands in every fiftieth row."""
     rows = shop.data.rows["3"]
-    shop.data.rows["3"] = rows.assign(amount=rows["amount"].mask(rows.index % 50 == 0, 9.99))
-    told = checked(shop)["3"]
-    assert told["poison.trigger"].verdict is Verdict.FAIL and told.verdict is Verdict.OK
-    (shop.root / "params.yaml").write_text(
-        "validate: {drift_min_rows: 100, poison_blocking: [trigger]}\n"
-    )
-    check = shop.stage("validate").check
+    trigger = rows["amount"].mask(rows.index % 50 == 0, 9.99)
+    shop.data.rows["3"] = rows.assign(amount=trigger)
+    return shop
+
+
+def block_promotion_on(shop: Project, sign: str) -> None:
+    """Let a sign of poison block the promotion."""
+    parameters = f"validate: {{drift_min_rows: 100, poison_blocking: [{sign}]}}\n"
+    (shop.root / "params.yaml").write_text(parameters)
+
+
+def test_a_sign_of_poison_is_a_warning(poisoned: Project) -> None:
+    report = checked(poisoned)["3"]
+    assert report["poison.trigger"].verdict is Verdict.FAIL
+    assert report.verdict is Verdict.OK
+
+
+def test_a_sign_of_poison_blocks_the_promotion_if_the_parameter_says_so(poisoned: Project) -> None:
+    checked(poisoned)
+    block_promotion_on(poisoned, "trigger")
+    check = poisoned.stage("validate").check
     for _ in ("checked", "read from its report"):
-        period = check_period(shop, "3", ["1", "2"], check)
-        assert period.verdict is Verdict.FAIL and period.stops == ["poison.trigger"]
-        whole = summarise({"3": period})
-        assert whole.verdict is Verdict.FAIL
-        stop_on_schema_skew(whole)  # the run goes on, so that the model is measured
-    whole.add(Check("data.range", Verdict.FAIL))
-    with pytest.raises(ProjectError, match=r"The data of this cycle cannot be used: data\.range\."):
-        stop_on_schema_skew(whole)
-    (shop.root / "params.yaml").write_text(
-        "validate: {drift_min_rows: 100, poison_blocking: [triger]}\n"
-    )
-    with pytest.raises(
-        ProjectError, match=r"validate\.poison_blocking names 'triger'.\s+Did you mean 'trigger'"
-    ):
-        check_period(shop, "3", ["1", "2"], check)
+        period = check_period(poisoned, "3", ["1", "2"], check)
+        assert period.verdict is Verdict.FAIL
+        assert period.stops == ["poison.trigger"]
+        report = summarise({"3": period})
+        assert report.verdict is Verdict.FAIL
+        stop_on_schema_skew(report)  # the run goes on, so that the model is measured
+
+    report.add(Check("data.range", Verdict.FAIL))
+    message = r"The data of this cycle cannot be used\. Failed: data\.range\."
+    with pytest.raises(ProjectError, match=message):
+        stop_on_schema_skew(report)
+
+
+def test_a_misspelt_sign_of_poison_is_refused_with_the_nearest_one(poisoned: Project) -> None:
+    checked(poisoned)
+    block_promotion_on(poisoned, "triger")
+    message = r"validate\.poison_blocking names 'triger'.\s+Did you mean 'trigger'"
+    with pytest.raises(ProjectError, match=message):
+        check_period(poisoned, "3", ["1", "2"], poisoned.stage("validate").check)

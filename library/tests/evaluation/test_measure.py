@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mlgates import Project, ProjectError, evaluation, features, model_folder, team_code
+from mlgates.contract import Contract
 from mlgates.files import digest, write_json
 from mlgates.gate.rules import gate
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, KEYS, MODELS, TRAINING
@@ -24,18 +25,17 @@ def trained(project: Project, sample: Any, tmp_path_factory: pytest.TempPathFact
     placed = project.moved(tmp_path_factory.mktemp("trained"))
     shutil.copy(project.root / "params.yaml", placed.root)
     write_cycle(placed, None)
-    parts = [sample.rows.iloc[start::3].reset_index(drop=True) for start in range(3)]
-    candidate, baselines = train(project, parts[0], project.settings())
-    model_folder.save(
-        candidate, placed.root / CANDIDATE, project.contract, team_code.collected(project)
+    training_rows, evaluation_rows, holdout_rows = (
+        sample.rows.iloc[start::3].reset_index(drop=True) for start in range(3)
     )
+    candidate, baselines = train(project, training_rows, project.settings())
+    code = team_code.collected(project)
+    model_folder.save(candidate, placed.root / CANDIDATE, project.contract, code)
     for name, baseline in baselines.items():
-        model_folder.save(
-            baseline, placed.root / BASELINES / name, project.contract, team_code.collected(project)
-        )
+        model_folder.save(baseline, placed.root / BASELINES / name, project.contract, code)
     (placed.root / "data").mkdir()
-    parts[1].to_parquet(placed.root / EVALUATION)
-    parts[2].head(300).to_parquet(placed.root / HOLDOUT)
+    evaluation_rows.to_parquet(placed.root / EVALUATION)
+    holdout_rows.head(300).to_parquet(placed.root / HOLDOUT)
     write_json(placed.root / TRAINING, {"periods": {"train": ["1"], "evaluation": ["2"]}})
     return placed
 
@@ -49,7 +49,9 @@ def begun(trained: Project, tmp_path: Path) -> Project:
 
 
 def write_cycle(project: Project, champion: str | None) -> None:
-    content = {"until": "2", "champion": champion, "release": champion and "v1.0.0", "age": 0}
+    """Write cycle.yaml: the champion that is to be beaten, by its id."""
+    release = "v1.0.0" if champion else None
+    content = {"until": "2", "champion": champion, "release": release, "age": 0}
     (project.root / "cycle.yaml").write_text(yaml.safe_dump(content))
 
 
@@ -84,14 +86,14 @@ def test_a_champion_that_is_not_here_is_one_sentence(begun: Project) -> None:
         evaluation.load_models(begun)
 
 
-def test_a_champion_that_nobody_signed_is_not_unpickled_where_the_team_trusts_a_key(
+def test_an_unsigned_champion_is_not_unpickled_where_the_team_trusts_a_key(
     begun: Project,
 ) -> None:
     folder = crown(begun, begun.root / CANDIDATE)
     (folder / "model.pkl").write_bytes(b"this would fail if it were unpickled")
     (begun.root / KEYS).mkdir()
     (begun.root / KEYS / "someone.pub").write_text("a key")
-    with pytest.raises(ProjectError, match=r"serving\.signature: nobody signed the model f00d"):
+    with pytest.raises(ProjectError, match=r"serving\.signature: the model f00d is not signed"):
         evaluation.load_models(begun)
 
 
@@ -116,73 +118,90 @@ def test_no_row_to_evaluate_on_is_one_sentence(begun: Project) -> None:
 
 
 def measured(project: Project) -> dict[str, Any]:
-    rows, models = evaluation.read_rows(project), evaluation.load_models(project)
-    return evaluation.evaluate(project, rows, models, evaluation.score(project, models, rows))
+    """What evaluate measures in the project."""
+    rows = evaluation.read_rows(project)
+    models = evaluation.load_models(project)
+    scores = evaluation.score(project, models, rows)
+    return evaluation.evaluate(project, rows, models, scores)
 
 
-def test_what_is_measured_names_its_model_its_opponent_and_its_periods(trained: Project) -> None:
+def test_what_is_measured_names_its_model_its_champion_and_its_periods(trained: Project) -> None:
     found = measured(trained)
-    assert found["model"] == digest(trained.root / CANDIDATE) and found["champion"] is None
+    assert found["model"] == digest(trained.root / CANDIDATE)
+    assert found["champion"] is None
     assert found["periods"] == {"train": ["1"], "evaluation": ["2"]}
     assert found["task"] == trained.contract.task
-    assert found["rows"] == len(pd.read_parquet(trained.root / EVALUATION)) and found["finite"]
+    assert found["rows"] == len(pd.read_parquet(trained.root / EVALUATION))
+    assert found["finite"]
     assert {*found["values"]} == {"candidate", "baseline.simple", "baseline.trivial"}
     assert {*found["differences"]} == {"baseline.simple", "baseline.trivial"}
-    assert found["behavior"]["changed_decisions"] is None and found["holdout"]["rows"] == 300
+    assert found["behavior"]["changed_decisions"] is None
+    assert found["holdout"]["rows"] == 300
     json.dumps(found, allow_nan=False)  # plain data: the content of a report
 
 
 def test_a_candidate_against_itself_differs_by_nothing(begun: Project) -> None:
     crown(begun, begun.root / CANDIDATE)
     found = measured(begun)
-    assert found["champion"] == "f00d" and found["behavior"]["changed_decisions"]["share"] == 0
+    assert found["champion"] == "f00d"
+    assert found["behavior"]["changed_decisions"]["share"] == 0
     for name, difference in found["differences"]["champion"].items():
         assert (difference["value"], difference["interval"]) == (0, [0, 0]), name
+    assert found["slices"]
     for part in found["slices"]:
-        assert all(difference["value"] in (0, None) for difference in part["difference"].values())
-    assert all(
-        entry["value"] == 0 for entry in found["holdout"]["differences"]["champion"].values()
-    )
+        for difference in part["difference"].values():
+            assert difference["value"] in (0, None)
+    for difference in found["holdout"]["differences"]["champion"].values():
+        assert difference["value"] == 0
+
+
+def test_a_slice_has_what_the_gate_compares(begun: Project) -> None:
+    crown(begun, begun.root / CANDIDATE)
+    for part in measured(begun)["slices"]:
+        expected = {"column", "value", "rows", "candidate", "champion", "difference", "floor"}
+        assert {*part} == expected
 
 
 def test_measurements_are_the_same_every_time_but_for_the_cost(trained: Project) -> None:
-    found, again = measured(trained), measured(trained)
-    for report in (found, again):
-        del report["behavior"]["cost"]
-    assert found == again
+    first = measured(trained)
+    second = measured(trained)
+    for found in (first, second):
+        del found["behavior"]["cost"]
+    assert first == second
 
 
 def test_a_line_sums_up_the_main_metric_of_each_model(trained: Project) -> None:
-    told = evaluation.summary(measured(trained))
-    assert told.startswith("evaluate: ") and "of 2; " in told
-    assert all(f"{name} " in told for name in ("candidate", "baseline.simple", "baseline.trivial"))
+    line = evaluation.summary(measured(trained))
+    assert line.startswith("evaluate: ")
+    assert "of 2; " in line
+    for model in ("candidate", "baseline.simple", "baseline.trivial"):
+        assert f"{model} " in line
+
+
+def number_of_the_request(contract: Contract) -> str:
+    """The first column of the request that is a number and that features may read."""
+    for name, column in contract.request_columns.items():
+        if column.is_number and not contract.barred(name):
+            return name
+    raise AssertionError("the request has no such column")
 
 
 def with_one_more_feature(
     project: Project, rows: pd.DataFrame, folder: Path
 ) -> model_folder.Scorer:
-    """A model of a release whose features.py had one more feature, which today's does not define."""
+    """A model of a release whose features.py had a feature that today's does not define."""
     contract = project.contract
-    column = next(
-        name
-        for name, one in contract.request_columns.items()
-        if one.is_number and not contract.barred(name)
-    )
+    column = number_of_the_request(contract)
     files = team_code.collected(project)
     name = f"{project.package}/features.py"
     files[name] += f"\n\ndef of_another_time({column}):\n    return {column} * 0 + 1\n"
     team_code.write(files, folder / "sources")
     carried = team_code.read(folder / "sources")
     plan = features.plan(carried.module("features"), contract)
-    given = (
-        contract.arrays(rows),
-        contract.target(rows),
-        plan,
-        project.model,
-        contract,
-        project.settings(),
-    )
-    scorer = model_folder.fit(*given)
+    arrays = contract.arrays(rows)
+    target = contract.target(rows)
+    settings = project.settings()
+    scorer = model_folder.fit(arrays, target, plan, project.model, contract, settings)
     model_folder.save(scorer, folder / "model", contract, files)
     return scorer
 
@@ -196,13 +215,13 @@ def test_a_champion_whose_feature_was_removed_is_compared_on_the_same_rows(
     crown(begun, tmp_path / "model")
     models = evaluation.load_models(begun)
     scores = evaluation.score(begun, models, rows)
-    assert (
-        models["champion"].plan.names[-1] == "of_another_time" != models["candidate"].plan.names[-1]
-    )
+    assert models["champion"].plan.names[-1] == "of_another_time"
+    assert models["candidate"].plan.names[-1] != "of_another_time"
     expected = scorer.score(scorer.matrix(begun.contract.arrays(rows)))
     assert np.array_equal(scores["champion"], expected)
     measured = evaluation.evaluate(begun, rows, models, scores)
-    assert "champion" in measured["differences"] and "not_compared" not in measured
+    assert "champion" in measured["differences"]
+    assert "not_compared" not in measured
 
 
 def test_a_champion_whose_column_was_removed_is_not_compared_and_the_gate_goes_on(
@@ -219,11 +238,11 @@ def test_a_champion_whose_column_was_removed_is_not_compared_and_the_gate_goes_o
     reason = (
         "it reads columns that are no longer delivered: 'of_another_time' is not in the contract"
     )
-    assert measured["champion"] == "f00d" and measured["not_compared"] == reason
-    report = gate(measured, Report("data", [Check("x", Verdict.OK)]), begun.settings().gate)
+    assert measured["champion"] == "f00d"
+    assert measured["not_compared"] == reason
+    data = Report("data", [Check("x", Verdict.OK)])
+    report = gate(measured, data, begun.settings().gate)
     check = report["gate.champion"]
-    assert (
-        check.verdict is Verdict.INCONCLUSIVE
-        and reason in check.evidence
-        and "gate.champion" not in report.stops
-    )
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert reason in check.evidence
+    assert "gate.champion" not in report.stops

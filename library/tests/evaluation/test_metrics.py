@@ -1,4 +1,4 @@
-"""Metrics under many weights at once are those of scikit-learn, and intervals cover what they say."""
+"""Metrics under many weights at once are scikit-learn's, and intervals cover what they say."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,8 @@ from mlgates.evaluation import metrics
 
 RNG = np.random.default_rng(0)
 TARGET = (RNG.random(500) < 0.3).astype(float)
-SCORES = np.round(
-    np.clip(TARGET * 0.2 + RNG.random(500) * 0.8, 0.01, 0.99), 2
-)  # rounded, so that there are ties
+SCORES = np.clip(TARGET * 0.2 + RNG.random(500) * 0.8, 0.01, 0.99)
+SCORES = np.round(SCORES, 2)  # so that there are ties
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a call takes is the least of several measurements."""
+"""The time of a call is the shortest of several measurements."""
 
 from itertools import cycle
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from mlgates.evaluation import timing
 
 
 class Clock:
-    """A clock that goes on only while someone sleeps; sleeping takes no CPU time."""
+    """A clock that goes on only during `sleep`, which takes no CPU time."""
 
     def __init__(self) -> None:
         self.now = 0.0

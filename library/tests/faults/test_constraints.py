@@ -1,5 +1,6 @@
-"""Each constraint of a contract is broken upstream, in a request and in the log, and each is found there."""
+"""Each constraint of a contract is broken upstream, in a request and in the log, and found."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,12 +12,14 @@ from mlgates import Project
 from mlgates.contract import Contract
 from mlgates.contract.constraints import whole_pattern
 from mlgates.faults import constraints
-from mlgates.faults.planting import FAULTS, Bench, NotApplicable, outcome
+from mlgates.faults.planting import FAULTS, Bench, Fault, NotApplicable, outcome
 from mlgates.faults.prove import healthy_rows
 from mlgates.faults.rows import synthetic
 
-OURS = [fault for fault in FAULTS if fault.plant.__module__ == constraints.__name__]
-EVERY = [*constraints.CONSTRAINTS, constraints.MISSING]
+FAULTS_OF_CONSTRAINTS = [
+    fault for fault in FAULTS if fault.plant.__module__ == constraints.__name__
+]
+ALL_CONSTRAINTS = [*constraints.CONSTRAINTS, constraints.MISSING]
 
 
 class Everything(BaseModel):
@@ -42,85 +45,94 @@ def bench(project: Project) -> Bench:
     return Bench(project, healthy_rows(project), project.settings())
 
 
-def broken_ones(contract: Contract) -> dict[str, dict[str, Any]]:
-    """For each constraint the columns that have it, with the value that is planted."""
-    found: dict[str, dict[str, Any]] = {}
+def bench_of(project: Project, contract: Contract, rows: int) -> Bench:
+    """The sample project with another contract, and synthetic rows."""
+    schema = type("schema", (), {"contract": contract})
+    return Bench(project.having(schema=schema), synthetic(contract, rows), project.settings())
+
+
+def fault_named(name: str) -> Fault:
+    """The fault of a constraint that has this name."""
+    return next(fault for fault in FAULTS_OF_CONSTRAINTS if fault.name == name)
+
+
+def bad_values(contract: Contract) -> dict[str, dict[str, Any]]:
+    """For each constraint by name, the columns that have it, with the value that is planted."""
+    values: dict[str, dict[str, Any]] = {}
     for constraint in constraints.CONSTRAINTS:
         for name, column in contract.request_columns.items():
-            value = constraint.broken(column)
+            value = constraint.bad_value(column)
             if value is not None:
-                found.setdefault(constraint.name, {})[name] = value
-    return found
+                values.setdefault(constraint.name, {})[name] = value
+    return values
 
 
 def test_every_constraint_has_a_value_just_beyond_it() -> None:
-    found = broken_ones(Contract(Everything, Bought))
-    assert found == {
+    before_2020 = datetime(2019, 12, 31, 23, 59, 59, 999999)
+    assert bad_values(Contract(Everything, Bought)) == {
         "a value above its bound": {"price": 1.0, "count": 5, "at": datetime(2020, 2, 1)},
-        "a value below its bound": {
-            "price": 0.0,
-            "count": 0,
-            "at": datetime(2019, 12, 31, 23, 59, 59, 999999),
-        },
+        "a value below its bound": {"price": 0.0, "count": 0, "at": before_2020},
         "an infinite value": {"price": np.inf},
         "an unknown word": {"colour": constraints.NO_WORD},
         "a text that is too short": {"code": "aa"},
         "a text that is too long": {"code": "aaaaaa"},
         "a text of another form": {"code": "???"},
     }
-    assert (
-        broken_ones(Contract(Free, Bought)) == {}
-        and constraints.breaking(Contract(Free, Bought)) is None
-    )
 
 
-def test_a_pattern_that_allows_every_strange_letter_has_no_fault() -> None:
-    column = Contract(Everything, Bought).columns["code"]
-    anything = type(column)(**{**column.__dict__, "pattern": r"^[^b]*$"})
-    assert whole_pattern(anything.pattern) and constraints.CONSTRAINTS[-1].broken(anything) is None
+def test_a_contract_without_constraints_has_no_bad_value() -> None:
+    contract = Contract(Free, Bought)
+    assert bad_values(contract) == {}
+    assert constraints.breaking(contract) is None
 
 
-@pytest.mark.parametrize("constraint", EVERY, ids=lambda constraint: constraint.name)
+def test_a_pattern_that_allows_every_letter_that_is_tried_has_no_fault() -> None:
+    column = replace(Contract(Everything, Bought).columns["code"], pattern=r"^[^b]*$")
+    pattern = constraints.CONSTRAINTS[-1]
+    assert pattern.rule == "data.pattern"
+    assert whole_pattern(column.pattern)
+    assert pattern.bad_value(column) is None
+
+
+@pytest.mark.parametrize("constraint", ALL_CONSTRAINTS, ids=lambda constraint: constraint.name)
 @pytest.mark.parametrize("place", ["upstream", "in a request"])
 def test_a_contract_with_every_constraint_has_every_fault_caught(
     project: Project, constraint: constraints.Constraint, place: str
 ) -> None:
-    contract = Contract(Everything, Bought)
-    team = project.having(schema=type("schema", (), {"contract": contract}))
-    bench = Bench(team, synthetic(contract, 500), project.settings())
-    fault = next(one for one in OURS if one.name == f"{constraint.name}, {place}")
-    caught, told = outcome(fault, bench)
-    assert caught is True, told
+    bench = bench_of(project, Contract(Everything, Bought), rows=500)
+    caught, evidence = outcome(fault_named(f"{constraint.name}, {place}"), bench)
+    assert caught is True, evidence
 
 
-@pytest.mark.parametrize("fault", OURS, ids=lambda fault: fault.name)
-def test_the_sample_has_its_constraints_proven_too(bench: Bench, fault: Any) -> None:
-    caught, told = outcome(fault, bench)
-    assert caught is not False, told
+@pytest.mark.parametrize("fault", FAULTS_OF_CONSTRAINTS, ids=lambda fault: fault.name)
+def test_the_sample_has_its_constraints_proven_too(bench: Bench, fault: Fault) -> None:
+    caught, evidence = outcome(fault, bench)
+    assert caught is not False, evidence
 
 
 def test_a_constraint_that_the_monitor_overlooks_escapes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault = next(one for one in OURS if one.name == "a value above its bound, in the log")
+    fault = fault_named("a value above its bound, in the log")
     assert outcome(fault, bench)[0] is True
     monkeypatch.setattr("mlgates.monitoring.skew.broken_rules", lambda *_: {})
-    caught, told = outcome(fault, bench)
-    assert caught is False and "not found in" in told
+    caught, evidence = outcome(fault, bench)
+    assert caught is False
+    assert "not found in" in evidence
 
 
 def test_a_rule_that_the_service_overlooks_escapes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault = next(one for one in OURS if one.name == "a value above its bound, in a request")
+    fault = fault_named("a value above its bound, in a request")
     monkeypatch.setattr("mlgates.faults.constraints.parse_rows", lambda *_: [])
-    caught, told = outcome(fault, bench)
-    assert caught is False and "not found in" in told
+    caught, evidence = outcome(fault, bench)
+    assert caught is False
+    assert "not found in" in evidence
 
 
 def test_a_contract_without_constraints_has_nothing_to_plant(project: Project) -> None:
-    contract = Contract(Free, Bought)
-    team = project.having(schema=type("schema", (), {"contract": contract}))
-    bench = Bench(team, synthetic(contract, 100), project.settings())
-    with pytest.raises(NotApplicable):
-        OURS[0].plant(bench)
+    bench = bench_of(project, Contract(Free, Bought), rows=100)
+    for fault in FAULTS_OF_CONSTRAINTS:
+        with pytest.raises(NotApplicable):
+            fault.plant(bench)

@@ -1,4 +1,4 @@
-"""prove proves itself: each check has a fault, which is caught as things stand and escapes an open limit."""
+"""prove proves itself: each check has a fault, which is caught, but escapes a limit thrown open."""
 
 import ast
 import importlib
@@ -14,12 +14,13 @@ import pytest
 
 import mlgates
 from mlgates import Project
-from mlgates.faults.planting import FAULTS, Bench, outcome
-from mlgates.faults.prove import FAULT_MODULES, healthy_rows
+from mlgates.faults import prove
+from mlgates.faults.planting import FAULTS, Bench, Healthy, NotApplicable, outcome
+from mlgates.faults.prove import FAULT_MODULES, Line, healthy_rows
 from mlgates.monitoring import Comparison
 from mlgates.monitoring.drift import VALUE_DRIFT
 from mlgates.settings import SECTIONS
-from mlgates.verdict import Verdict
+from mlgates.verdict import Check, Report, Verdict
 
 for module in FAULT_MODULES:
     importlib.import_module(f"mlgates.faults.{module}")  # it registers its faults
@@ -46,15 +47,15 @@ LIMITS = [
     ("a feature of noise, three periods running", "gate", "feature_periods", 4),
     ("a feature that takes 5 ms", "gate", "feature_microseconds", 1e9),
 ]
+# The name of a check at the head of a string, as in "gate.slice.*": not a file, and to its end
 AREAS = "data|drift|explain|features|gate|monitor|poison|record|reproduce|serving|skew|train"
 NAME = re.compile(rf"(?:{AREAS})\.(?!py|html|json)[a-z0-9_.*=]*[a-z0-9*](?![a-z0-9_.*])")
-OPEN = (
-    "drift.*",
-    "drift.*.*",
-    "record.*",
-    "skew.*",
-)  # kinds of drift, a tag in MLflow, and features: no fixed names
-IN_TESTS = {  # checks that no fault turns red, and what does; a star stands for what is known at run time only
+CHECK_MAKERS = ("Check", "at_most", "not_below")
+# Kinds of drift, a tag in MLflow, and features: no fixed names
+OPEN = ("drift.*", "drift.*.*", "record.*", "skew.*")
+# Checks that no fault makes fail, and the test that does. A star stands for what is known at run
+# time only.
+IN_TESTS = {
     "gate.digest": "test_a_changed_or_absent_model_is_not_promoted",
     "monitor.drift.*": "test_a_unit_changed_upstream_is_drift_and_no_skew",
     "monitor.labels": "test_quality_is_judged_as_soon_as_outcomes_are_known",
@@ -63,77 +64,98 @@ IN_TESTS = {  # checks that no fault turns red, and what does; a star stands for
     "skew.score": "test_a_score_or_a_decision_that_is_not_the_models_is_seen",
     "train.row_count": "test_a_row_lost_between_two_stages_stops_the_run",
 }
-IN_TEMPLATE = {  # what takes a repository with a release, and is proven by the tests of the template
+# Checks that need a repository with a release: the tests of the template prove them.
+IN_TEMPLATE = {
     "reproduce.model": "test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce",
     "reproduce.verdict": "test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce",
 }
 
 
-def _names_of_before(node: ast.stmt) -> bool:
-    """Whether a statement is a table `RENAMED`: what it names are not checks of today."""
+def _is_table_of_old_names(node: ast.stmt) -> bool:
+    """Whether a statement is a table `RENAMED`: it names checks that do not exist any more."""
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RENAMED"
 
 
 def names(code: str) -> Iterator[str]:
-    """The checks that some code can emit: names at the head of a string, and whatever it calls a check."""
+    """The checks that some code can emit.
+
+    That is each name at the head of a string, and whatever is given to a function that makes a
+    check. What is known at run time only is a star.
+    """
     tree = ast.parse(code)
-    tree.body = [node for node in tree.body if not _names_of_before(node)]
-    strings = {node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)}
-    inner = {part for node in strings if isinstance(node, ast.JoinedStr) for part in node.values}
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    named = {
-        node.args[0]
-        for node in calls
-        if ast.unparse(node.func) in ("Check", "at_most", "not_below")
-    }
-    for node in strings - inner:
-        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-        text = "".join(
-            str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "*"
-            for part in parts
-        )
-        found = NAME.match(text)
-        if found or (node in named and text.strip("*")):
-            yield found[0] if found else text
+    tree.body = [node for node in tree.body if not _is_table_of_old_names(node)]
+
+    strings: set[ast.Constant | ast.JoinedStr] = set()
+    parts_of_strings: set[ast.expr] = set()
+    arguments_of_checks: set[ast.expr] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            strings.add(node)
+        if isinstance(node, ast.JoinedStr):
+            parts_of_strings.update(node.values)
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in CHECK_MAKERS:
+            arguments_of_checks.add(node.args[0])
+
+    for node in strings - parts_of_strings:
+        text = _text(node)
+        match = NAME.match(text)
+        if match:
+            yield match[0]
+        elif node in arguments_of_checks and text.strip("*"):
+            yield text
+
+
+def _text(string: ast.Constant | ast.JoinedStr) -> str:
+    """What a constant or an f-string says, with a star for each expression in it."""
+    parts = string.values if isinstance(string, ast.JoinedStr) else [string]
+    text = ""
+    for part in parts:
+        text += str(part.value) if isinstance(part, ast.Constant) else "*"
+    return text
 
 
 def unproven(codes: Iterable[str]) -> set[str]:
-    """The checks that nothing is known to turn red; `AREA.*` is no name."""
-    caught = {fault.caught_by for fault in FAULTS if fault.expected is not Verdict.OK}
-    parameters = {
-        f"{section}.{field.name}" for section, part in SECTIONS.items() for field in fields(part)
-    }
-    missing = set()
-    for name in (
-        {name for code in codes for name in names(code)}
-        - {*IN_TESTS, *IN_TEMPLATE, *OPEN}
-        - parameters
-    ):
-        family = name.partition(".*")[0]
-        if family.isalpha() or not any(fnmatchcase(one, name) or one == family for one in caught):
-            missing.add(name)
-    return missing
+    """The checks that are known to fail in no fault and in no test; `AREA.*` is no name."""
+    emitted: set[str] = set()
+    for code in codes:
+        emitted.update(names(code))
+    for section, settings in SECTIONS.items():  # a parameter is named as a check is
+        emitted -= {f"{section}.{field.name}" for field in fields(settings)}
+    emitted -= {*IN_TESTS, *IN_TEMPLATE, *OPEN}
+
+    caught_by = {fault.caught_by for fault in FAULTS if fault.expected is not Verdict.OK}
+    return {name for name in emitted if not _is_caught(name, caught_by)}
+
+
+def _is_caught(name: str, caught_by: set[str]) -> bool:
+    """Whether a fault is caught by the check of that name, in which stars may stand."""
+    family = name.partition(".*")[0]
+    if family.isalpha():
+        return False
+    return any(fnmatchcase(check, name) or check == family for check in caught_by)
 
 
 def sources(project: Project) -> list[str]:
     """The code that can emit a check: the library without its faults, and the project's wiring."""
     library = Path(mlgates.__file__).parent
-    paths = [
-        path
-        for path in library.rglob("*.py")
-        if not {"faults", "rehearsal.py", "testing.py"} & {*path.relative_to(library).parts}
-    ]
+    paths = []
+    for path in library.rglob("*.py"):
+        parts = path.relative_to(library).parts
+        if not {"faults", "rehearsal.py", "testing"}.intersection(parts):
+            paths.append(path)
     wiring = sorted((project.root / "src" / project.package).rglob("*.py"))
-    assert len(paths) > 50 and len(wiring) > 10, "not all code is looked at"
+    assert len(paths) > 50, "not all code of the library was found"
+    assert len(wiring) > 10, "not all code of the project was found"
     return [path.read_text(encoding="utf-8") for path in [*paths, *wiring]]
 
 
 def body(test: str, folder: Path) -> str:
     """The code of a test, wherever it lies below a folder; empty if there is none."""
     for path in folder.rglob("test_*.py"):
-        _, found, rest = path.read_text(encoding="utf-8").partition(f"\ndef {test}(")
-        if found:
-            return rest.partition("\ndef ")[0]
+        code = path.read_text(encoding="utf-8")
+        head = f"\ndef {test}("
+        if head in code:
+            return code.partition(head)[2].partition("\ndef ")[0]
     return ""
 
 
@@ -180,7 +202,7 @@ def bench(project: Project) -> Bench:
 
 
 class NothingDrifted:
-    """What Evidently says where nothing drifted, without the seconds that its pictures take."""
+    """What Evidently reports where nothing drifted, without the seconds that its figures take."""
 
     def __init__(self, compared: Comparison) -> None:
         self.columns = compared.columns
@@ -218,6 +240,47 @@ def test_a_limit_thrown_open_lets_its_fault_escape(
     opened = replace(getattr(bench.settings, section), **{limit: value})
     settings = replace(bench.settings, **{section: opened})
     after, evidence = outcome(fault, replace(bench, settings=settings))
-    assert before is not False and after is not True, (
-        evidence
-    )  # with this limit some faults cannot even show
+    # Both may be None: with some contracts or with this limit a fault is not applicable.
+    assert before is not False
+    assert after is not True, evidence
+
+
+def test_the_table_ends_with_the_totals_and_an_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caught = Line("caught", "a fault", "gate.champion", "Infra 4", "")
+    absent = Line("not applicable", "a missing column", "data.columns", "Data 1", "no column")
+    assert prove._conclude([caught, absent], seconds=2) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"(?m)^result +fault +must be caught by +row +evidence$", printed)
+    assert re.search(r"(?m)^caught +a fault +gate.champion +Infra 4$", printed)
+    assert "\n1 caught, 0 escaped, 0 false alarms, 2 s\n" in printed
+
+    escaped = Line("ESCAPED", "a fault", "gate.champion", "Infra 4", "")
+    assert prove._conclude([caught, escaped], seconds=2) == 3
+    assert "\n1 caught, 1 escaped, 0 false alarms, 2 s\n" in capsys.readouterr().out
+
+    alarm = Line("FALSE ALARM", "healthy: gate", "", "", "", false_alarms=2)
+    assert prove._conclude([caught, alarm], seconds=2) == 3
+    assert "\n1 caught, 0 escaped, 2 false alarms, 2 s\n" in capsys.readouterr().out
+
+
+def test_a_check_that_fails_without_a_fault_is_a_false_alarm(bench: Bench) -> None:
+    def run(bench: Bench, seed: int) -> Report:
+        return Report("gate", [Check("gate.finite", Verdict.FAIL if seed == 1 else Verdict.OK)])
+
+    line = prove._run_healthy(Healthy("gate", run, seeds=2, slow=False), bench)
+    assert line.result == "FALSE ALARM"
+    assert line.subject == "healthy: gate, seeds: 2"
+    assert line.expectation == "1 of 2 checks failed, 1 runs failed"
+    assert line.evidence.startswith("gate.finite")
+    assert line.false_alarms == 1
+
+
+def test_a_healthy_run_that_is_not_applicable_is_quiet(bench: Bench) -> None:
+    def run(bench: Bench, seed: int) -> Report:
+        raise NotApplicable("no column")
+
+    line = prove._run_healthy(Healthy("gate", run, seeds=2, slow=False), bench)
+    assert line.result == "quiet"
+    assert line.evidence == "not applicable: no column"

@@ -1,4 +1,4 @@
-"""What else a candidate must be, and how old a champion may get."""
+"""What a candidate must be beyond its metrics, and how old a champion may get."""
 
 from typing import Any
 
@@ -9,30 +9,43 @@ from mlgates import ProjectError
 from mlgates.gate import behavior_rules
 from mlgates.settings import GateSettings
 
+WITHIN = {"value": -0.03, "interval": [-0.05, -0.02]}  # a loss of at most 0.05
+CHANGE = {"difference": WITHIN, "decisions": 0.1}
+BEHAVIOR = {  # each value exactly at its limit below
+    "rows": 1000,
+    "unit": 1.0,
+    "excess": WITHIN,
+    "calibration_error": {"candidate": WITHIN},
+    "cost": {"milliseconds_1": 1.0, "milliseconds_100": 2.0, "megabytes": 3.0, "memory": 4.0},
+    "changes": {"noise": CHANGE, "weather": CHANGE},
+    "changed_decisions": {"share": 0.2, "slices": []},
+}
+LIMITS: dict[str, Any] = {
+    "behavior_min_rows": 1000,
+    "max_calibration_error": 0.05,
+    "max_noise_loss": 0.05,
+    "max_lookup_loss": 0.05,
+    "max_noise_decisions": 0.1,
+    "max_changed_decisions": 0.2,
+    "max_latency_ms": 1.0,
+    "max_batch_latency_ms": 2.0,
+    "max_model_size_mb": 3.0,
+    "max_memory_mb": 4.0,
+    "behavior_blocking": [],
+}
 
-def behaved(**changed: Any) -> Any:
-    """The checks on a candidate's behaviour, each exactly at its limit, but for what is changed."""
-    within = {"value": -0.03, "interval": [-0.05, -0.02]}
-    cost = {"milliseconds_1": 1.0, "milliseconds_100": 2.0, "megabytes": 3.0, "memory": 4.0}
-    found = {
-        "rows": 1000, "unit": 1.0, "excess": within, "calibration_error": {"candidate": within}, "cost": cost,
-        "changes": {name: {"difference": within, "decisions": 0.1} for name in ("noise", "weather")},
-        "changed_decisions": {"share": 0.2, "slices": []},
-    }  # fmt: skip
-    limits = {
-        "behavior_min_rows": 1000, "max_calibration_error": 0.05, "max_noise_loss": 0.05, "max_lookup_loss": 0.05,
-        "max_noise_decisions": 0.1, "max_changed_decisions": 0.2, "max_latency_ms": 1.0, "max_batch_latency_ms": 2.0,
-        "max_model_size_mb": 3.0, "max_memory_mb": 4.0, "behavior_blocking": [],
-    }  # fmt: skip
-    for name, value in changed.items():
-        (found if name in found else limits)[name] = value
+
+def verdicts(rows: int = 1000, **limits: float) -> dict[str, str]:
+    """The verdicts on a candidate's behavior, each exactly at its limit but for what is changed."""
+    behavior = BEHAVIOR | {"rows": rows}
     curve = {"repeatable": 0.0, "rows": 1000}
-    checks = behavior_rules.judge({"behavior": found}, curve, GateSettings(**limits))
+    settings = GateSettings(**(LIMITS | limits))
+    checks = behavior_rules.judge({"behavior": behavior}, curve, settings)
     return {check.name: str(check.verdict) for check in checks}
 
 
 @pytest.mark.parametrize(
-    ("limit", "less", "name"),
+    ("limit", "value", "name"),
     [
         ("max_calibration_error", 0.01, "gate.calibration_error"),
         ("max_noise_loss", 0.01, "gate.robustness.loss"),
@@ -45,61 +58,61 @@ def behaved(**changed: Any) -> Any:
         ("max_memory_mb", 3.9, "gate.memory"),
     ],
 )
-def test_each_limit_of_behaviour_is_that_of_one_check(limit: str, less: float, name: str) -> None:
-    healthy, tight = behaved(), behaved(**{limit: less})
-    assert set(healthy.values()) == {"ok"}
+def test_each_limit_of_behavior_is_that_of_one_check(limit: str, value: float, name: str) -> None:
+    assert set(verdicts().values()) == {"ok"}
+    tight = verdicts(**{limit: value})
     assert {check for check, verdict in tight.items() if verdict == "fail"} == {name}
 
 
-def test_behaviour_on_few_rows_tells_nothing_but_the_cost() -> None:
-    told = behaved(rows=999, behavior_min_rows=1000)
-    known = {
+def test_behavior_on_few_rows_is_inconclusive_but_for_the_cost() -> None:
+    few = verdicts(rows=999)
+    costs = {"gate.latency.1", "gate.latency.100", "gate.model_size", "gate.memory"}
+    assert {name for name, verdict in few.items() if verdict == "ok"} == {
         "gate.repeatable",
-        "gate.latency.1",
-        "gate.latency.100",
-        "gate.model_size",
-        "gate.memory",
+        *costs,
     }
-    assert {name for name, verdict in told.items() if verdict == "ok"} == known
+
+
+def test_a_kind_of_behavior_that_does_not_exist_is_named() -> None:
     with pytest.raises(ProjectError, match="Did you mean 'changed_decisions'"):
         judged(parts(1, 0.0), behavior_blocking=["changed_decisons"])
 
 
-@pytest.mark.parametrize(
-    ("ends", "oldest"),
-    [([None, -0.06], 2), ([-0.06, -0.06], 1), ([-0.04, -0.04], 3), ([-0.04, None], 3)],
-)
-def test_a_champion_may_get_as_old_as_no_loss_is_sure(
-    ends: list[float | None], oldest: int
-) -> None:
-    ages = [(1, 0.0), *zip((2, 3), ends, strict=True)]
-    entries = [
-        {"age": age, "difference": {"value": -0.1, "interval": [None, high]}} for age, high in ages
-    ]
-    found = behavior_rules.oldest({"ages": entries, "unit": 1.0, "otherwise": 9}, 0.05)
-    assert found[0] == oldest
-    assert behavior_rules.oldest({"ages": [], "unit": 1.0, "otherwise": 9}, 0.05)[0] == 9
+def test_the_most_changed_slices_are_named() -> None:
+    changed = {"share": 0.2, "slices": [["origin=JFK", 0.5, 40], ["origin=LGA", 0.25, 30]]}
+    behavior = BEHAVIOR | {"changed_decisions": changed}
+    checks = behavior_rules.judge({"behavior": behavior}, {}, GateSettings(**LIMITS))
+    evidence = {check.name: check.evidence for check in checks}["gate.changed_decisions"]
+    assert evidence.endswith("most in origin=JFK (50%), origin=LGA (25%)")
 
 
-CURVE = {"unit": 1.0, "otherwise": 7, "rows": 1000, "repeatable": None}
+def staleness_curve(upper_bounds: list[Any]) -> dict[str, Any]:
+    """A curve whose intervals end there, given as pairs of age and upper bound."""
+    ages = []
+    for age, upper_bound in upper_bounds:
+        difference = {"value": -0.1, "interval": [-0.3, upper_bound]}
+        ages.append({"age": age, "difference": difference})
+    return {"unit": 1.0, "otherwise": 7, "rows": 1000, "repeatable": None, "ages": ages}
 
 
 @pytest.mark.parametrize(
-    ("highs", "expected"),
+    ("upper_bounds", "expected"),
     [
         ([], 7),  # no time, no curve: the rule
         ([(1, 0.0)], 1),
         ([(1, 0.0), (2, 0.01), (3, -0.04)], 3),  # no loss shown: the longest age measured
+        ([(1, 0.0), (2, -0.04), (3, -0.04)], 3),
+        ([(1, 0.0), (2, -0.04), (3, None)], 3),
+        ([(1, 0.0), (2, None), (3, -0.06)], 2),
+        ([(1, 0.0), (2, -0.06), (3, -0.06)], 1),
         ([(1, 0.0), (2, -0.04), (3, -0.06), (4, 0.0)], 2),
         ([(1, 0.0), (2, -0.06), (3, 0.0)], 1),
         ([(1, 0.0), (4, -0.01), (6, -0.2)], 4),
         ([(1, 0.0), (2, None), (3, -0.2)], 2),
     ],
 )
-def test_the_greatest_age_follows_from_the_curve(highs: list[Any], expected: int) -> None:
-    ages = [
-        {"age": age, "difference": {"value": -0.1, "interval": [-0.3, high]}} for age, high in highs
-    ]
-    periods, told = behavior_rules.oldest(CURVE | {"ages": ages}, 0.05)
-    shown = any(high is not None and high < -0.05 for _, high in highs)
-    assert periods == expected and ("loses" in told) == shown
+def test_the_greatest_age_follows_from_the_curve(upper_bounds: list[Any], expected: int) -> None:
+    max_age, reason = behavior_rules.oldest(staleness_curve(upper_bounds), 0.05)
+    loss_is_shown = any(bound is not None and bound < -0.05 for _, bound in upper_bounds)
+    assert max_age == expected
+    assert ("loses" in reason) == loss_is_shown

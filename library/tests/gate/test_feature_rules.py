@@ -1,4 +1,4 @@
-"""Features earn their place: what is measured is repeatable, and what counts as useless or too expensive is exact."""
+"""What counts as a useless feature, and what as one that is too expensive, is exact."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from mlgates import ProjectError, reports
 from mlgates.gate import feature_rules
-from mlgates.gate.rules import gate
+from mlgates.gate.rules import Context, gate
 from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Report, Verdict
 
@@ -30,18 +30,30 @@ USELESS, USEFUL = (-0.01, 0.01), (0.02, 0.04)
 
 
 def period(
-    interval: tuple[float | None, float | None], rows: int = 5000, made: str = "a", us: float = 5.0
+    interval: tuple[float | None, float | None],
+    rows: int = 5000,
+    definition: str = "a",
+    us: float = 5.0,
 ) -> Any:
-    """A report of one feature, `x`."""
-    value = None if None in interval else sum(interval) / 2  # type: ignore[arg-type]
-    cost = {"microseconds": us, "batch_microseconds": 0.1, "lookup_microseconds": 0.0, "bytes": 8}
-    told = {
+    """A report of one feature, `x`: the interval of its gain, and its cost in microseconds."""
+    low, high = interval
+    value = None if low is None or high is None else (low + high) / 2
+    feature = {
         "gain": {"value": value, "interval": list(interval)},
         "reads": ["y"],
         "lookups": [],
-        "definition": made,
+        "definition": definition,
+        "microseconds": us,
+        "batch_microseconds": 0.1,
+        "lookup_microseconds": 0.0,
+        "bytes": 8,
     }
-    return {"rows": rows, "unit": 1.0, "measured": "2026-05-05", "features": {"x": told | cost}}
+    return {"rows": rows, "unit": 1.0, "measured": "2026-05-05", "features": {"x": feature}}
+
+
+def verdicts(history: list[Any]) -> dict[str, Verdict]:
+    """The verdict of each check on these reports, oldest first."""
+    return {check.name: check.verdict for check in feature_rules.judge(history, LIMITS)}
 
 
 @pytest.mark.parametrize(
@@ -53,22 +65,16 @@ def period(
         ([period(USELESS)] * 3, "fail"),
         ([period(USELESS), period(USEFUL), period(USELESS)], "inconclusive"),
         ([period((1e-5, 2e-4))] * 3, "fail"),  # above zero, by less than the margin
-        (
-            [period(USELESS, made="b"), *[period(USELESS)] * 2],
-            "inconclusive",
-        ),  # another definition has no history
+        # another definition has no history
+        ([period(USELESS, definition="b"), *[period(USELESS)] * 2], "inconclusive"),
         ([period(USELESS), period(USELESS, rows=999), period(USELESS)], "inconclusive"),
         ([*[period(USELESS)] * 3, period(USEFUL, rows=999)], "inconclusive"),
         ([period((None, None))] * 3, "inconclusive"),
         ([{"rows": 5000, "features": {}}, *[period(USELESS)] * 2], "inconclusive"),  # it is new
     ],
 )
-def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expected: str) -> None:
-    checks = {check.name: check for check in feature_rules.judge(history, LIMITS)}
-    assert (
-        checks["gate.feature_gain.x"].verdict == expected
-        and checks["gate.feature_cost.x"].verdict == "ok"
-    )
+def test_useless_is_no_gain_in_three_periods_in_a_row(history: list[Any], expected: str) -> None:
+    assert verdicts(history) == {"gate.feature_gain.x": expected, "gate.feature_cost.x": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -84,9 +90,7 @@ def test_useless_is_no_gain_in_three_periods_running(history: list[Any], expecte
     ],
 )
 def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
-    assert {check.name: check.verdict for check in feature_rules.judge([last], LIMITS)}[
-        "gate.feature_cost.x"
-    ] == expected
+    assert verdicts([last])["gate.feature_cost.x"] == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,8 @@ def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
     history = [period(USELESS, us=5000)] * 3
     checks = feature_rules.judge(history, replace(LIMITS, waive=[f"x until {day}"]))
     assert {check.verdict for check in checks} == {expected}
-    assert all(("waived" in check.evidence) == (expected != "fail") for check in checks)
+    for check in checks:
+        assert ("waived" in check.evidence) == (expected != "fail")
 
 
 @pytest.mark.parametrize(
@@ -112,35 +117,33 @@ def test_a_wrong_waiver_is_one_sentence(waiver: str, sentence: str) -> None:
         feature_rules.judge([period(USEFUL)], replace(LIMITS, waive=[waiver]))
 
 
-def judged(vetoes: list[str], us: float) -> Any:
+def judged(blocking: list[str], us: float) -> Any:
     """The gate on a sound candidate with a feature that is useless and takes `us` microseconds."""
     values = {"average_precision": {"value": 0.5, "interval": [0.4, 0.6]}}
     measured = {
-        "rows": 5000, "finite": True, "task": "binary", "model": "m" * 8, "champion": None, "slices": [],
-        "periods": {"train": ["1"], "evaluation": ["2"]},
+        "rows": 5000, "finite": True, "task": "binary", "model": "m" * 8, "champion": None,
+        "slices": [], "periods": {"train": ["1"], "evaluation": ["2"]},
         "values": {"candidate": values}, "differences": {"baseline.trivial": values},
     }  # fmt: skip
     data = Report("data", [Check("x", Verdict.OK)])
     history = [period(USELESS, us=us)] * 3
-    return gate(measured, data, replace(LIMITS, feature_blocking=vetoes), ablations=history)
+    limits = replace(LIMITS, feature_blocking=blocking)
+    return gate(measured, data, limits, Context(ablations=history))
 
 
-def test_a_useless_feature_is_advice_and_vetoes_where_the_team_wants_it() -> None:
+def test_a_useless_feature_warns_and_blocks_where_the_team_wants_it() -> None:
     report = judged(["cost"], us=5)
-    assert report.verdict == "ok" and [check.name for check in report.warnings] == [
-        "gate.feature_gain.x"
-    ]
+    assert report.verdict == "ok"
+    assert [check.name for check in report.warnings] == ["gate.feature_gain.x"]
     assert report["gate.feature_gain.x"].verdict == "fail"
-    assert (
-        "warnings (for a person to look at; they block nothing): gate.feature_gain.x"
-        in reports.terminal(report)
-    )
+    line = "warnings (for a person to look at; they block nothing): gate.feature_gain.x"
+    assert line in reports.terminal(report)
     assert "gate.feature_gain.x" in reports.page(report)
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     assert judged(["gain"], us=5).verdict == "fail"
 
 
-def test_an_expensive_feature_vetoes_unless_the_team_lets_it() -> None:
+def test_an_expensive_feature_blocks_unless_the_team_lets_it() -> None:
     assert judged(["cost"], us=5000).verdict == "fail"
     assert judged([], us=5000).verdict == "ok"
     with pytest.raises(ProjectError, match="Did you mean 'cost'"):

@@ -1,4 +1,4 @@
-"""The sample's world, a world of its own for what the sample lacks, and a folder with a model in service."""
+"""The sample's world, another one with what the sample lacks, and a folder with a champion."""
 
 from pathlib import Path
 from types import ModuleType

@@ -101,7 +101,17 @@ def test_an_alarm_is_one_issue_and_one_training_for_each_period(
     assert asked(Verdict.FAIL, "2") == ["GET issues", "POST issues"]
 
 
-def test_a_refusal_of_github_is_told_and_elsewhere_nothing_is_asked(
+def test_training_is_noted_in_an_issue_that_somebody_opened_without_a_text(
+    on_github: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = on_github.root / "state"
+    state.write_text(json.dumps([{"number": 1, "state": "open", "body": None}]))
+    calls(on_github, capsys, Verdict.FAIL, "1")
+    (issue,) = json.loads(state.read_text())
+    assert issue["body"] == "\n<!-- training started for 1 -->"
+
+
+def test_a_refusal_of_github_is_an_error_and_elsewhere_github_is_not_asked(
     on_github: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GH_REFUSES", "GET")

@@ -93,18 +93,19 @@ def test_evidently_measures_what_the_library_measures(
 ) -> None:
     sides = many_kinds(seed, 0.0), many_kinds(seed + 100, shift)
     checks, _ = drift(comparison(*sides, LIMITS), distributions)
-    told = {check.name: check.value for check in checks}
-    assert len(told) == len(sides[0])
+    distances = {check.name: check.value for check in checks}
+    assert len(distances) == len(sides[0])
     for pair in pairs(*sides):
-        by_us = pair.distance()
+        ours = pair.distance()
         if pair.method is Method.JENSEN_SHANNON:
-            by_us *= NATS
-        assert told[f"monitor.drift.{pair.name}"] == pytest.approx(by_us, abs=1e-6), pair.name
-        assert by_evidently(pair) == pytest.approx(by_us)
+            ours *= NATS
+        measured = distances[f"monitor.drift.{pair.name}"]
+        assert measured == pytest.approx(ours, abs=1e-6), pair.name
+        assert by_evidently(pair) == pytest.approx(ours)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 7.0])
-def test_where_the_reference_is_one_number_the_distance_is_told_in_thousandths(
+def test_where_the_reference_is_one_number_the_distance_is_in_thousandths(
     distributions: Callable[[Comparison], Any], constant: float
 ) -> None:
     sides = {"x": np.full(ROWS, constant)}, {"x": np.full(ROWS, constant + 0.05)}
@@ -204,8 +205,9 @@ def test_a_column_that_evidently_was_not_asked_about_is_refused(
     def careless(compared: Comparison) -> Any:
         return distributions(replace(compared, **fewer))  # type: ignore[arg-type]
 
-    told = rf"monitor\.py does not compare {named}: Evidently reported no drift test of it\.\n  Bring the call back"
-    with pytest.raises(ProjectError, match=told):
+    message = rf"monitor\.py does not compare {named}: Evidently reported no drift test of it\."
+    remedy = r"\n  Bring the call back"
+    with pytest.raises(ProjectError, match=message + remedy):
         drift(comparison(columns(0), columns(1), LIMITS), careless)
 
 

@@ -1,4 +1,4 @@
-"""What was served has moved: seen by name, by how much, and not taken for a fault of the service."""
+"""What has moved is found by its name, with its size, and not taken for a fault of the service."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The service computes otherwise than training: seen to the bit, by feature, and not taken for drift."""
+"""A service that computes differently from training is found by feature, and not taken as drift."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def test_a_unit_changed_in_the_serving_path_is_skew_and_no_drift(world: World, s
     assert touched & failed(report)
     assert skewed(report) <= touched
     for name in failed(report):
-        assert not name.startswith(("monitor.drift.", "monitor.inv"))
+        assert not name.startswith(("monitor.drift.", "monitor.contract"))
 
 
 def test_a_look_up_that_is_served_otherwise_than_trained_is_skew(world: World, shop: World) -> None:

@@ -36,7 +36,7 @@ def test_healthy_rows_raise_no_alarm(world: World, seed: int) -> None:
     assert report.verdict is Verdict.OK
 
 
-def test_too_few_rows_are_insufficient_and_nothing_else_is_hidden(world: World) -> None:
+def test_too_few_rows_are_inconclusive_and_hide_nothing_else(world: World) -> None:
     logged = world.served(world.resample(0, 100))
     report = world.watched(logged)
     assert report["monitor.min_rows"].verdict is Verdict.INCONCLUSIVE
@@ -100,9 +100,10 @@ def test_only_what_was_predicted_since_is_watched(installed: Project, world: Wor
     logged = world.served(world.resample(0, 40))
     old = logged["at"] - DAY
     world.write_log(installed, logged.assign(at=old.where(logged.index < 30, logged["at"])))
-    wiring = installed.module("monitor").distributions, installed.stage("validate").check
-    every = watch_champion(installed, *wiring)
-    recent = watch_champion(installed, *wiring, since=time.time() - DAY / 2)
+    distributions = installed.module("monitor").distributions
+    validate = installed.stage("validate").check
+    every = watch_champion(installed, distributions, validate)
+    recent = watch_champion(installed, distributions, validate, since=time.time() - DAY / 2)
     assert every.facts["predictions"] == 40
     assert recent.facts["predictions"] == 10
     assert recent.facts["period"] == "2"
@@ -132,12 +133,12 @@ def test_every_report_is_kept_and_the_last_pages(empty: Project) -> None:
     assert "<iframe" not in (folder / "latest.html").read_text()
 
 
-def test_answers_of_another_model_and_an_override_that_has_ended_are_told(
+def test_answers_of_another_model_and_an_override_that_has_ended_fail(
     installed: Project, world: World
 ) -> None:
     pointer = installed.root / CHAMPION
-    over = {"by": "Grace", "until": "2001-01-01", "reason": "the season"}
-    write_json(pointer, {**read_json(pointer), "override": over})
+    override = {"by": "Grace", "until": "2001-01-01", "reason": "the season"}
+    write_json(pointer, {**read_json(pointer), "override": override})
     os.utime(pointer, (0, 0))
     rows = world.resample(0, 20)
     world.write_log(installed, world.served(rows).assign(fingerprint="another"))

@@ -1,4 +1,7 @@
-"""A bakery with a champion in service, before and after a customer was erased and the model trained without them."""
+"""A bakery with a champion in service.
+
+Once before a customer was erased, and once after, when the model was trained without her.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +28,10 @@ def without_mlflow(home: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def released(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """v1.0.0 is champion, and answers are in the log. Nothing may be written into it: see `before`."""
+    """v1.0.0 is champion, and answers are in the log.
+
+    Nothing may be written into it: see `before`.
+    """
     with settings_of_nobody(home, "bakery"), pytest.MonkeyPatch.context() as patched:
         patched.setattr(mlflow_registry, "fill", lambda *_: "")
         bakery = found("bakery", tmp_path_factory.mktemp("released"))

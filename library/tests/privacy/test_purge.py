@@ -1,4 +1,7 @@
-"""After a purge no file outside of git holds a byte of the id, in any version; and everybody else is still there."""
+"""After a purge no file outside of git holds a byte of the id, in any version.
+
+Everybody else is still there.
+"""
 
 import shutil
 from typing import Any
@@ -7,7 +10,7 @@ import pandas as pd
 import pytest
 
 from clones import Clone, refusal
-from mlgates.privacy import purge
+from mlgates.privacy import objects, purge
 from mlgates.privacy.erase import erase
 from mlgates.registry import deploy, releases, training_cycle
 from mlgates.registry.promote import promote, rollback
@@ -90,8 +93,8 @@ def test_a_release_that_only_lies_beside_erased_rows_stays(clean: Clone) -> None
     ("where", "step", "calls_before"),
     [
         (purge, "erase_releases", 0),
-        (purge.Objects, "delete", 0),
-        (purge.Objects, "delete", 7),
+        (objects.Objects, "delete", 0),
+        (objects.Objects, "delete", 7),
         (shutil, "rmtree", 0),
         (purge, "_forget_runs", 0),
     ],
@@ -125,7 +128,7 @@ def test_a_remote_that_is_away_stops_a_purge_and_only_blurs_the_list(clean: Clon
     kept = traces(clean, ADA)
     (clean.around / "remote").rename(clean.around / "gone")
     assert "remote here is not there" in refusal(erase, clean.project, [], purges=True)
-    assert "to judge by its periods" in erase(clean.project, [])
+    assert "its training periods had some" in erase(clean.project, [])
     (clean.around / "gone").rename(clean.around / "remote")
     clean.git("remote", "set-url", "origin", "../nowhere.git")
     assert "remote cannot be reached" in refusal(erase, clean.project, [], purges=True)
@@ -135,6 +138,18 @@ def test_a_remote_that_is_away_stops_a_purge_and_only_blurs_the_list(clean: Clon
 
 def test_without_a_cache_the_remote_is_purged(clean: Clone) -> None:
     shutil.rmtree(clean.root / ".dvc/cache")
-    assert "to judge by its data" in erase(clean.project, [])
+    assert "its training data hold them" in erase(clean.project, [])
     erase(clean.project, [], purges=True)
     assert traces(clean, ADA) == []
+
+
+def test_a_model_that_carries_erased_rows_twice_is_deleted_once(clean: Clone) -> None:
+    project = clean.project
+    rows = pd.DataFrame({"customer": [ADA], "order": [1]})
+    model = project.root / "var/models/old"
+    model.mkdir(parents=True)
+    (model / "MLmodel").touch()
+    rows.to_parquet(model / "reference.parquet")
+    rows.to_parquet(model / "sample.parquet")
+    erase(project, [], purges=True)
+    assert not model.exists()

@@ -1,4 +1,4 @@
-"""`mlops follow`: a machine takes the recorded champion, with nothing but git and the DVC remote."""
+"""`mlops follow`: a machine takes the recorded champion, from git and the DVC remote alone."""
 
 import shutil
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def test_a_model_that_lies_here_whole_is_not_fetched(reigning: Clone) -> None:
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_an_opponent_that_nobody_signed_stops_no_service(
+def test_a_champion_to_beat_that_is_not_signed_stops_no_service(
     reigning: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(keys.SETTING, str(reigning.around / "home/ada.pem"))
@@ -52,7 +52,7 @@ def test_an_opponent_that_nobody_signed_stops_no_service(
     message = deploy.follow(bob.project)
     assert "before" not in read_json(bob.root / "var/champion.json")
     assert "v1.1.0, champion since" in message
-    assert "nobody signed" in message
+    assert "is not signed" in message
     assert "mlops close 2" in message
 
 
@@ -73,7 +73,7 @@ def test_look_ups_of_open_periods_come_from_data_py(
     (tmp_path / "cycle.yaml").write_text(cycle)
     if checked:
         (tmp_path / "data/checked/period=1").mkdir(parents=True)
-    assert deploy.opened(Project(tmp_path, "tiny", {"data": data})) == expected
+    assert deploy.open_periods(Project(tmp_path, "tiny", {"data": data})) == expected
 
 
 def test_a_model_that_reads_what_is_barred_by_now_is_not_usable(empty: Project) -> None:

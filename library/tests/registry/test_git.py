@@ -1,4 +1,4 @@
-"""git as a process: which repository is asked, and what is told of what it says."""
+"""git as a process: on which repository it works, and what is shown of its messages."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ from mlgates.registry.status import status
         ("", "no reason given"),
     ],
 )
-def test_what_git_says_is_told_in_a_sentence(said: str, reason: str) -> None:
+def test_of_what_git_says_the_reason_is_shown(said: str, reason: str) -> None:
     assert _reason(said) == reason
 
 
@@ -45,7 +45,7 @@ def test_a_refusal_is_a_sentence_or_an_empty_answer(tmp_path: Path) -> None:
     assert git(tmp_path, "frobnicate", check=False) == ""
 
 
-def test_of_many_names_the_first_are_told() -> None:
+def test_of_many_names_the_first_are_shown() -> None:
     assert few(["a", "b", "c"]) == "a, b, c"
     assert few(["a", "b", "c", "d"]) == "a, b, c, ..."
 

@@ -1,4 +1,7 @@
-"""`mlops rollback --now`: at once, with git away; recorded later, unless others decided meanwhile."""
+"""`mlops rollback --now`: at once and without git.
+
+It is recorded later, unless others decided otherwise meanwhile.
+"""
 
 import getpass
 import json
@@ -25,7 +28,8 @@ def test_rollback_now_needs_no_git_and_is_recorded_later(
     def nobody(*_: object, **__: object) -> None:
         raise ProjectError("Nobody knows you.")
 
-    project, pointer = reigning.project, reigning.root / "var/champion.json"
+    project = reigning.project
+    pointer = reigning.root / "var/champion.json"
     assert "knows no release before v1.0.0" in refusal(now, project, "complaints")
     reigning.retrain(0.2, close="2")
     promote(project)
@@ -64,61 +68,84 @@ def test_rollback_now_needs_no_git_and_is_recorded_later(
     assert "pending" not in read_json(pointer)
 
 
+RECORDED_AT = datetime(2025, 1, 1, tzinfo=UTC)
+VERSIONS = ("v1.0.0", "v2.0.0", "v3.0.0")
+
+
+def rolled_back(root: Path, champions: list[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A machine that was rolled back from v2.0.0 to v1.0.0, with these champions in its record."""
+    artifact = "artifacts:\n  tiny: {path: models/candidate, type: model}\n"
+    (root / "dvc.yaml").write_text(artifact)
+    git(root, "init", "--quiet")
+    git(root, "config", "user.name", "Ada")
+    git(root, "config", "user.email", "ada@example.org")
+    with monkeypatch.context() as patched:
+        patched.setenv("GIT_COMMITTER_DATE", RECORDED_AT.isoformat())
+        for version in VERSIONS:
+            git(root, "commit", "--quiet", "--allow-empty", "-m", version)
+            note = json.dumps({"fingerprint": version, "digest": "d", "verdict": "ok"})
+            git(root, "tag", "-a", "-m", note, f"tiny@{version}")
+        for number, version in enumerate(champions, 1):
+            note = json.dumps({"to": version})
+            git(root, "tag", "-a", "-m", note, f"tiny#champion#{number}", f"tiny@{version}^{{}}")
+    pending_note = {
+        "alias": "champion",
+        "from": "v2.0.0",
+        "to": "v1.0.0",
+        "since": RECORDED_AT.isoformat(),
+        "told": "Ada rolled",
+        "by": "Ada",
+        "at": "noon",
+    }
+    write_json(root / "var/champion.json", {"pending": pending_note})
+    return Project(root, "tiny")
+
+
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize(
-    ("passed", "message", "recorded"),
+    ("champions", "message", "recorded"),
     [
         (["v1.0.0", "v2.0.0"], "Recorded: Ada rolled", True),
         # whoever recorded it was killed before they could note that
         (["v1.0.0", "v2.0.0", "v1.0.0"], "Recorded: Ada rolled", False),
-        (["v1.0.0", "v2.0.0", "v3.0.0"], "champion is v3.0.0 by now: Ada rolled", False),
-        ([], "champion is nobody by now: Ada rolled", False),
+        (
+            ["v1.0.0", "v2.0.0", "v3.0.0"],
+            "champion is v3.0.0 by now, so this is not recorded: Ada rolled",
+            False,
+        ),
+        ([], "Nobody is champion by now, so this is not recorded: Ada rolled", False),
     ],
 )
 def test_what_others_decided_since_a_rollback_stays(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    passed: list[str],
+    champions: list[str],
     message: str,
     recorded: bool,
 ) -> None:
-    when = datetime(2025, 1, 1, tzinfo=UTC)
-    project = Project(tmp_path, "tiny")
-    artifact = "artifacts:\n  tiny: {path: models/candidate, type: model}\n"
-    (tmp_path / "dvc.yaml").write_text(artifact)
-    monkeypatch.setenv("GIT_COMMITTER_DATE", when.isoformat())
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "config", "user.name", "Ada")
-    git(tmp_path, "config", "user.email", "ada@example.org")
-    for version in ("v1.0.0", "v2.0.0", "v3.0.0"):
-        git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", version)
-        note = json.dumps({"fingerprint": version, "digest": "d", "verdict": "ok"})
-        git(tmp_path, "tag", "-a", "-m", note, f"tiny@{version}")
-    for number, version in enumerate(passed, 1):
-        note = json.dumps({"to": version})
-        git(tmp_path, "tag", "-a", "-m", note, f"tiny#champion#{number}", f"tiny@{version}^{{}}")
-    monkeypatch.delenv("GIT_COMMITTER_DATE")
-    note_here = {
-        "alias": "champion",
-        "from": "v2.0.0",
-        "to": "v1.0.0",
-        "since": when.isoformat(),
-        "told": "Ada rolled",
-        "by": "Ada",
-        "at": "noon",
-    }
-    write_json(tmp_path / "var/champion.json", {"pending": note_here})
-
+    project = rolled_back(tmp_path, champions, monkeypatch)
     assert caught_up(project) == f"{message}\n"
-    moves = releases.read(project).assignments
-    assert [move.to for move in moves] == passed + ["v1.0.0"] * recorded
+    assignments = releases.read(project).assignments
+    expected = [*champions, "v1.0.0"] if recorded else champions
+    assert [assignment.to for assignment in assignments] == expected
     if recorded:
-        annotation = git(
-            tmp_path, "for-each-ref", "--format=%(subject)", f"refs/tags/{moves[-1].tag}"
-        )
+        ref = f"refs/tags/{assignments[-1].tag}"
+        annotation = git(tmp_path, "for-each-ref", "--format=%(subject)", ref)
         assert json.loads(annotation)["switched"] == {"by": "Ada", "at": "noon"}
     assert pending(project) == {}
     assert caught_up(project) == ""
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_rollback_to_a_release_that_the_record_lost_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = rolled_back(tmp_path, ["v1.0.0", "v2.0.0"], monkeypatch)
+    git(tmp_path, "tag", "--delete", "tiny#champion#1")
+    message = caught_up(project)
+    assert message.startswith("Ada rolled The record does not know it yet.")
+    assert "does not say any more that v1.0.0 was champion" in message
+    assert pending(project)
 
 
 @pytest.mark.usefixtures("nobody")

@@ -37,22 +37,22 @@ def test_an_override_needs_a_name_a_day_and_a_reason(by: str, until: str, reason
 
 def test_an_override_holds_until_the_end_of_its_day() -> None:
     for days in (90, 1):
-        given = overriding("Grace", in_days(days), "x")
-        assert given.days_over == -days
-        assert str(given).startswith("overridden until")
-    assert str(replace(given, until=in_days(0))).startswith("overridden until")
-    assert str(replace(given, until=in_days(-1))).startswith("override ended")
+        override = overriding("Grace", in_days(days), "x")
+        assert override.days_over == -days
+        assert str(override).startswith("overridden until")
+    assert str(replace(override, until=in_days(0))).startswith("overridden until")
+    assert str(replace(override, until=in_days(-1))).startswith("override ended")
 
 
 @pytest.mark.usefixtures("no_mlflow")
 def test_an_override_is_shown(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = overriding("Grace", in_days(30), "the  season starts")
+    override = overriding("Grace", in_days(30), "the  season starts")
     ada.retrain(-0.2)
-    message = promote(ada.project, reason="season", override=given)
+    message = promote(ada.project, reason="season", override=override)
     assert "fail overridden until" in message
     written = read_json(ada.root / "var/champion.json")
     assert written["override"]["reason"] == "the season starts"
-    shown = f"fail overridden until {given.until}, by Grace: the season starts"
+    shown = f"fail overridden until {override.until}, by Grace: the season starts"
     assert shown in status(ada.project)[0]
     longer = overriding("Grace", in_days(60), "it goes on")
     message = promote(ada.project, reason="longer", override=longer)

@@ -1,4 +1,7 @@
-"""What promote demands, what it writes, and that a rollback undoes it; whatever is killed is ended by the next call."""
+"""What promote demands, what it writes, and that a rollback undoes it.
+
+What was killed half-way is completed by the next call.
+"""
 
 import json
 import shutil
@@ -41,7 +44,8 @@ def test_what_is_promoted_is_what_git_and_dvc_say(reigning: Clone) -> None:
 
 @pytest.mark.usefixtures("no_mlflow")
 def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Clone) -> None:
-    project, pointer = reigning.project, reigning.root / "var/champion.json"
+    project = reigning.project
+    pointer = reigning.root / "var/champion.json"
     for gain, close in ((0.2, "2"), (0.3, "3")):
         reigning.retrain(gain, close=close)
         promote(project)
@@ -101,7 +105,9 @@ def test_everything_that_promote_demands(ada: Clone) -> None:
     assert not ada.git("tag")
 
 
-def test_a_veto_is_a_veto(ada: Clone) -> None:
+def test_a_model_that_the_gate_blocks_is_not_promoted_even_if_its_report_is_edited(
+    ada: Clone,
+) -> None:
     ada.retrain(-0.2)
     with pytest.raises(ProjectError, match=r"The gate says fail: gate\.baseline\.simple") as caught:
         promote(ada.project)
@@ -188,10 +194,10 @@ def test_only_ok_or_an_override_lets_a_model_pass(
     write_json(ada.root / "reports/gate.json", report.to_dict())
     monkeypatch.setattr(rules, "decide", lambda project: report)
     if not message:
-        assert module._believed(ada.project, override) is report
+        assert module._accepted_report(ada.project, override) is report
         return
     with pytest.raises(ProjectError) as caught:
-        module._believed(ada.project, override)
+        module._accepted_report(ada.project, override)
     assert message in str(caught.value)
     assert caught.value.code == code
 
@@ -211,7 +217,7 @@ def test_only_ok_or_an_override_lets_a_model_pass(
         (None, "c" * 64, "cccccccc, which is not champion any more. There is no champion now."),
     ],
 )
-def test_a_model_takes_the_place_of_that_champion_only_which_it_was_compared_with(
+def test_a_model_replaces_only_the_champion_that_it_was_compared_with(
     trained: Clone, champion: str | None, compared_with: str | None, message: str
 ) -> None:
     when = datetime(2025, 1, 1, tzinfo=UTC)
@@ -220,15 +226,15 @@ def test_a_model_takes_the_place_of_that_champion_only_which_it_was_compared_wit
     assignments = []
     for release in (first, second):
         if release.fingerprint == champion:
-            given = Assignment("champion", release, 1, None, release.version, "Ada", when, "")
-            assignments.append(given)
+            version = release.version
+            assignments.append(Assignment("champion", release, 1, None, version, "Ada", when, ""))
     record = Record("tiny", (first, second), tuple(assignments))
     report = Report("gate", facts={"champion": compared_with})
-    given_all = (trained.project, record, second, report, "champion")
+    arguments = (trained.project, record, second, report, "champion")
     if message:
-        assert message in refusal(module._against, *given_all)
+        assert message in refusal(module._require_same_champion, *arguments)
     else:
-        module._against(*given_all)
+        module._require_same_champion(*arguments)
 
 
 def test_a_champion_of_before_is_not_the_one_to_be_beaten(reigning: Clone) -> None:
@@ -277,7 +283,7 @@ STEPS = [
 
 @pytest.mark.usefixtures("no_mlflow")
 @pytest.mark.parametrize(("where", "step"), STEPS, ids=lambda part: getattr(part, "__name__", part))
-def test_a_killed_promote_is_ended_by_the_next_one(
+def test_a_killed_promote_is_completed_by_the_next_one(
     ada: Clone, where: ModuleType, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class KilledError(BaseException):
@@ -296,19 +302,20 @@ def test_a_killed_promote_is_ended_by_the_next_one(
     assert len(sent) == len(ada.git("tag").splitlines()) == 2
 
 
-def test_neither_mlflow_nor_the_look_ups_hold_a_promotion_up(
+def test_a_promotion_succeeds_although_mlflow_and_the_look_ups_fail(
     ada: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(name: str, period: str) -> pd.DataFrame:
-        raise OSError("the warehouse is away")
+        raise OSError("the warehouse cannot be reached")
 
-    def away(*_: object) -> None:
-        raise ProjectError("MLflow is away.")
+    def unreachable(*_: object) -> None:
+        raise ProjectError("MLflow cannot be reached.")
 
     data = ModuleType("data")
-    data.periods, data.lookup = ada.project.data.periods, broken  # type: ignore[attr-defined]
-    monkeypatch.setattr(mlflow_registry, "fill", away)
+    data.periods = ada.project.data.periods  # type: ignore[attr-defined]
+    data.lookup = broken  # type: ignore[attr-defined]
+    monkeypatch.setattr(mlflow_registry, "fill", unreachable)
     message = promote(ada.project.having(data=data))
     assert "MLflow does not show it yet" in message
-    assert "OSError: the warehouse is away" in message
+    assert "OSError: the warehouse cannot be reached" in message
     assert ada.champion() == read_json(ada.root / "var/champion.json")["release"] == "v1.0.0"

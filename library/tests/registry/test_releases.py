@@ -1,4 +1,4 @@
-"""The record: what tags say, what is read from them, and what happens when two write at once or one is killed."""
+"""The record: what is read from tags, and what happens when two write at once or one is killed."""
 
 import json
 import time
@@ -20,12 +20,11 @@ from mlgates.registry.status import status
 
 def test_the_version_says_what_changed(reigning: Clone) -> None:
     first = releases.read(reigning.project).releases[-1]
-    edits = (
+    for name, expected in (
         ("rows.csv", "v1.0.1"),
         ("src/tiny/train.py", "v1.1.0"),
         ("src/tiny/schema.py", "v2.0.0"),
-    )
-    for name, expected in edits:
+    ):
         path = reigning.root / name
         path.write_text(path.read_text() + "\n")
         reigning.repro("train")
@@ -72,16 +71,19 @@ def test_tags_made_by_hand_are_read(ada: Clone) -> None:
     held = record.holder("champion")
     assert held is not None
     assert (held.number, held.why) == (10, "{half")
-    assert (record.of(release.fingerprint), record.of("x")) == (release, None)
-    assert (record.aliases(release), record.aliases(None)) == (["champion"], [])
+    assert record.of(release.fingerprint) == release
+    assert record.of("x") is None
+    assert record.aliases(release) == ["champion"]
+    assert record.aliases(None) == []
     assert record.standing("champion") == [release]
     for alias, expected in (("champion", [9, 10]), (None, [9, 10]), ("staging", [])):
         assert [entry.number for entry in record.history(release, alias)] == expected
     assert not record.history(replace(release, version="v2.0.0"))
-    unknown = (
-        f"is not the recorded model ({release.digest[:8]}, not known: it was registered by hand)"
-    )
-    assert unknown in refusal(deploy.fetch, ada.project, replace(release, digest=""))
+    message = refusal(deploy.fetch, ada.project, replace(release, digest=""))
+    assert "models/candidate of tiny@v1.0.0 cannot be verified" in message
+    assert "it was registered by hand" in message
+    message = refusal(deploy.fetch, ada.project, replace(release, digest="f" * 64))
+    assert f"is not the recorded model ({release.digest[:8]}, not ffffffff)" in message
 
 
 def test_a_lost_tag_is_named_until_a_later_one_counts(ada: Clone) -> None:
@@ -112,7 +114,7 @@ def test_a_tag_that_a_crash_left_half_written_is_not_passed_over(reigning: Clone
     assert "v1.0.0" in deploy.follow(reigning.project)
 
 
-def test_a_clock_that_is_behind_waits_or_is_told(
+def test_a_clock_that_is_behind_waits_or_is_an_error(
     ada: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -120,25 +122,25 @@ def test_a_clock_that_is_behind_waits_or_is_told(
     monkeypatch.setattr(time, "time", lambda: 1_000.0)
 
     def released(*seconds: float) -> Record:
-        made = []
-        for at in seconds:
-            when = datetime.fromtimestamp(at, UTC)
-            made.append(Release("tiny", "v1.0.0", "f", "d", "", "ok", "", "Ada", when))
-        return Record("tiny", tuple(made), ())
+        entries = []
+        for second in seconds:
+            when = datetime.fromtimestamp(second, UTC)
+            entries.append(Release("tiny", "v1.0.0", "f", "d", "", "ok", "", "Ada", when))
+        return Record("tiny", tuple(entries), ())
 
     for times in ((), (990.0,), (990.0, 1_002.0, 1.0)):
-        releases._after(released(*times))
+        releases._wait_until_later(released(*times))
     assert slept == [0.0, 0.0, 3.0]
     (release,) = released(1_001.0).releases
     assigned = Assignment("a", release, 1, None, "", "", release.when, "")
-    releases._after(Record("tiny", (), (assigned,)))
+    releases._wait_until_later(Record("tiny", (), (assigned,)))
     assert slept[3:] == [2.0]
     message = refusal(releases.write, ada.project, released(1_060.0), release, "champion", "")
     assert "clock is 61 s behind" in message
 
 
 @pytest.mark.usefixtures("no_mlflow")
-def test_of_two_who_promote_at_once_one_is_told_who_was_faster(
+def test_of_two_who_promote_at_once_one_learns_who_was_faster(
     ada: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dvc_storage.push(ada.project, "models/candidate")
@@ -165,7 +167,8 @@ def test_what_a_killed_promote_left_gives_way_to_who_was_faster(ada: Clone) -> N
             machine.git("tag", "-a", "-m", json.dumps({"to": version}), name)
     bob.git("push", "--quiet", "--tags", "origin")
     assert "Bob was faster: champion is v1.0.0" in refusal(releases.settle, ada.project)
-    assert (releases.freshen(ada.project), releases.freshen(eve.project)) == ("", "")
+    assert releases.freshen(ada.project) == ""
+    assert releases.freshen(eve.project) == ""
     expected = ["tiny#champion#1", "tiny@v1.0.0"]
     assert ada.git("tag").split() == eve.git("tag").split() == expected
     assert ada.git("rev-parse", "--is-shallow-repository") == "false"
@@ -181,7 +184,8 @@ def test_what_cannot_be_recorded_leaves_no_tag(
         reigning.git("tag", "-a", "-m", "half", "tiny@v9.0.0")
         raise kind("it has its reasons")
 
-    record, tags = releases.read(reigning.project), reigning.git("tag")
+    record = releases.read(reigning.project)
+    tags = reigning.git("tag")
     (release,) = record.releases
     with monkeypatch.context() as patched:
         patched.setattr(api, "assign", refuses)

@@ -18,7 +18,10 @@ from mlgates.trust import keys, verify
 
 
 def hashed(folder: Path) -> dict[str, str]:
-    """Every file with its mode and bytes; what readers touch (DVC's temporary files, git's index) is left out."""
+    """The mode and a hash of every file, without what readers touch.
+
+    That is DVC's temporary files and git's index.
+    """
     files = {}
     for path in folder.rglob("*"):
         name = path.as_posix()
@@ -31,7 +34,8 @@ def hashed(folder: Path) -> dict[str, str]:
 def test_scratch_leaves_no_trace(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     (reigning.root / "mlflow.db").write_text("the team's")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    before, settings = hashed(reigning.around), dict(os.environ)
+    before = hashed(reigning.around)
+    settings = dict(os.environ)
     with scratch(reigning.project) as project:
         copy = Clone(project)
         assert os.environ["MLOPS_ROOT"] == str(copy.root)
@@ -46,7 +50,7 @@ def test_scratch_leaves_no_trace(reigning: Clone, monkeypatch: pytest.MonkeyPatc
     assert hashed(reigning.around) == before
 
 
-def test_a_play_signs_with_a_key_of_its_own(
+def test_a_throw_away_clone_signs_with_a_key_of_its_own(
     reigning: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(keys.SETTING, str(reigning.around / "ada.pem"))
@@ -83,7 +87,7 @@ def test_a_project_in_a_subfolder_is_cloned_with_it(in_subfolder: Project, commi
         assert os.environ["MLOPS_ROOT"] == str(work.root)
 
 
-def test_the_key_of_a_play_is_not_committed_in_a_subfolder_either(
+def test_the_key_of_a_clone_is_not_committed_in_a_subfolder_either(
     in_subfolder: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cloned(in_subfolder) as (work, base):
@@ -99,15 +103,8 @@ def test_what_a_clone_pushes_does_not_reach_the_team(in_subfolder: Project, comm
     with cloned(in_subfolder, commit) as (work, _):
         git(work.root, "commit", "--quiet", "--allow-empty", "-m", "played")
         git(work.root, "tag", "--force", "first")
-        git(
-            work.root,
-            "push",
-            "--quiet",
-            "--force",
-            "origin",
-            "HEAD:refs/heads/played",
-            "refs/tags/first",
-        )
+        refs = ["HEAD:refs/heads/played", "refs/tags/first"]
+        git(work.root, "push", "--quiet", "--force", "origin", *refs)
     assert git(in_subfolder.root, "for-each-ref") == before
 
 

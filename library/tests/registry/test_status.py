@@ -17,8 +17,9 @@ from mlgates.registry.status import status
 
 def waiting(clone: Clone) -> list[str]:
     """The commands that wait, most urgent first."""
-    lines = status(clone.project)[0].partition("because\n")[2].splitlines()
-    return [line.split("  ")[0] for line in lines]
+    text, _ = status(clone.project)
+    table = text.partition("because\n")[2]
+    return [line.split("  ")[0] for line in table.splitlines()]
 
 
 @pytest.mark.usefixtures("no_mlflow")
@@ -56,14 +57,17 @@ def with_one_more_column(clone: Clone) -> Project:
 def test_status_and_follow_say_that_a_service_must_be_deployed_anew(reigning: Clone) -> None:
     commit = reigning.git("rev-parse", "HEAD")[:12]
     assert "deploy the service" not in waiting(reigning)
-    said = f"Deploy the service anew, from commit {commit}."
+    remedy = f"Deploy the service anew, from commit {commit}."
     other = with_one_more_column(reigning)
     text, _ = status(other)
-    assert "deploy the service" in text and "column 'more' is new" in text and said in text
-    told = deploy.serve(other, releases.read(other))
-    assert "answers 503" in told and said in told
-    same = deploy.serve(reigning.project, releases.read(reigning.project))
-    assert "a running service takes it with its next request" in same and "503" not in same
+    for part in ("deploy the service", "column 'more' is new", remedy):
+        assert part in text
+    message = deploy.serve(other, releases.read(other))
+    assert "answers 503" in message
+    assert remedy in message
+    message = deploy.serve(reigning.project, releases.read(reigning.project))
+    assert "a running service takes it with its next request" in message
+    assert "503" not in message
 
 
 def test_a_champion_with_another_contract_than_the_one_before_is_announced(reigning: Clone) -> None:
@@ -76,7 +80,7 @@ def test_a_champion_with_another_contract_than_the_one_before_is_announced(reign
     del stored["columns"]["price"]
     (folder / "contract.json").write_text(json.dumps(stored))
     pointer.write_text(json.dumps(content | {"fingerprint": "before", "since": "2020-01-01"}))
-    told = deploy.serve(reigning.project, releases.read(reigning.project))
+    message = deploy.serve(reigning.project, releases.read(reigning.project))
     commit = reigning.git("rev-parse", "HEAD")[:12]
-    assert f"answers 503 until it is deployed anew, from commit {commit}." in told
+    assert f"answers 503 until it is deployed anew, from commit {commit}." in message
     assert "503" not in deploy.serve(reigning.project, releases.read(reigning.project))

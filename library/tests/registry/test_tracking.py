@@ -1,4 +1,4 @@
-"""What MLflow is told of a candidate, by the sample's own pipeline/track.py."""
+"""What the sample's own pipeline/track.py logs to MLflow of a candidate."""
 
 import json
 from typing import Any
@@ -28,7 +28,8 @@ from mlgates.registry import tracking
 from mlgates.registry.git import git
 from mlgates.registry.mlflow_client import Store, open_store
 
-OWN, FASTER = {"max_iter": 60}, {"max_iter": 30}
+OWN = {"max_iter": 60}  # the team's own values
+FASTER = {"max_iter": 30}
 PAGES = (GATE_PAGE, CARD, STALENESS.with_suffix(".svg"), FEATURES.with_suffix(".svg"))
 
 
@@ -107,10 +108,10 @@ def test_one_run_for_each_model_is_brought_up_to_date(
     folders = {entry.path for entry in store.list_artifacts(first.info.run_id) if entry.is_dir}
     assert folders == {"pictures", "model"}  # files are files
     (used,) = first.inputs.dataset_inputs
-    assert used.dataset.name == "1 to 3" and '"sha256": "aa"' in used.dataset.source.replace(
-        "\\", ""
-    )
-    assert '"sha256": "dd"' not in used.dataset.source.replace("\\", "")
+    assert used.dataset.name == "1 to 3"
+    source = used.dataset.source.replace("\\", "")  # JSON inside of JSON
+    assert '"sha256": "aa"' in source
+    assert '"sha256": "dd"' not in source  # of a period that was not trained on
     assert "model/model.pkl" in artifacts(store, first, "model")
     assert artifacts(store, first, "pictures") == {"pictures/reliability.svg"}
     assert children(store, first) == [{"max_iter": "30"}, {"max_iter": "60"}]
@@ -119,10 +120,9 @@ def test_one_run_for_each_model_is_brought_up_to_date(
     # the gate says otherwise now, one set of values is new, and one was not tried any more
     report = read_json(measured.root / GATE)
     write_json(measured.root / GATE, {**report, "verdict": "fail"})
-    changed = read_json(measured.root / TRAINING) | {
-        "params": {"model": {"max_iter": 99, "depth": 3}}
-    }
-    write_json(measured.root / TRAINING, changed)
+    trained = read_json(measured.root / TRAINING)
+    trained["params"] = {"model": {"max_iter": 99, "depth": 3}}
+    write_json(measured.root / TRAINING, trained)
     write_json(measured.root / METRICS, {"values": {"candidate": {"log_loss": {"value": 0.3}}}})
     tried(measured, trial(OWN, 0.41), trial({"max_iter": 90}, 0.39))
     monkeypatch.setenv("DVC_EXP_NAME", "warm-duck")
@@ -139,7 +139,7 @@ def test_one_run_for_each_model_is_brought_up_to_date(
     assert children(store, again) == [{"max_iter": "60"}, {"max_iter": "90"}]
 
 
-def test_what_mlflow_was_not_told_whole_is_told_again(measured: Project) -> None:
+def test_a_model_whose_run_was_killed_is_logged_again(measured: Project) -> None:
     run = tracking.begin(measured)
     assert (run.identifier, run.has_model, len(run.trials)) == (None, False, 2)
     store = open_store(measured)
@@ -172,7 +172,7 @@ def test_a_model_that_reads_what_is_barred_is_not_logged(measured: Project) -> N
     assert not (measured.root / TRACKED).exists()
 
 
-def test_an_mlflow_server_that_is_away_is_one_sentence(
+def test_an_mlflow_server_that_cannot_be_reached_is_one_sentence(
     measured: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -183,19 +183,9 @@ def test_an_mlflow_server_that_is_away_is_one_sentence(
 
 def test_a_run_says_who_trained_from_which_commit(measured: Project) -> None:
     git(measured.root, "init", "--quiet", "--initial-branch=main")
-    git(
-        measured.root,
-        "-c",
-        "user.name=Ada",
-        "-c",
-        "user.email=ada@example.org",
-        "commit",
-        "--allow-empty",
-        "-qm",
-        "x",
-    )
     git(measured.root, "config", "user.name", "Ada")
     git(measured.root, "config", "user.email", "ada@example.org")
+    git(measured.root, "commit", "--allow-empty", "--quiet", "-m", "x")
     tags = tracking.begin(measured).tags
     assert tags["mlflow.user"] == "Ada"
     assert tags["mlflow.source.git.commit"] == git(measured.root, "rev-parse", "HEAD")

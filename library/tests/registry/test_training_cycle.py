@@ -7,18 +7,18 @@ import pytest
 from clones import Clone, refusal
 from mlgates import Project
 from mlgates.registry import releases
-from mlgates.registry.training_cycle import _set, close, following
+from mlgates.registry.training_cycle import _with_value, close, following
 
 
 def test_close_names_the_next_period_and_the_champion(reigning: Clone) -> None:
     project = reigning.project
-    held = releases.champion(project, "champion")
-    assert held is not None
+    champion = releases.champion(project, "champion")
+    assert champion is not None
     assert "cycle goes until 3, against tiny@v1.0.0" in close(project)
     assert (reigning.root / "cycle.yaml").read_text().splitlines() == [
         "# the cycle",
         'until: "3"  # the last period',
-        f'champion: "{held.release.fingerprint}"',
+        f'champion: "{champion.release.fingerprint}"',
         'release: "v1.0.0"',
         "age: 1",
     ]
@@ -44,4 +44,4 @@ def test_the_first_cycle_takes_as_many_periods_as_training_needs(
 
 
 def test_a_name_that_cycle_yaml_lacks_is_added() -> None:
-    assert _set("# a\nb: 1 # why\n", "age", "0") == "# a\nb: 1 # why\nage: 0\n"
+    assert _with_value("# a\nb: 1 # why\n", "age", "0") == "# a\nb: 1 # why\nage: 0\n"

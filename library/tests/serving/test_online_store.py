@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,8 @@ class Answered(BaseModel):
 
 LOOKUP = Lookup(Found, on=["place", "number"], at="moment", time="known", max_age="6h")
 CONTRACT = Contract(Asked, Answered, lookups=[LOOKUP], key=["number", "moment"], time="moment")
-START, HOUR = np.datetime64("2025-01-01", "us"), np.timedelta64(3_600_000_000, "us")
+START = np.datetime64("2025-01-01", "us")
+HOUR = np.timedelta64(3_600_000_000, "us")
 
 
 def known_rows(random: np.random.Generator, n: int) -> pd.DataFrame:
@@ -81,10 +82,15 @@ def asked_rows(random: np.random.Generator, n: int) -> pd.DataFrame:
 
 
 def test_online_and_offline_look_ups_are_equal(tmp_path: Path) -> None:
-    """Never from later: the same time counts, exactly as old as `max_age` counts, a microsecond more does not."""
+    """Nothing from later is found; the same time is.
+
+    A row exactly as old as `max_age` is found, one that is a microsecond older is not.
+    """
     random = np.random.default_rng(0)
-    table, rows = known_rows(random, 3_000), asked_rows(random, 20_000)
-    arrays, path = CONTRACT.arrays(rows), tmp_path / "online.db"
+    table = known_rows(random, 3_000)
+    rows = asked_rows(random, 20_000)
+    arrays = CONTRACT.arrays(rows)
+    path = tmp_path / "online.db"
     online_store.build(path, CONTRACT, {"found": [table[:1_500], table[1_500:]]})
     store = online_store.Store(path, CONTRACT)
     found, ages = store.find(LOOKUP, arrays)
@@ -94,8 +100,18 @@ def test_online_and_offline_look_ups_are_equal(tmp_path: Path) -> None:
     assert np.isnan(ages).any()
     assert (ages == 6 * 3_600).any()
     assert (ages > 6 * 3_600).any()
+
+
+def test_a_new_store_is_noticed(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = known_rows(random, 3_000)
+    arrays = CONTRACT.arrays(asked_rows(random, 1_000))
+    path = tmp_path / "online.db"
+    online_store.build(path, CONTRACT, {"found": [table]})
+    store = online_store.Store(path, CONTRACT)
+    assert not np.isnan(store.find(LOOKUP, arrays)[1]).all()
     online_store.build(path, CONTRACT, {"found": [table[:0]]})
-    assert np.isnan(store.find(LOOKUP, arrays)[1]).all(), "a new store is noticed"
+    assert np.isnan(store.find(LOOKUP, arrays)[1]).all()
 
 
 def test_an_absent_store_is_empty_and_a_damaged_one_is_not_taken_for_that(tmp_path: Path) -> None:
@@ -120,9 +136,10 @@ class Visits(BaseModel):
 
 def test_the_online_store_is_built_without_erased_rows(tmp_path: Path) -> None:
     visits = Lookup(Visits, on="customer", at="asked", time="seen", max_age="9d")
-    schema, data = ModuleType("schema"), ModuleType("data")
-    schema.contract = Contract(Order, Answered, lookups=[visits], key=["customer"], time="asked")  # type: ignore[attr-defined]
-    data.lookup = lambda name, period: pd.DataFrame(  # type: ignore[attr-defined]
+    schema: Any = ModuleType("schema")
+    schema.contract = Contract(Order, Answered, lookups=[visits], key=["customer"], time="asked")
+    data: Any = ModuleType("data")
+    data.lookup = lambda name, period: pd.DataFrame(
         {"customer": [ADA, "bob"], "seen": [pd.Timestamp("2025-01-01")] * 2, "visits": 1.0}
     )
     project = Project(tmp_path, "bakery", {"schema": schema, "data": data})

@@ -31,9 +31,9 @@ SECRET = "sEcReT-4711"
 @pytest.fixture
 def predictor(served_project: Project) -> Iterator[Predictor]:
     """A predictor with v1.0.0 as champion."""
-    made = Predictor(served_project)
-    yield made
-    made.close()
+    opened = Predictor(served_project)
+    yield opened
+    opened.close()
 
 
 def refused(predictor: Predictor, request: Any) -> Refused:
@@ -84,12 +84,13 @@ def test_faults_are_named_by_row_column_and_rule_and_quote_no_value(
 
 
 def test_a_time_with_an_offset_is_refused(predictor: Predictor, body: Any) -> None:
-    times = [c for c in predictor.contract.request_columns.values() if c.kind == "datetime"]
-    for column in times:
+    columns = predictor.contract.request_columns.values()
+    datetimes = [column for column in columns if column.kind == "datetime"]
+    assert datetimes
+    for column in datetimes:
         refusal = refused(predictor, body(1, **{column.label: "2013-06-01T12:00:00+02:00"}))
         (fault,) = refusal.detail or []
         assert (fault["column"], fault["rule"]) == (column.name, "data.type")
-    assert times
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b'{"rows": []}', b'{"rows": 1}', b"null"])
@@ -102,7 +103,7 @@ def test_no_more_rows_than_allowed_are_parsed(served_project: Project, body: Any
     predictor = Predictor(served_project)
     assert len(predictor.parse(json.dumps(body(2)).encode())) == 2
     (fault,) = refused(predictor, body(3)).detail or []
-    assert fault["rule"] == "data.min_rows"
+    assert fault["rule"] == "serve.max_rows"
 
 
 def test_without_a_champion_nothing_is_predicted(
@@ -148,30 +149,33 @@ def test_the_recorded_champion_is_followed_and_a_changed_one_is_not(
     assert predictor.predict(rows)["release"] == "v1.1.0"
 
 
-def demanding(contract: Contract) -> ModuleType:
-    """A schema.py with the sample's contract, but for look-ups that must be found."""
+def with_required_lookups(contract: Contract) -> Any:
+    """A schema.py with the sample's contract, but for look-ups that are required."""
     lookups = []
     for look in contract.lookups:
         fields = dict.fromkeys(contract.from_source(look.name), (float, ...))
         model = create_model(look.model.__name__, **fields)  # type: ignore[call-overload]
         lookups.append(replace(look, model=model))
-    schema = ModuleType("schema")
-    schema.contract = replace(contract, lookups=lookups)  # type: ignore[attr-defined]
+    schema: Any = ModuleType("schema")
+    schema.contract = replace(contract, lookups=lookups)
     return schema
 
 
-def test_a_row_is_not_predicted_without_a_look_up_that_the_contract_demands(
+def test_a_row_is_not_predicted_without_a_look_up_that_the_contract_requires(
     served_project: Project, sample: Any, promote: Any, body: Any
 ) -> None:
-    project = served_project.having(schema=demanding(served_project.contract))
+    project = served_project.having(schema=with_required_lookups(served_project.contract))
     promote(project, sample.scorer, "v1.1.0")
     (project.root / ONLINE_STORE).unlink()
     predictor = Predictor(project)
     refusal = refused(predictor, body(2))
     assert refusal.code == 503
     looked_up = project.contract.from_source(project.contract.lookups[0].name)
-    faults = {(one["row"], one["column"], one["rule"]) for one in refusal.detail or []}
-    assert faults == {(row, name, "data.missing") for row in (0, 1) for name in looked_up}
+    faults = {(fault["row"], fault["column"], fault["rule"]) for fault in refusal.detail or []}
+    expected = set()
+    for name in looked_up:
+        expected |= {(0, name, "data.missing"), (1, name, "data.missing")}
+    assert faults == expected
     assert prediction_log.read(project).empty
 
 
@@ -185,15 +189,15 @@ class Outcome(BaseModel):
 
 
 def test_a_column_that_the_log_needs_for_itself_is_refused(empty: Project) -> None:
-    schema = ModuleType("schema")
-    schema.contract = Contract(Request, Outcome, key=["release"], time="asked")  # type: ignore[attr-defined]
+    schema: Any = ModuleType("schema")
+    schema.contract = Contract(Request, Outcome, key=["release"], time="asked")
     (empty.root / "params.yaml").write_text("{}")
-    with pytest.raises(ProjectError, match="'release' is taken in the prediction log"):
+    with pytest.raises(ProjectError, match="'release' is already taken in the prediction log"):
         Predictor(empty.having(schema=schema))
 
 
 def test_the_request_path_needs_no_heavy_library(served_project: Project, body: Any) -> None:
-    """In the serving environment they are absent: so forbid them, import the service, and predict."""
+    """They are absent in the serving environment, so the service must predict without them."""
     code = f"""
 import sys
 class Forbid:
@@ -205,7 +209,8 @@ from {served_project.package}.service import Service, project
 from mlgates.serving import Predictor
 predictor = Predictor(project)
 answer = predictor.predict(predictor.parse(sys.stdin.buffer.read()))
-assert answer["release"] == "v1.0.0" and len(answer["predictions"]) == 3
+assert answer["release"] == "v1.0.0"
+assert len(answer["predictions"]) == 3
 assert not set({HEAVY!r}) & set(sys.modules)
 """
     root = served_project.root

@@ -1,4 +1,7 @@
-"""The sample's service over HTTP: what it answers, refuses and follows, and that it never loses an answered row."""
+"""The sample's service over HTTP: what it answers, refuses and follows.
+
+An answered row is never lost.
+"""
 
 import contextlib
 import http.client
@@ -63,8 +66,8 @@ class Server:
         """One value of /metrics, 0 if it is absent."""
         total = 0.0
         for line in self.get("/metrics")[1].splitlines():
-            found, _, value = line.rpartition(" ")
-            if found == name:
+            series, _, value = line.rpartition(" ")
+            if series == name:
                 total += float(value)
         return total
 
@@ -85,7 +88,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(bare_project: Project, sample: Any, promote: Any, body: Any) -> Iterator[Server]:
-    """`bentoml serve` on a free port; started without a champion, which is recorded while it runs."""
+    """`bentoml serve` on a free port. It starts without a champion, which is recorded later."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,14 +143,14 @@ def test_an_answer_names_the_release_and_is_in_the_log(
     rows = logged(ids_of(answer))
     assert set(rows["release"]) == {answer["release"]}
     if contract.task == "regression":
-        assert rows["score"].tolist() == [one["value"] for one in predictions]
+        assert rows["score"].tolist() == [entry["value"] for entry in predictions]
         return
-    assert rows["decision"].tolist() == [one["decision"] for one in predictions]
+    assert rows["decision"].tolist() == [entry["decision"] for entry in predictions]
     if contract.task == "binary":
-        assert rows["score"].tolist() == [one["probability"] for one in predictions]
+        assert rows["score"].tolist() == [entry["probability"] for entry in predictions]
         return
     assert list(predictions[0]["probabilities"]) == contract.classes
-    answered = [list(one["probabilities"].values()) for one in predictions]
+    answered = [list(entry["probabilities"].values()) for entry in predictions]
     assert [json.loads(score) for score in rows["score"]] == answered
 
 
@@ -155,8 +158,9 @@ def test_served_features_equal_recomputed_ones_to_the_bit(
     server: Server, body: Any, contract: Contract, sample: Any, logged: Logged
 ) -> None:
     ids = ids_of(server.ask(body(1))[1]) + ids_of(server.ask(body(300))[1])
-    rows, known = logged(ids), sample.rows.iloc[[0, *range(300)]]
-    arrays, offline = contract.arrays(rows), contract.arrays(known)
+    rows = logged(ids)
+    arrays = contract.arrays(rows)
+    offline = contract.arrays(sample.rows.iloc[[0, *range(300)]])
     for name in contract.feature_columns:
         np.testing.assert_array_equal(arrays[name], offline[name], err_msg=name)
     columns = [f"feature__{name}" for name in sample.scorer.plan.names]
@@ -167,7 +171,7 @@ def test_served_features_equal_recomputed_ones_to_the_bit(
 
 
 def wrong_values(contract: Contract) -> list[tuple[str, Any, str]]:
-    """Values that a column refuses, each with the rule that it breaks; `...` leaves the column out."""
+    """Values that a column refuses, with the rule that each breaks; `...` leaves the column out."""
     columns = contract.request_columns
     first = next(iter(columns))
     nested = "data.category" if columns[first].categories else "data.type"
@@ -197,11 +201,12 @@ def test_a_refused_row_is_named_by_row_column_and_rule(
     columns = contract.request_columns
     refused = server.metric('mlops_refused_total{rule="data.columns"}')
     for name, value, rule in wrong_values(contract):
-        good, bad = body(2)["rows"][0], body(2, **{name: value})["rows"][1]
+        good = body(2)["rows"][0]
+        bad = body(2, **{name: value})["rows"][1]
         status, answer = server.ask({"rows": [good, bad]})
         assert status == 400, (name, value)
         label = columns[name].label if name in columns else name
-        faults = [(one["row"], one["column"], one["rule"]) for one in answer["detail"]]
+        faults = [(fault["row"], fault["column"], fault["rule"]) for fault in answer["detail"]]
         assert faults == [(1, label, rule)]
         assert SECRET not in json.dumps(answer)
     assert server.metric('mlops_refused_total{rule="data.columns"}') == refused + 2
@@ -242,7 +247,9 @@ def test_unknown_paths_do_not_grow_the_metrics(server: Server) -> None:
     before = len(server.get("/metrics")[1].splitlines())
     assert {server.get(f"/no/{place}")[0] for place in range(50)} == {404}
     status, text = server.get("/metrics")
-    assert (status, "mlops_rows_total" in text, "/no/" in text) == (200, True, False)
+    assert status == 200
+    assert "mlops_rows_total" in text
+    assert "/no/" not in text
     assert len(text.splitlines()) <= before + 2
 
 
@@ -267,7 +274,8 @@ def test_a_changed_byte_is_refused_and_the_last_good_model_stays(
     release = server.ask(body(1))[1]["release"]
     errors = server.metric("mlops_follow_errors_total")
     root = server.project.root
-    pointer, elsewhere = root / "var/champion.json", root / "elsewhere"
+    pointer = root / "var/champion.json"
+    elsewhere = root / "elsewhere"
     good = pointer.read_text()
     changed = replace(sample.scorer, threshold=0.7)
     folder = promote(server.project.moved(elsewhere), changed, "v6.6.6")

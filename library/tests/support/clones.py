@@ -1,4 +1,7 @@
-"""A team's git project for tests: a bare origin, a DVC remote beside it, and a clone for each machine."""
+"""A team's git project for tests.
+
+A bare origin, a DVC remote beside it, and a clone for each machine.
+"""
 
 import os
 import shutil
@@ -23,12 +26,16 @@ DVC_CONFIG = """[core]
 ['remote "here"']
     url = ../../remote
 """
+# Variables by which whoever runs the tests could change them
 SETTINGS_OF_SOMEBODY = ("MLFLOW_", "MLOPS_", "GIT_", "DVC_", "GITHUB_", "ACTIONS_")
 
 
 @dataclass(frozen=True)
 class Clone:
-    """One machine of the team. The folder around it holds origin.git, the DVC remote, and the other machines."""
+    """One machine of the team.
+
+    The folder around it holds origin.git, the DVC remote, and the other machines.
+    """
 
     project: Project
 
@@ -48,12 +55,14 @@ class Clone:
 
     def run(self, *words: str) -> str:
         """Run a command of the environment, as a user would type it."""
-        done = subprocess.run(words, cwd=self.root, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        completed = subprocess.run(
+            words, cwd=self.root, capture_output=True, text=True, check=False
+        )
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        return completed.stdout
 
     def repro(self, *stages: str) -> None:
-        """`dvc repro`, without paying for a start of DVC each time."""
+        """Run `dvc repro` in this process, which spares the start of DVC each time."""
         from dvc.repo import Repo
 
         with chdir(self.root), Repo(str(self.root)) as repo:
@@ -66,7 +75,7 @@ class Clone:
         self.git("push", "--quiet", "-u", "origin", "main")
 
     def accept(self) -> None:
-        """`dvc commit`: whoever edited something by hand lets DVC believe that a stage made it."""
+        """Run `dvc commit`: DVC takes what a test has edited for what a stage has written."""
         from dvc.repo import Repo
 
         with chdir(self.root), Repo(str(self.root)) as repo:
@@ -75,7 +84,10 @@ class Clone:
         self.commit()
 
     def retrain(self, gain: float, *, close: str | None = None) -> None:
-        """Another candidate, compared with the present champion if a period is closed; committed and pushed."""
+        """Train another candidate, commit and push it.
+
+        If a period is closed, the candidate is compared with the present champion.
+        """
         if close:
             training_cycle.close(self.project, close)
         (self.root / "params.yaml").write_text(f"model: {{gain: {gain}}}\ngate: {{}}\n")
@@ -100,19 +112,21 @@ class Clone:
         return Clone(self.project.moved(around / self.root.name))
 
     def champion(self) -> str | None:
-        """The version that holds the alias."""
-        held = releases.champion(self.project, "champion")
-        return held.to if held else None
+        """The release that is champion, if any."""
+        champion = releases.champion(self.project, "champion")
+        return champion.to if champion else None
 
 
 def found(name: str, around: Path) -> Clone:
-    """A repository with the files of `tests/projects/<name>`, on Ada's machine; nothing is committed yet."""
+    """A repository with the files of `tests/projects/<name>`, on Ada's machine.
+
+    Nothing is committed yet.
+    """
     git(around, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
     git(around, "init", "--quiet", "--initial-branch=main", "ada")
     root = around / "ada"
-    shutil.copytree(
-        PROJECTS / name, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECTS / name, root, dirs_exist_ok=True, ignore=ignored)
     (root / ".dvc").mkdir()
     (root / ".dvc/config").write_text(DVC_CONFIG)
     (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
@@ -126,7 +140,7 @@ def found(name: str, around: Path) -> Clone:
 
 
 def refusal(call: Callable[..., object], *arguments: object, **named: object) -> str:
-    """The sentence with which something is refused."""
+    """The message of the ProjectError that a call ends with."""
     with pytest.raises(ProjectError) as caught:
         call(*arguments, **named)
     assert "Traceback" not in str(caught.value)
@@ -135,9 +149,14 @@ def refusal(call: Callable[..., object], *arguments: object, **named: object) ->
 
 @contextmanager
 def settings_of_nobody(home: Path, package: str) -> Iterator[None]:
-    """While it lasts: no MLflow address, an own home, and a project's package importable here and by its stages."""
-    before, path = dict(os.environ), list(sys.path)
-    for name in before:
+    """Leave out the settings of whoever runs the tests, until the block ends.
+
+    There is no address of MLflow, and the home folder is empty. The project's package can be
+    imported here and by its stages.
+    """
+    environment_before = dict(os.environ)
+    path_before = list(sys.path)
+    for name in environment_before:
         if name.startswith(SETTINGS_OF_SOMEBODY) or name == "CI":
             del os.environ[name]
     source = str(PROJECTS / package / "src")
@@ -147,12 +166,12 @@ def settings_of_nobody(home: Path, package: str) -> Iterator[None]:
         HOME=str(home),
         DVC_NO_ANALYTICS="1",
         MLFLOW_DISABLE_TELEMETRY="true",
-        PATH=os.pathsep.join([programs, before["PATH"]]),
+        PATH=os.pathsep.join([programs, environment_before["PATH"]]),
     )
     sys.path.insert(0, source)
     try:
         yield
     finally:
-        sys.path[:] = path
+        sys.path[:] = path_before
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(environment_before)

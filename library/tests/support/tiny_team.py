@@ -1,4 +1,7 @@
-"""Fixtures: the project `tests/projects/tiny` as a team has it, before and after its first release."""
+"""Fixtures: the project `tests/projects/tiny` as a team has it.
+
+Before and after its first release.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +21,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A repository with one candidate, committed and pushed. Nothing may be written into it: see `ada`."""
+    """A repository with one candidate, committed and pushed.
+
+    Tests share it, so nothing may be written into it: see `ada`.
+    """
     with settings_of_nobody(home, "tiny"):
         ada = found("tiny", tmp_path_factory.mktemp("trained"))
         ada.repro()
@@ -28,7 +34,10 @@ def trained(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="session")
 def promoted(trained: Clone, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The same with v1.0.0 as champion, and no MLflow yet. Nothing may be written into it: see `reigning`."""
+    """The same with v1.0.0 as champion, and no MLflow yet.
+
+    Tests share it, so nothing may be written into it: see `reigning`.
+    """
     ada = trained.moved(tmp_path_factory.mktemp("promoted") / "all")
     with settings_of_nobody(home, "tiny"), pytest.MonkeyPatch.context() as patched:
         patched.setattr(mlflow_registry, "fill", lambda *_: "")
@@ -38,7 +47,7 @@ def promoted(trained: Clone, home: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def nobody(home: Path) -> Iterator[None]:
-    """The settings of nobody, for one test."""
+    """For one test: no settings of whoever runs it."""
     with settings_of_nobody(home, "tiny"):
         yield
 

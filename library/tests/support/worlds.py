@@ -1,4 +1,7 @@
-"""A contract with a fitted model, and what its service logs: healthy, or as a fault would have it."""
+"""A contract with a fitted model, and what its service logs.
+
+The log is healthy, or as a fault would make it.
+"""
 
 import json
 import time
@@ -19,7 +22,7 @@ from mlgates.evaluation.metrics import named
 from mlgates.faults.rows import synthetic
 from mlgates.features import plan
 from mlgates.layout import PREDICTIONS
-from mlgates.monitoring.watch import Watched, watch
+from mlgates.monitoring.watch import Log, Subject, Watched, watch
 from mlgates.serving import prediction_log
 from mlgates.serving.prediction_log import ID
 from mlgates.serving.sqlite import cells
@@ -51,7 +54,7 @@ TARIFF = Lookup(Tariff, on="shop", at="asked", time="known", max_age="3d")
 
 @dataclass
 class World:
-    """A project, healthy rows, a model that was fitted on them, and what the gate measured of it."""
+    """A project, healthy rows, a model that is fitted on them, and what the gate measured of it."""
 
     project: Project
     reference: pd.DataFrame
@@ -71,17 +74,22 @@ class World:
     def resample(self, seed: int, size: int = ROWS) -> pd.DataFrame:
         """Healthy rows: drawn from the reference, each key once."""
         key = list(self.contract.key)
-        few = len(self.reference) < size
-        drawn = self.reference.sample(size, replace=few, random_state=seed)
+        has_too_few = len(self.reference) < size
+        drawn = self.reference.sample(size, replace=has_too_few, random_state=seed)
         if key:
             drawn = drawn.drop_duplicates(key)
         ids = [f"id{place}" for place in range(len(drawn))]
         return drawn.assign(**{ID: ids}).reset_index(drop=True)
 
     def served(self, rows: pd.DataFrame, inside: pd.DataFrame | None = None) -> pd.DataFrame:
-        """What the service logs for `rows`; `inside` is what its features are made of, if the path is at fault."""
-        contract, scorer = self.contract, self.scorer
-        matrix = scorer.matrix(contract.arrays(rows if inside is None else inside))
+        """What the service logs for `rows`.
+
+        If the way to the features is at fault, `inside` are the rows that they are computed from.
+        """
+        contract = self.contract
+        scorer = self.scorer
+        feature_rows = rows if inside is None else inside
+        matrix = scorer.matrix(contract.arrays(feature_rows))
         scores = scorer.score(matrix)
         logged = rows[list(contract.feature_columns)].reset_index(drop=True)
         logged[ID] = [f"id{place}" for place in range(len(rows))]
@@ -92,14 +100,15 @@ class World:
             logged[f"feature__{name}"] = matrix[:, place]
         for look in contract.lookups:
             logged[f"{look.name}__age"] = 0.0
-        logged["score"] = (
-            [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores
-        )
+        if scores.ndim > 1:  # a probability for each class, which the log keeps as JSON
+            logged["score"] = [json.dumps(row) for row in scores.tolist()]
+        else:
+            logged["score"] = scores
         logged["decision"] = scorer.decide(scores)
         return logged
 
     def known(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The outcomes of rows, a day later."""
+        """The labels of rows, which arrive a day later."""
         columns = [*prediction_log.identity(self.contract), self.contract.outcome.name]
         return rows[columns].assign(arrived=time.time() + DAY)
 
@@ -111,29 +120,28 @@ class World:
         tables: Mapping[str, pd.DataFrame] | None = None,
         oldest: int | None = None,
     ) -> Watched:
-        """The monitor's report, with the distributions that the sample's own monitor.py asks Evidently for."""
+        """The monitor's report on what was logged.
+
+        Distributions are compared as the sample's monitor.py asks Evidently to.
+        """
+        subject = Subject(
+            self.contract, self.scorer, self.reference, self.measured, age, max_age=oldest
+        )
+        distributions = self.project.module("monitor").distributions
+        validate = self.project.stage("validate").check
         return watch(
-            self.contract,
-            self.scorer,
-            self.reference,
-            logged,
-            known,
-            self.limits,
-            self.measured,
-            age,
-            self.project.module("monitor").distributions,
-            self.project.stage("validate").check,
-            tables,
-            oldest,
+            subject, Log(logged, known, tables or {}), self.limits, distributions, validate
         )
 
     def write_log(self, project: Project, logged: pd.DataFrame) -> None:
         """Write what was logged to a project's prediction log, as the service does."""
-        arrays, rows = self.contract.arrays(logged), {}
-        for name in logged:
-            rows[str(name)] = logged[name].tolist()
+        arrays = self.contract.arrays(logged)
+        rows = {}
+        for name in map(str, logged):
             if name in arrays:
-                rows[str(name)] = cells(self.contract.columns[str(name)], arrays[str(name)])
+                rows[name] = cells(self.contract.columns[name], arrays[name])
+            else:
+                rows[name] = logged[name].tolist()
         log = prediction_log.PredictionLog(project.root / PREDICTIONS / "1.db")
         log.append(rows, prediction_log.types(self.contract, self.scorer.plan.names))
         log.close()
@@ -142,30 +150,41 @@ class World:
 def world_of(project: Project, reference: pd.DataFrame) -> World:
     """A model of the project's own kind, fitted on the reference."""
     contract = project.contract
-    arrays, target = contract.arrays(reference), contract.target(reference)
+    arrays = contract.arrays(reference)
+    target = contract.target(reference)
     features = plan(project.features, contract)
     scorer = model_folder.fit(arrays, target, features, project.model, contract, project.settings())
-    once, scores = np.ones((1, len(reference))), scorer.score(scorer.matrix(arrays))
+    scores = scorer.score(scorer.matrix(arrays))
+    weights = np.ones((1, len(reference)))  # one resample, in which each row counts once
     measured = {}
-    for name, make in named(contract.task).items():
-        measured[name] = float(make(target, scores)(once)[0])
+    for name, metric in named(contract.task).items():
+        measured[name] = float(metric(target, scores)(weights)[0])
     return World(project, reference, scorer, measured)
 
 
 def shop_world(project: Project) -> World:
-    """A contract that has everything which a project may lack, at work in the sample's folder."""
-    schema, features, model = (ModuleType(name) for name in ("schema", "features", "model"))
+    """A project that has all kinds of columns which another may lack, in the sample's folder."""
+
+    def build(params: Mapping[str, object], categorical: list[int], seed: int) -> object:
+        return HistGradientBoostingClassifier(
+            categorical_features=categorical, max_iter=20, random_state=seed
+        )
+
+    schema = ModuleType("schema")
     schema.contract = Contract(Ask, Sold, [TARIFF])  # type: ignore[attr-defined]
+    features = ModuleType("features")
     features.AS_IS = ["shop", "size", "weight", "price"]  # type: ignore[attr-defined]
-    model.build = lambda params, categorical, seed: HistGradientBoostingClassifier(  # type: ignore[attr-defined]
-        categorical_features=categorical, max_iter=20, random_state=seed
-    )
+    model = ModuleType("model")
+    model.build = build  # type: ignore[attr-defined]
     shop = project.having(schema=schema, features=features, model=model)
     return world_of(shop, synthetic(shop.contract, ROWS))
 
 
 def pick(wanted: Callable[[Column], bool], *worlds: World) -> tuple[World, Column]:
-    """The first world whose model reads such a column, and of these columns that with the widest bounds."""
+    """The first world whose model reads a wanted column, and that column.
+
+    If there are several, it is the one with the widest bounds.
+    """
     for world in worlds:
         columns = []
         for name in world.scorer.plan.columns:
@@ -173,8 +192,13 @@ def pick(wanted: Callable[[Column], bool], *worlds: World) -> tuple[World, Colum
             if column and wanted(column):
                 columns.append(column)
         if columns:
-            return world, max(columns, key=lambda one: (one.high or 0) - (one.low or 0))
+            return world, max(columns, key=width)
     raise AssertionError("no world has such a column")
+
+
+def width(column: Column) -> float:
+    """How far apart a column's bounds are; a missing bound counts as 0."""
+    return (column.high or 0) - (column.low or 0)
 
 
 def is_number(column: Column) -> bool:
@@ -183,6 +207,6 @@ def is_number(column: Column) -> bool:
 
 
 def failed(report: Watched) -> set[str]:
-    """The names of the checks that fail, also of those that stop nothing."""
+    """The names of the checks that fail, warnings included."""
     checks = [*report.checks, *report.drift]
     return {check.name for check in checks if check.verdict is Verdict.FAIL}

@@ -1,4 +1,4 @@
-"""Ablation: what each feature gains and costs is measured the same every time, and kept by period."""
+"""What a feature gains and costs is measured the same every time, and kept by period."""
 
 import json
 from dataclasses import replace
@@ -9,6 +9,7 @@ import numpy as np
 
 from mlgates import Project, features
 from mlgates.training import ablation
+from training_bench import halves
 
 
 def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(
@@ -18,17 +19,24 @@ def test_gains_are_the_same_every_time_and_the_only_feature_can_be_left_out(
     plan = features.plan(project.features, project.contract)
     number = next(name for name in plan.names if name not in plan.categorical)
     plan = replace(plan, names=(number,), categorical=())
-    halves = (
-        sample.rows.iloc[::2].reset_index(drop=True),
-        sample.rows.iloc[1::2].reset_index(drop=True),
-    )
-    found, again = (ablation.ablate(project, plan, *halves, settings) for _ in range(2))
-    feature, gain = found["features"][number], found["features"][number]["gain"]
-    assert gain == again["features"][number]["gain"] and gain["interval"][1] > gain["interval"][0]
-    assert feature["reads"] == sorted(plan.ancestors(number))
-    without = replace(settings, evaluate=replace(settings.evaluate, ablation_rows=0))
-    unfitted = ablation.ablate(project, plan, *halves, without)["features"][number]
-    assert unfitted["gain"]["value"] is None and unfitted["microseconds"] > 0
+    rows, unseen = halves(sample.rows)
+
+    entry = ablation.ablate(project, plan, rows, unseen, settings)["features"][number]
+    again = ablation.ablate(project, plan, rows, unseen, settings)["features"][number]
+    assert entry["gain"] == again["gain"]
+    assert entry["gain"]["interval"][1] > entry["gain"]["interval"][0]
+    assert entry["reads"] == sorted(plan.ancestors(number))
+
+
+def test_without_rows_only_costs_are_measured(project: Project, sample: Any) -> None:
+    settings = project.settings()
+    settings = replace(settings, evaluate=replace(settings.evaluate, ablation_rows=0))
+    plan = features.plan(project.features, project.contract)
+    rows, unseen = halves(sample.rows)
+    number = next(name for name in plan.names if name not in plan.categorical)
+    report = ablation.ablate(project, plan, rows, unseen, settings, [number])
+    entry = report["features"][number]
+    assert entry["gain"]["value"] is None and entry["microseconds"] > 0
 
 
 def test_reports_of_earlier_periods_stay_and_those_beyond_the_cycle_go(tmp_path: Path) -> None:
@@ -49,14 +57,10 @@ def another_way(column: np.ndarray) -> np.ndarray:
 
 
 def test_a_feature_is_another_one_when_what_it_is_computed_from_changes(project: Project) -> None:
-    known, name = (
-        features.plan(project.features, project.contract),
-        "made",
-    )  # a drafted team has no function
-    plan = replace(known, functions={name: one_way}, arguments={name: (known.columns[0],)})
-    other = replace(plan, functions={name: another_way})
-    arguments = {**plan.arguments, "user": (name,)}
-    user = replace(plan, arguments=arguments, functions={**plan.functions, "user": one_way})
-    changed = replace(user, functions={**user.functions, name: another_way})
-    assert ablation.definition(plan, name) != ablation.definition(other, name)
-    assert ablation.definition(user, "user") != ablation.definition(changed, "user")
+    # Functions of the test's own, because a drafted team may have none.
+    plan = features.plan(project.features, project.contract)
+    arguments = {"inner": (plan.columns[0],), "outer": ("inner",)}
+    before = replace(plan, functions={"inner": one_way, "outer": one_way}, arguments=arguments)
+    after = replace(plan, functions={"inner": another_way, "outer": one_way}, arguments=arguments)
+    assert ablation.definition(before, "inner") != ablation.definition(after, "inner")
+    assert ablation.definition(before, "outer") != ablation.definition(after, "outer")

@@ -1,4 +1,4 @@
-"""Periods on disk: read once, checked once, with bad rows in quarantine and what changed since named.
+"""Periods on disk: read once, checked once, bad rows in quarantine, later changes detected.
 
 The wiring files `ingest.py` and `validate.py` of a project use what is listed here.
 """

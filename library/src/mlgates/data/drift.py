@@ -16,35 +16,36 @@ from mlgates.verdict import Check, Effect, at_most
 
 
 def association(values: np.ndarray, target: np.ndarray, column: Column) -> float:
-    """How a column goes with the outcome: for numbers the rank correlation, -1 to 1, for words the correlation ratio.
+    """How strongly a column goes with the outcome; NaN where either does not vary.
 
-    NaN where either does not vary.
+    For numbers it is the rank correlation, -1 to 1, for words the correlation ratio, 0 to 1.
     """
     known = ~gone(values)
-    values, target = values[known], target[known]
+    values = values[known]
+    target = target[known]
     if len(values) < 2 or not target.std():
         return float("nan")
     if column.is_number:
-        from scipy.stats import rankdata
+        return _rank_correlation(values, target)
+    return _correlation_ratio(values, target)
 
-        ranks = rankdata(values)
-        return float(np.corrcoef(ranks, target)[0, 1]) if ranks.std() else float("nan")
-    _, places = np.unique(values, return_inverse=True)
-    counts, sums = np.bincount(places), np.bincount(places, weights=target)
-    between = (counts * (sums / counts - target.mean()) ** 2).sum() / len(target)
+
+def _rank_correlation(values: np.ndarray, target: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values)
+    if not ranks.std():
+        return float("nan")
+    return float(np.corrcoef(ranks, target)[0, 1])
+
+
+def _correlation_ratio(words: np.ndarray, target: np.ndarray) -> float:
+    """The standard deviation between the words' means, in standard deviations of the target."""
+    _, codes = np.unique(words, return_inverse=True)
+    counts = np.bincount(codes)
+    means = np.bincount(codes, weights=target) / counts
+    between = (counts * (means - target.mean()) ** 2).sum() / len(target)
     return float(np.sqrt(between) / target.std())
-
-
-def limit(kind: str, limits: ValidateSettings) -> float:
-    """The limit of a kind of drift: its own, or that of all effect sizes."""
-    own = {
-        "missing": limits.drift_missing,
-        "volume": limits.drift_volume,
-        "duplicates": limits.drift_duplicates,
-        "freshness": limits.drift_freshness,
-        "late": limits.drift_late,
-    }
-    return own.get(kind, limits.drift_limit)
 
 
 def columns(
@@ -54,69 +55,121 @@ def columns(
     targets: Sequence[np.ndarray],
     limits: ValidateSettings,
 ) -> list[Check]:
-    """`drift.distribution`, `drift.missing` and `drift.association` of each number, bool and category but the outcome.
+    """`drift.distribution`, `drift.missing` and `drift.association` of each column.
 
-    `targets` are the outcomes as numbers, (n,), of the rows of reference and current; a look-up's columns, which have
-    other rows, have no association.
+    That is each number, bool and category but the outcome. `targets` are the outcomes as numbers,
+    (n,), of the rows of reference and current. A look-up's columns have other rows, and so no
+    association with the outcome.
     """
-    checks = []
     kinds = {}
     for name, column in contract.columns.items():
         if column.source != "outcome":
             kinds[name] = column.kind
+
+    checks = []
     for pair in drift.pairs(kinds, reference, current, drift.PERIODS):
-        column, old, new = contract.columns[pair.name], pair.reference, pair.current
-        values = {"distribution": pair.distance(), "missing": abs(drift.missing(old, new))}
+        column = contract.columns[pair.name]
+        values = {
+            "distribution": pair.distance(),
+            "missing": abs(drift.missing(pair.reference, pair.current)),
+        }
         if column.source == "request":
-            values["association"] = abs(
-                association(old, targets[0], column) - association(new, targets[1], column)
-            )
+            before = association(pair.reference, targets[0], column)
+            now = association(pair.current, targets[1], column)
+            values["association"] = abs(before - now)
         for kind, value in values.items():
-            rows = (len(old), len(new)) if kind == "missing" else pair.rows
-            most = drift.limit(limit(kind, limits), *rows, pair.words)
-            name, least = f"{kind}.{pair.name}", limits.drift_min_rows
-            checks.append(_check(name, value, most, min(rows), least, column.alias))
+            # Only for the missing share, rows without a value count too.
+            rows = pair.rows
+            if kind == "missing":
+                rows = (len(pair.reference), len(pair.current))
+            limit = drift.limit(_limit_of(kind, limits), *rows, pair.words)
+            min_rows = limits.drift_min_rows
+            name = f"{kind}.{pair.name}"
+            checks.append(_check(name, value, limit, min(rows), min_rows, column.alias))
     return checks
-
-
-def _check(name: str, value: float, most: float, rows: int, least: int, evidence: str) -> Check:
-    more: dict[str, Any] = {"min_rows": least, "required": False, "evidence": evidence}
-    told = round(value, 6), round(most, 6)
-    return at_most(f"drift.{name}", *told, rows, effect=Effect.RETRAIN, **more)
 
 
 def delivery(
     before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: ValidateSettings
 ) -> list[Check]:
-    """Drift of a delivery as a whole: `volume`, `duplicates`, `outcome`, `freshness` and `late` rows.
+    """Drift of a delivery as a whole.
 
-    `before` and `now` hold, by period: `rows`, `alike`, `outcome` (its mean, or the shares of its classes), `first` and
-    `last` (unix seconds that 99.9 % of the rows keep to, None without a time), and `late`, the share of rows older than
-    the period before.
+    The checks are `drift.volume`, `drift.duplicates`, `drift.label`, `drift.freshness` and
+    `drift.late`.
+
+    `before` and `now` hold, for each period: `rows`; `alike`, the share of rows that are there
+    twice; `outcome`, its mean or the shares of its classes; `spread`, its standard deviation;
+    `first` and `last`, between which nearly all rows lie (unix seconds, None without a time);
+    `late`, the share of rows older than the end of the period before.
     """
-    rows, filled, found = now["rows"], [one for one in before if one["rows"]], []
+    filled = [period for period in before if period["rows"]]
     if not filled:
         return []
+    rows = now["rows"]
+    min_rows = limits.drift_min_rows
+    checks = []
 
-    def add(name: str, value: float, evidence: str) -> None:
-        least = 1 if name in ("volume", "freshness") else limits.drift_min_rows
-        found.append(_check(name, value, limit(name, limits), rows, least, evidence))
+    def add(name: str, value: float, min_rows: int, evidence: str) -> None:
+        limit = _limit_of(name, limits)
+        checks.append(_check(name, value, limit, rows, min_rows, evidence))
 
-    usual = float(np.mean([one["rows"] for one in filled]))
-    changed = abs(float(np.log2(max(rows, 0.5) / usual)))
-    add("volume", changed, f"doublings or halvings of {usual:,.0f} rows")
+    usual_rows = _mean("rows", filled)
+    # Half a row stands for none, so that an empty period has a logarithm.
+    doublings = abs(float(np.log2(max(rows, 0.5) / usual_rows)))
+    # One row is enough to see that others are missing.
+    add("volume", doublings, 1, f"doublings or halvings of {usual_rows:,.0f} rows")
     if rows:
-        alike = now["alike"] - float(np.mean([one["alike"] for one in filled]))
-        add("duplicates", alike, "rise of the share of rows that are there twice")
-        old, new = np.mean([one["outcome"] for one in filled], axis=0), np.asarray(now["outcome"])
-        spread = float(np.mean([one["spread"] for one in filled])) or 1.0
-        add(
-            "label", float(np.abs(new - old).max()) / spread, "change of the outcome's rate or mean"
-        )
+        rise = now["alike"] - _mean("alike", filled)
+        add("duplicates", rise, min_rows, "rise of the share of rows that are there twice")
+        change = _change_of_outcome(filled, now)
+        add("label", change, min_rows, "change of the label's rate or mean")
     if now["last"] is not None and filled[-1]["last"] is not None:
-        lengths = [one["last"] - one["first"] for one in filled]
-        usual = float(np.median(lengths)) or 1.0
-        lag = max(0.0, filled[-1]["last"] + usual - now["last"]) / usual
-        add("freshness", lag, "how much of a usual period the newest rows lack")
-        add("late", now["late"], "share of rows that belong to the period before")
-    return found
+        lag = _lag(filled, now)
+        add("freshness", lag, 1, "part of a usual period by which the newest rows are too old")
+        add("late", now["late"], min_rows, "share of rows that belong to the period before")
+    return checks
+
+
+def _mean(name: str, periods: Sequence[Mapping[str, Any]]) -> float:
+    return float(np.mean([period[name] for period in periods]))
+
+
+def _change_of_outcome(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float:
+    """The largest change of a class's share, or that of the mean in standard deviations."""
+    old = np.mean([period["outcome"] for period in before], axis=0)
+    new = np.asarray(now["outcome"])
+    spread = _mean("spread", before) or 1.0  # an outcome that never varied
+    return float(np.abs(new - old).max()) / spread
+
+
+def _lag(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float:
+    """How far a period ends before its time, in usual lengths of a period; 0 if it does not."""
+    lengths = [period["last"] - period["first"] for period in before]
+    usual_length = float(np.median(lengths)) or 1.0
+    expected_end = before[-1]["last"] + usual_length
+    return max(0.0, expected_end - now["last"]) / usual_length
+
+
+def _limit_of(kind: str, limits: ValidateSettings) -> float:
+    """The limit of a kind of drift: its own one, or that of all effect sizes."""
+    own_limits = {
+        "missing": limits.drift_missing,
+        "volume": limits.drift_volume,
+        "duplicates": limits.drift_duplicates,
+        "freshness": limits.drift_freshness,
+        "late": limits.drift_late,
+    }
+    return own_limits.get(kind, limits.drift_limit)
+
+
+def _check(name: str, value: float, limit: float, rows: int, min_rows: int, evidence: str) -> Check:
+    return at_most(
+        f"drift.{name}",
+        round(value, 6),
+        round(limit, 6),
+        rows,
+        min_rows=min_rows,
+        required=False,
+        evidence=evidence,
+        effect=Effect.RETRAIN,
+    )

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import great_expectations as gx
     import pandas as pd
 
+# A function of the wiring, which lets Great Expectations check a table and gives its result.
+Validate = Callable[["pd.DataFrame", "gx.ExpectationSuite"], Any]
+
+# The checks that send the rows which break them to quarantine.
 ROW_RULES = (
     "data.missing",
     "data.range",
@@ -27,10 +31,10 @@ ROW_RULES = (
     "data.rule",
     "data.repeated",
 )
-Validate = Callable[
-    ["pd.DataFrame", "gx.ExpectationSuite"], Any
-]  # of the wiring: what Great Expectations finds
-MOST_ROWS = 500_000  # in one run: the memory of Great Expectations grows faster than the rows
+UNIQUE_KEY = "data.unique_key"
+
+# Rows in one run: the memory of Great Expectations grows faster than the rows.
+MAX_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Table:
 
     def label(self, name: str) -> str:
         """A column's name for people; a rule's name stays as it is."""
-        return self.columns[name].label if name in self.columns else name
+        if name in self.columns:
+            return self.columns[name].label
+        return name
 
     @classmethod
     def of(cls, contract: Contract, look: Lookup | None = None) -> "Table":
@@ -60,60 +66,87 @@ class Table:
 
     @classmethod
     def served(cls, contract: Contract) -> "Table":
-        """Rows of the prediction log. What no look-up found is missing in training as well."""
+        """Rows of the prediction log.
+
+        A value that a look-up did not find is missing in training as well, so it may be missing.
+        """
         columns = {}
         for name, column in contract.feature_columns.items():
-            columns[name] = column if column.source == "request" else replace(column, nullable=True)
+            if column.source != "request":
+                column = replace(column, nullable=True)
+            columns[name] = column
         return cls("predictions", columns, [])
 
 
 def suite(table: Table) -> "gx.ExpectationSuite":
-    """The rules of one table. Each expectation carries in `meta` the name of the check that it belongs to."""
+    """The rules of one table as expectations.
+
+    Each expectation carries in `meta` the name of the check that it belongs to.
+    """
     import great_expectations as gx
+
+    expectations = []
+    for column in table.columns.values():
+        expectations += _expectations_of_column(column)
+    expectations += _expectations_of_key(table.key)
+    return gx.ExpectationSuite(name=table.name, expectations=expectations)
+
+
+def _expectations_of_column(column: Column) -> list[Any]:
     import great_expectations.expectations as gxe
 
     rules: list[Any] = []
 
-    def rule(check: str, expectation: Any, **about: Any) -> None:
-        rules.append(expectation(**about, meta={"check": check}))
+    def add(check: str, expectation: Any, **arguments: Any) -> None:
+        rules.append(expectation(column=column.name, **arguments, meta={"check": check}))
 
-    for name, column in table.columns.items():
-        if not column.nullable:
-            rule("data.missing", gxe.ExpectColumnValuesToNotBeNull, column=name)
-        if bounds := _bounds(column):
-            rule("data.range", gxe.ExpectColumnValuesToBeBetween, column=name, **bounds)
-        if column.kind == "category":
-            rule(
-                "data.category",
-                gxe.ExpectColumnValuesToBeInSet,
-                column=name,
-                value_set=list(column.categories),
-            )
-        if column.min_length is not None or column.max_length is not None:
-            lengths = {"min_value": column.min_length, "max_value": column.max_length}
-            rule("data.length", gxe.ExpectColumnValueLengthsToBeBetween, column=name, **lengths)
-        if column.pattern:
-            regex = whole_pattern(column.pattern)
-            rule("data.pattern", gxe.ExpectColumnValuesToMatchRegex, column=name, regex=regex)
-    if len(table.key) > 1:
-        rule("data.unique_key", gxe.ExpectCompoundColumnsToBeUnique, column_list=list(table.key))
-    elif table.key:
-        rule("data.unique_key", gxe.ExpectColumnValuesToBeUnique, column=table.key[0])
-    return gx.ExpectationSuite(name=table.name, expectations=rules)
+    if not column.nullable:
+        add("data.missing", gxe.ExpectColumnValuesToNotBeNull)
+    bounds = _bounds(column)
+    if bounds:
+        add("data.range", gxe.ExpectColumnValuesToBeBetween, **bounds)
+    if column.kind == "category":
+        add("data.category", gxe.ExpectColumnValuesToBeInSet, value_set=list(column.categories))
+    if column.min_length is not None or column.max_length is not None:
+        lengths = {"min_value": column.min_length, "max_value": column.max_length}
+        add("data.length", gxe.ExpectColumnValueLengthsToBeBetween, **lengths)
+    if column.pattern:
+        regex = whole_pattern(column.pattern)
+        add("data.pattern", gxe.ExpectColumnValuesToMatchRegex, regex=regex)
+    return rules
+
+
+def _expectations_of_key(key: Sequence[str]) -> list[Any]:
+    import great_expectations.expectations as gxe
+
+    meta = {"check": UNIQUE_KEY}
+    if not key:
+        return []
+    if len(key) == 1:
+        return [gxe.ExpectColumnValuesToBeUnique(column=key[0], meta=meta)]
+    return [gxe.ExpectCompoundColumnsToBeUnique(column_list=list(key), meta=meta)]
 
 
 def _bounds(column: Column) -> dict[str, Any]:
-    """The arguments of ExpectColumnValuesToBeBetween; empty for a column that can have any value of its type."""
-    if column.kind == "datetime" and (column.earliest or column.latest):
+    """The arguments of ExpectColumnValuesToBeBetween.
+
+    Empty for a column that can have any value of its type.
+    """
+    if column.kind in ("int", "float"):
+        return _number_bounds(column)
+    if column.earliest or column.latest:
         return {"min_value": column.earliest, "max_value": column.latest}
-    if column.kind not in ("int", "float"):
-        return {}
-    least, most = INT_RANGE if column.kind == "int" else FLOAT_RANGE
-    bounds: dict[str, Any] = {"min_value": column.low, "max_value": column.high}
-    if column.low is None:
-        bounds["min_value"] = least
-    if column.high is None:
-        bounds["max_value"] = most
+    return {}
+
+
+def _number_bounds(column: Column) -> dict[str, Any]:
+    # A number without bounds must still fit into a table: infinity is refused everywhere.
+    lowest, highest = INT_RANGE if column.kind == "int" else FLOAT_RANGE
+    bounds: dict[str, Any] = {"min_value": lowest, "max_value": highest}
+    if column.low is not None:
+        bounds["min_value"] = column.low
+    if column.high is not None:
+        bounds["max_value"] = column.high
     if column.exclusive_low:
         bounds["strict_min"] = True
     if column.exclusive_high:
@@ -121,139 +154,207 @@ def _bounds(column: Column) -> dict[str, Any]:
     return bounds
 
 
-def described(contract: Contract) -> dict[str, Any]:
-    """All rules of the contract in a form to be reviewed: by table, Great Expectations' JSON and what is not in it."""
-    told = {}
-    for look in (None, *contract.lookups):
-        table = Table.of(contract, look)
-        told[table.name] = {
-            "columns": {
-                name: f"{c.kind}{' or missing' if c.nullable else ''}"
-                for name, c in table.columns.items()
-            },
-            "forbidden": list(table.forbidden),
-            "rules": []
-            if look
-            else [f"{rule.__name__}({', '.join(reads(rule))})" for rule in contract.rules],
-            "expectations": [
-                {"type": e["type"], **{k: v for k, v in e["kwargs"].items() if v is not None}}
-                for e in suite(table).to_json_dict()["expectations"]
-            ],
-        }
-    return told
-
-
 def write_suite(project: Project) -> None:
     """Write reports/suite.json: all rules of the contract, to be reviewed with it."""
     write_json(project.root / SUITE, described(project.contract))
 
 
+def described(contract: Contract) -> dict[str, Any]:
+    """All rules of the contract, by table, in a form to be reviewed.
+
+    Great Expectations' JSON, and what stands outside of it: columns and their types, forbidden
+    columns, the contract's rules between columns.
+    """
+    tables = {}
+    for look in (None, *contract.lookups):
+        table = Table.of(contract, look)
+        rules = []
+        if table.has_rules:
+            for rule in contract.rules:
+                rules.append(f"{rule.__name__}({', '.join(reads(rule))})")
+        tables[table.name] = {
+            "columns": _types_in_words(table),
+            "forbidden": list(table.forbidden),
+            "rules": rules,
+            "expectations": _expectations_as_data(table),
+        }
+    return tables
+
+
+def _types_in_words(table: Table) -> dict[str, str]:
+    types = {}
+    for name, column in table.columns.items():
+        types[name] = column.kind
+        if column.nullable:
+            types[name] = f"{column.kind} or missing"
+    return types
+
+
+def _expectations_as_data(table: Table) -> list[dict[str, Any]]:
+    """The type and the arguments of each expectation; arguments that are None are left out."""
+    stored = suite(table).to_json_dict()
+    expectations = []
+    for expectation in stored["expectations"]:
+        given = expectation["kwargs"]
+        arguments = {name: given[name] for name in given if given[name] is not None}
+        expectations.append({"type": expectation["type"], **arguments})
+    return expectations
+
+
 def broken_rows(
     frame: "pd.DataFrame", table: Table, contract: Contract, validate: Validate
 ) -> dict[tuple[str, str], np.ndarray]:
-    """By rule and column: the positions of the rows that break the contract. The one judge of rows in tables.
+    """By rule and column: the positions of the rows that break the contract.
 
-    `frame` has the table's columns and a range index. A column of another type is judged by `data.type` alone.
-    `validate` lets Great Expectations check a table (pipeline/validate.py); the contract's own rules between columns,
-    which stand in the team's code, are asked here. A rule that no value broke is there too, without positions.
+    Whatever checks rows in tables asks this function or the next one. `frame` has the table's
+    columns and a range index. A column of another type is checked by `data.type` alone. `validate`
+    lets Great Expectations check a table (pipeline/validate.py). A rule that no value broke is
+    there too, without positions.
+
     Raises: RuntimeError if Great Expectations could not evaluate a rule.
     """
-    mistyped = [name for name, column in table.columns.items() if not has_type(frame[name], column)]
-    broken = {
-        ("data.type", name): wrong_type(frame[name], table.columns[name]) for name in mistyped
-    }
-    judged = replace(
-        table, columns={name: table.columns[name] for name in table.columns if name not in mistyped}
-    )
-    rules = suite(judged)
+    mistyped = {}
+    well_typed = {}
+    for name, column in table.columns.items():
+        if has_type(frame[name], column):
+            well_typed[name] = column
+        else:
+            mistyped["data.type", name] = wrong_type(frame[name], column)
+    typed_table = replace(table, columns=well_typed)
+    typed_frame = frame[list(well_typed)]
+    return mistyped | broken_typed_rows(typed_frame, typed_table, contract, validate)
+
+
+def broken_typed_rows(
+    frame: "pd.DataFrame", table: Table, contract: Contract, validate: Validate
+) -> dict[tuple[str, str], np.ndarray]:
+    """The same as `broken_rows`, of a table whose columns all have the contract's types.
+
+    The contract's own rules between columns, which are in the team's code, are asked here. Great
+    Expectations is asked for all others.
+    """
+    rules = suite(table)
     if not len(frame):
-        return broken | {(rule.meta["check"], ""): np.empty(0, int) for rule in rules.expectations}
-    typed = frame[list(judged.columns)]
-    broken |= broken_rules(typed, rules, validate)
+        nothing = np.empty(0, int)
+        return {(rule.meta["check"], ""): nothing for rule in rules.expectations}
+
+    broken = broken_rules(frame, rules, validate)
     if table.has_rules:
-        for name, places in contract.impossible(contract.arrays(typed)).items():
-            broken["data.rule", name] = places
+        for name, positions in contract.impossible(contract.arrays(frame)).items():
+            broken["data.rule", name] = positions
     return broken
 
 
 def has_type(values: "pd.Series", column: Column) -> bool:
-    """Whether a column holds values of the contract's type; an empty or all-missing column has any."""
+    """Whether a column holds values of the contract's type.
+
+    An empty column, or one in which all values are missing, has any type.
+    """
     from pandas.api import types
 
-    known = values.dropna()
-    if known.empty:
+    present = values.dropna()
+    if present.empty:
         return True
     if column.kind == "datetime":
-        return bool(types.is_datetime64_dtype(values))  # a UTC offset would be lost in silence
-    inferred = types.infer_dtype(known)
+        # Not with a time zone: its UTC offset would be lost in silence.
+        return bool(types.is_datetime64_dtype(values))
+
+    inferred = types.infer_dtype(present)
     if column.kind == "bool":
         return inferred == "boolean"
     if column.kind in ("category", "text"):
         return inferred in ("string", "categorical")
     if inferred not in ("integer", "floating", "mixed-integer-float", "decimal"):
         return False
-    return column.kind == "float" or bool((known.astype(float) % 1 == 0).all())
+    if column.kind == "float":
+        return True
+    return bool((present.astype(float) % 1 == 0).all())
 
 
 def wrong_type(values: "pd.Series", column: Column) -> np.ndarray:
     """The positions of the values that are not of the contract's type."""
     import pandas as pd
 
-    known = np.flatnonzero(values.notna())
+    present = np.flatnonzero(values.notna())
     if column.kind not in ("int", "float"):
-        return known
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)[known]
+        return present
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)[present]
     wrong = np.isnan(numbers)
     if column.kind == "int":
         wrong |= numbers != np.floor(numbers)
-    return known[wrong] if wrong.any() else known
+    if wrong.any():
+        return present[wrong]
+    # All of them are numbers, but stored as something else, such as text.
+    return present
 
 
 def broken_rules(
     frame: "pd.DataFrame", rules: "gx.ExpectationSuite", validate: Validate
 ) -> dict[tuple[str, str], np.ndarray]:
-    """By the check's name and the column: the positions of the rows that break a rule (in a range index).
+    """By the check's name and the column: the positions of the rows that break a rule.
 
-    `validate` lets Great Expectations check a table. Raises: RuntimeError if it could not evaluate a rule: a rule that
-    did not run did not pass.
+    `frame` has a range index. `validate` lets Great Expectations check a table. A large table is
+    checked in parts. Only keys are compared over all of its rows.
+
+    Raises: RuntimeError if Great Expectations could not evaluate a rule: a rule that did not run
+    did not pass.
     """
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    if len(frame) <= MAX_ROWS:
+        return _positions(validate(frame, rules), rules)
+
+    key_rules, other_rules = _split_suite(rules)
+    broken = _positions(validate(frame, key_rules), key_rules)
+    parts: dict[tuple[str, str], list[np.ndarray]] = {}
+    for start in range(0, len(frame), MAX_ROWS):
+        rows = frame.iloc[start : start + MAX_ROWS].reset_index(drop=True)
+        for which, positions in _positions(validate(rows, other_rules), other_rules).items():
+            parts.setdefault(which, []).append(positions + start)
+    for which, positions_of_parts in parts.items():
+        broken[which] = np.concatenate(positions_of_parts)
+    return broken
+
+
+def _split_suite(
+    rules: "gx.ExpectationSuite",
+) -> "tuple[gx.ExpectationSuite, gx.ExpectationSuite]":
+    """The rules about keys, and all others."""
     import great_expectations as gx
 
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    if len(frame) <= MOST_ROWS:
-        return _places(validate(frame, rules), rules)
-    keys = gx.ExpectationSuite(
-        name=rules.name, expectations=[e for e in rules.expectations if _is_key(e)]
+    key_rules = []
+    other_rules = []
+    for rule in rules.expectations:
+        if rule.meta["check"] == UNIQUE_KEY:
+            key_rules.append(rule)
+        else:
+            other_rules.append(rule)
+    return (
+        gx.ExpectationSuite(name=rules.name, expectations=key_rules),
+        gx.ExpectationSuite(name=rules.name, expectations=other_rules),
     )
-    others = gx.ExpectationSuite(
-        name=rules.name, expectations=[e for e in rules.expectations if not _is_key(e)]
-    )
-    found = {which: [places] for which, places in _places(validate(frame, keys), keys).items()}
-    for start in range(0, len(frame), MOST_ROWS):
-        rows = frame.iloc[start : start + MOST_ROWS].reset_index(drop=True)
-        for which, places in _places(validate(rows, others), others).items():
-            found.setdefault(which, []).append(places + start)
-    return {which: np.concatenate(parts) for which, parts in found.items()}
 
 
-def _is_key(expectation: Any) -> bool:
-    return bool(expectation.meta["check"] == "data.unique_key")
+def _positions(result: Any, rules: "gx.ExpectationSuite") -> dict[tuple[str, str], np.ndarray]:
+    """The positions in a result of Great Expectations, by check and column.
 
-
-def _places(result: Any, rules: "gx.ExpectationSuite") -> dict[tuple[str, str], np.ndarray]:
-    """What Great Expectations found, by check and column."""
-    found = {}
-    for one in result.results:
-        config = one.expectation_config
-        if "unexpected_index_list" not in one.result and one.result.get("unexpected_count") != 0:
+    Raises: RuntimeError unless each rule was evaluated, and each row that broke it is named.
+    """
+    broken = {}
+    for outcome in result.results:
+        config = outcome.expectation_config
+        names_rows = "unexpected_index_list" in outcome.result
+        if not names_rows and outcome.result.get("unexpected_count") != 0:
             raise RuntimeError(
-                f"{config.type} did not run, or not with result_format COMPLETE: {one.exception_info}"
+                f"{config.type} did not run, or not with result_format COMPLETE:"
+                f" {outcome.exception_info}"
             )
         column = config.kwargs.get("column") or "+".join(config.kwargs["column_list"])
-        places = one.result.get("unexpected_index_list") or []
-        found[config.meta["check"], column] = np.asarray(places, dtype=np.int64)
-    if len(found) != len(rules.expectations):
+        positions = outcome.result.get("unexpected_index_list") or []
+        broken[config.meta["check"], column] = np.asarray(positions, dtype=np.int64)
+
+    n_rules = len(rules.expectations)
+    if len(broken) != n_rules:
         raise RuntimeError(
-            f"Great Expectations checked {len(found)} of the {len(rules.expectations)} rules of {rules.name}."
+            f"Great Expectations checked {len(broken)} of the {n_rules} rules of {rules.name}."
         )
-    return found
+    return broken

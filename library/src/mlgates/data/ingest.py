@@ -1,4 +1,4 @@
-"""Closed periods: each is read from data.py once, is one data version, and does not change by itself."""
+"""Closed periods: each is read from data.py once, is one data version, and stays as it is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def absent_periods(project: Project, periods: Sequence[str]) -> list[str]:
-    """The periods that are not in data/raw yet; folders of periods beyond the cycle are deleted."""
+    """The periods that are not in data/raw yet.
+
+    Folders of periods beyond the cycle are deleted.
+    """
     partitions.drop_others(project, "raw", periods)
     absent = []
     for period in periods:
@@ -29,74 +32,97 @@ def absent_periods(project: Project, periods: Sequence[str]) -> list[str]:
 
 @contextmanager
 def reading(period: str) -> Iterator[None]:
-    """While data.py reads a period. Raises: ProjectError with the period and the reason if it fails."""
+    """The context in which data.py is called: an error in it names the period.
+
+    Raises: ProjectError with the period and the reason if data.py fails.
+    """
     try:
         yield
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(
-            f"data.py could not give period {period}: {type(error).__name__}: {error}"
-        ) from error
+        message = f"data.py could not give period {period}: {type(error).__name__}: {error}"
+        raise ProjectError(message) from error
 
 
 def close_period(project: Project, period: str, tables: Mapping[str, "pd.DataFrame"]) -> None:
-    """Write the tables of a period to data/raw, without what was erased, and what they hold to the manifest.
+    """Write the tables of a period to data/raw, without what was erased.
 
-    Raises: ProjectError if a table is no DataFrame; `data.manifest` if the period was closed before with other rows.
+    What they hold is written to the manifest.
+
+    Raises: ProjectError if a table is no DataFrame; `data.manifest` if the period was closed before
+    with other rows.
     """
     manifest = _manifest(project)
     erased = tombstones.read(project, project.contract)
-    held = {}
+    entries = {}
     with whole(partitions.folder(project, "raw", period)) as folder:
         for name, frame in tables.items():
             if not hasattr(frame, "to_parquet"):
-                given = type(frame).__name__
                 raise ProjectError(
-                    f"data.py gave {given} for {name} of {period}; a DataFrame is needed."
+                    f"data.py gave {type(frame).__name__} for {name} of {period};"
+                    " a DataFrame is needed."
                 )
-            named = erased.without(project.contract.named(frame))
-            partitions.write(named, folder / f"{name}.parquet")
-            held[name] = _held(named)
-        closed = manifest.get(period, {})
-        if other := [name for name in closed if held.get(name, closed[name]) != closed[name]]:
-            told = f"{other[0]} is now read as {held[other[0]]['rows']:,} rows that are not those it was closed with"
-            remedy = f"Take those: uv run dvc pull ingest; or amend the period: uv run mlops close --amend {period}"
-            raise ProjectError(f"data.manifest: {period} is closed, but {told}.", remedy)
-    write_json(project.root / MANIFEST, manifest | {period: held})
+            kept = erased.without(project.contract.named(frame))
+            partitions.write(kept, folder / f"{name}.parquet")
+            entries[name] = _entry(kept)
+        # Inside of the block: a period that is refused leaves the folder as it was.
+        _check_unchanged(period, manifest.get(period, {}), entries)
+    write_json(project.root / MANIFEST, manifest | {period: entries})
+
+
+def _check_unchanged(period: str, closed: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
+    """Raises: ProjectError if a table differs from the one that the period was closed with."""
+    for name, closed_entry in closed.items():
+        entry = entries.get(name, closed_entry)
+        if entry != closed_entry:
+            raise ProjectError(
+                f"data.manifest: {period} is closed, but its table {name} has changed."
+                f" It had {closed_entry['rows']:,} rows, and is now read as"
+                f" {entry['rows']:,} rows.",
+                "To keep the closed rows: uv run dvc pull ingest."
+                f" To read the period again: uv run mlops close --amend {period}",
+            )
 
 
 def write_manifest(project: Project, periods: Sequence[str]) -> None:
-    """Write what each of the periods holds, after rows that were erased since are taken out of them."""
+    """Write what each of the periods holds.
+
+    Rows that were erased since are taken out of the periods first.
+    """
     manifest = _manifest(project)
     erased = tombstones.read(project, project.contract)
     for period in periods:
-        changed = _forget(partitions.folder(project, "raw", period), erased)
+        changed = _take_out(partitions.folder(project, "raw", period), erased)
         if changed or period not in manifest:
-            manifest[period] = {
-                name: _held(partitions.read(project, "raw", period, name))
-                for name in partitions.tables(project.contract)
-            }
+            manifest[period] = {}
+            for name in partitions.tables(project.contract):
+                frame = partitions.read(project, "raw", period, name)
+                manifest[period][name] = _entry(frame)
     write_json(project.root / MANIFEST, {period: manifest[period] for period in periods})
 
 
 def _manifest(project: Project) -> dict[str, Any]:
     path = project.root / MANIFEST
-    return read_json(path) if path.exists() else {}
+    if not path.exists():
+        return {}
+    return read_json(path)
 
 
-def _held(frame: "pd.DataFrame") -> dict[str, Any]:
+def _entry(frame: "pd.DataFrame") -> dict[str, Any]:
+    """What the manifest says of a table."""
     return {"rows": len(frame), "sha256": partitions.content(frame)}
 
 
-def _forget(folder: Path, erased: tombstones.Tombstones) -> bool:
-    """Write a period again without its erased rows; returns whether it held any."""
+def _take_out(folder: Path, erased: tombstones.Tombstones) -> bool:
+    """Write a period again without its erased rows; returns whether there were any."""
     import pandas as pd
 
     paths = sorted(folder.glob("*.parquet"))
-    found = any(erased.hold(path) for path in paths)
-    if found:
-        with whole(folder) as fresh:
-            for path in paths:
-                partitions.write(erased.without(pd.read_parquet(path)), fresh / path.name)
-    return found
+    if not any(erased.hold(path) for path in paths):
+        return False
+    with whole(folder) as new_folder:
+        for path in paths:
+            kept = erased.without(pd.read_parquet(path))
+            partitions.write(kept, new_folder / path.name)
+    return True

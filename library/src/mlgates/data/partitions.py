@@ -1,4 +1,7 @@
-"""Periods on disk: `data/raw/period=2013-04/rows.parquet`, one file per table, and which of them a cycle uses."""
+"""Periods on disk: `data/raw/period=2013-04/rows.parquet`, one file per table.
+
+Also which of them a cycle uses.
+"""
 
 import hashlib
 import shutil
@@ -27,25 +30,25 @@ def folder(project: Project, step: str, period: str) -> Path:
 
 
 def files(project: Project, step: str, table: str = "*") -> list[Path]:
-    """The files of a table, by default of all, of every period that lies there, in the order of the periods."""
+    """The files of a table, by default of all tables, in the order of the periods."""
     return sorted((project.root / DATA / step).glob(f"period=*/{table}.parquet"))
 
 
 def tables(contract: Contract) -> list[str]:
     """The tables of a period: the rows and the look-ups."""
-    return [ROWS, *(look.name for look in contract.lookups)]
+    lookups = [look.name for look in contract.lookups]
+    return [ROWS, *lookups]
 
 
 def names(data: ModuleType) -> list[str]:
-    """The team's periods, oldest first. Raises: ProjectError if data.py cannot tell."""
+    """The team's periods, oldest first. Raises: ProjectError if `periods()` of data.py fails."""
     try:
         return [str(period) for period in data.periods()]
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(
-            f"data.py cannot name its periods: {type(error).__name__}: {error}", "See periods()."
-        ) from error
+        message = f"periods() of data.py failed: {type(error).__name__}: {error}"
+        raise ProjectError(message) from error
 
 
 def closed(data: ModuleType, until: str | None) -> list[str]:
@@ -57,7 +60,8 @@ def closed(data: ModuleType, until: str | None) -> list[str]:
     if until is None:
         raise ProjectError("No period is closed yet.", "Run: uv run mlops close")
     if until not in known:
-        raise ProjectError(f"cycle.yaml: data.py knows no period {until!r}.", nearest(until, known))
+        message = f"cycle.yaml names the period {until!r}, which data.py does not have."
+        raise ProjectError(message, nearest(until, known))
     return known[: known.index(until) + 1]
 
 
@@ -67,18 +71,19 @@ def closed_periods(project: Project) -> list[str]:
 
 
 def window(periods: Sequence[str], train: int, contract: Contract) -> tuple[list[str], list[str]]:
-    """The periods to train on and to evaluate on; without a time in the contract both are the newest, split by key.
+    """The periods to train on, `train` of them, and those to evaluate on.
+
+    Without a time in the contract, both are the same newest periods, whose rows are split by key.
 
     Raises: ProjectError if too few periods are closed.
     """
     if not contract.time:
         newest = list(periods[-train - 1 :])
         return newest, newest
+
     if len(periods) < 2:
-        raise ProjectError(
-            "Two closed periods are needed: one to train on, one to evaluate.",
-            "Run: uv run mlops close",
-        )
+        message = "Two closed periods are needed: one to train on, one to evaluate."
+        raise ProjectError(message, "Run: uv run mlops close")
     return list(periods[-train - 1 : -1]), list(periods[-1:])
 
 
@@ -88,17 +93,18 @@ def read(project: Project, step: str, period: str, table: str = ROWS) -> "pd.Dat
 
     path = folder(project, step, period) / f"{table}.parquet"
     if not path.exists():
-        raise ProjectError(
-            f"{path.relative_to(project.root)} is missing.",
-            "Run: uv run dvc repro (or uv run dvc pull)",
-        )
+        message = f"{path.relative_to(project.root)} is missing."
+        raise ProjectError(message, "Run: uv run dvc repro (or uv run dvc pull)")
     return pd.read_parquet(path)
 
 
 def kept(project: Project, periods: Sequence[str]) -> list[int]:
     """How many rows of each period validate let through."""
-    reports = (folder(project, "checked", period) / "report.json" for period in periods)
-    return [int(read_json(report)["facts"][ROWS]["kept"]) for report in reports]
+    counts = []
+    for period in periods:
+        report = read_json(folder(project, "checked", period) / "report.json")
+        counts.append(int(report["facts"][ROWS]["kept"]))
+    return counts
 
 
 def length(path: Path) -> int:
@@ -115,11 +121,14 @@ def write(frame: "pd.DataFrame", path: Path) -> None:
 
 
 def content(frame: "pd.DataFrame") -> str:
-    """SHA-256 of a table's values: the same in any order of rows and columns, and for any way to store them."""
+    """SHA-256 of a table's values.
+
+    It is the same in any order of rows and columns, and for any way to store them.
+    """
     names = sorted(map(str, frame.columns))
-    return hashlib.sha256(
-        "\0".join(names).encode() + np.sort(keys(frame, names)).tobytes()
-    ).hexdigest()
+    head = "\0".join(names).encode()
+    rows = np.sort(keys(frame, names)).tobytes()
+    return hashlib.sha256(head + rows).hexdigest()
 
 
 def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
@@ -128,19 +137,24 @@ def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
 
     if not names:
         return np.array([], dtype=np.uint64)
+    # A time has the same hash however fine the resolution is in which it is stored.
     times = {name: "datetime64[us]" for name in names if frame[name].dtype.kind == "M"}
-    return pd.util.hash_pandas_object(frame[list(names)].astype(times), index=False).to_numpy()
+    values = frame[list(names)].astype(times)
+    return pd.util.hash_pandas_object(values, index=False).to_numpy()
 
 
-def thin(rows: "pd.DataFrame", most: int) -> "pd.DataFrame":
-    """At most `most` rows in their order, the same ones every time."""
-    return (
-        rows if len(rows) <= most else rows.sample(most, random_state=0).sort_index()
-    ).reset_index(drop=True)
+def thin(rows: "pd.DataFrame", max_rows: int) -> "pd.DataFrame":
+    """At most `max_rows` rows in their order, the same ones every time."""
+    if len(rows) > max_rows:
+        rows = rows.sample(max_rows, random_state=0).sort_index()
+    return rows.reset_index(drop=True)
 
 
 def drop_others(project: Project, step: str, keep: Sequence[str]) -> None:
-    """Delete the folders of periods that the cycle does not hold: DVC keeps what a persisted folder once had."""
+    """Delete the folders of periods that are not in the cycle.
+
+    DVC does not: it leaves in a persisted output whatever was once in it.
+    """
     wanted = {folder(project, step, period).name for period in keep}
     for path in (project.root / DATA / step).glob("period=*"):
         if path.name not in wanted:
@@ -148,14 +162,18 @@ def drop_others(project: Project, step: str, keep: Sequence[str]) -> None:
 
 
 def key_share(rows: "pd.DataFrame", contract: Contract) -> "pd.Series":
-    """A fixed number in [0, 1) for each row, from its key: splits that never move.
+    """A fixed number in [0, 1) for each row, from its key: a split by it never moves a row.
 
-    Without a key it is the whole request, and which of its equals a row is: a few words make many equal rows.
+    Without a key, it comes from the whole request. A request of a few words has many equal rows,
+    which must not all get the same number, so they are counted through.
     """
     import pandas as pd
 
     names = list(contract.key)
     if not names:
-        names = [*contract.request_columns, "__equal"]
-        rows = rows.assign(__equal=rows.groupby(names[:-1], dropna=False, observed=True).cumcount())
-    return pd.util.hash_pandas_object(rows[names], index=False).reset_index(drop=True) / 2.0**64
+        request = list(contract.request_columns)
+        equal_rows = rows.groupby(request, dropna=False, observed=True)
+        rows = rows.assign(__equal=equal_rows.cumcount())
+        names = [*request, "__equal"]
+    hashes = pd.util.hash_pandas_object(rows[names], index=False)  # 64 bits
+    return hashes.reset_index(drop=True) / 2.0**64

@@ -1,12 +1,14 @@
-"""Signs of poisoned data in a period, against the periods before it: sizes of effects, to be looked at by a person.
+"""Signs of poisoned data in a period, against the periods before it.
 
-A sign is a warning, and stops no run; the parameter `poison_blocking` says which ones block the
-promotion (`gate.data`). What
-they cannot see: poison that looks like the reference. What looks like poison and is none: a new shop, a new route.
+They are sizes of effects, for a person to look at. A sign is a warning, and stops no run. The
+parameter `poison_blocking` says which signs block the promotion (`gate.data`).
+
+What they cannot see: poison that looks like the reference. What looks like poison and is none: a
+new shop, a new route.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 KINDS = ("trigger", "near_duplicates", "label_flips")
 DIGITS = 3  # numbers that agree in so many are near each other
 MANY_VALUES = 20  # a column with fewer values may shift between them without being poisoned
-MOST_ROWS = 50_000  # of a period, that trees are fitted to
-MOST_WORDS = 200  # of a column, that trees tell apart
-CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted most surely
+TIMES_RARER = 5  # than the rise that is too much: so rare a value was before it is a trigger
+MAX_ROWS = 50_000  # of a period, that trees are fitted to
+MAX_WORDS = 200  # of a column, that trees tell apart
+CONFIDENT = 0.25  # the share of a slice's rows whose outcome is predicted with most confidence
+MIN_OTHER_OUTCOMES = 10  # trees need some rows that do not have the most frequent outcome
 TREES = {
     "max_iter": 40,
     "max_leaf_nodes": 15,
@@ -35,104 +39,149 @@ TREES = {
 }
 
 
-def signs(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, Any]:
+def signs(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, Any]:
     """What is remembered of a period.
 
-    `alike`: the share of rows that are there twice but for what numbers them. `crowd`: the share of the largest group
-    of rows that are nearly the same at whatever time. `doubt`, by slice: how often the surest outcomes are wrong.
+    - `alike`: the share of rows that are there twice, apart from the ids in their keys.
+    - `crowd`: the share of the largest group of rows that are nearly the same, at whatever time.
+    - `doubt`, for each slice of at least `min_rows` rows: how often the outcomes that were
+      predicted with most confidence are wrong, and how many rows that are.
     """
     if rows.empty:
         return {"alike": None, "crowd": None, "doubt": {}}
-    import pandas as pd
+    ids = _ids(contract, rows)
+    columns = []
+    for column in (*contract.request_columns.values(), contract.outcome):
+        if column.name not in ids:
+            columns.append(column)
 
-    ids = {
-        name
-        for name in contract.key
-        if contract.columns[name].kind != "datetime" and is_id(rows[name])
-    }
-    shared = [
-        c for c in (*contract.request_columns.values(), contract.outcome) if c.name not in ids
-    ]
-    near = pd.DataFrame({c.name: _rounded(rows[c.name], c) for c in shared if c.kind != "datetime"})
-    sizes = pd.util.hash_pandas_object(near, index=False).value_counts().to_numpy()
+    is_repeated = rows.duplicated([column.name for column in columns], keep=False)
     return {
-        "alike": round(float(rows.duplicated([c.name for c in shared], keep=False).mean()), 6),
-        "crowd": round(float(sizes.max() / len(rows)), 6),
-        "doubt": _doubt(contract, rows, least),
+        "alike": round(float(is_repeated.mean()), 6),
+        "crowd": round(_largest_group(rows, columns), 6),
+        "doubt": _doubt(contract, rows, min_rows),
     }
+
+
+def _ids(contract: Contract, rows: "pd.DataFrame") -> set[str]:
+    """The columns of the key that only number the rows; a time says more than that."""
+    ids = set()
+    for name in contract.key:
+        if contract.columns[name].kind != "datetime" and is_id(rows[name]):
+            ids.add(name)
+    return ids
 
 
 def is_id(values: "pd.Series") -> bool:
-    """Whether a column numbers the rows."""
+    """Whether a column numbers the rows: most of its values are there once."""
     return values.nunique() > len(values) / 2
 
 
+def _largest_group(rows: "pd.DataFrame", columns: Iterable[Column]) -> float:
+    """The share of the largest group of rows that agree in all columns but times."""
+    import pandas as pd
+
+    values = {}
+    for column in columns:
+        if column.kind != "datetime":
+            values[column.name] = _rounded(rows[column.name], column)
+    hashes = pd.util.hash_pandas_object(pd.DataFrame(values), index=False)
+    return float(hashes.value_counts().to_numpy().max() / len(rows))
+
+
 def _rounded(values: "pd.Series", column: Column) -> "pd.Series":
-    if not column.is_number or column.kind == "bool":
+    """Numbers to three significant digits, everything else as text."""
+    if column.kind not in ("int", "float"):
         return values.astype(str)
     numbers = values.astype(float)
-    size = np.floor(np.log10(numbers.abs().where(numbers != 0, 1))) - DIGITS + 1
-    return (numbers / 10**size).round() * 10**size
+    magnitude = np.floor(np.log10(numbers.abs().where(numbers != 0, 1)))
+    unit = 10 ** (magnitude - DIGITS + 1)
+    return (numbers / unit).round() * unit
 
 
-def _doubt(contract: Contract, rows: "pd.DataFrame", least: int) -> dict[str, list[float]]:
-    """For each slice of at least `least` rows: the share of wrong outcomes among its surest rows, and their number.
+def _doubt(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, list[float]]:
+    """For each large slice: how often its most confident predictions are wrong, and their number.
 
-    Each half of the rows is predicted by trees that were fitted to the other half, time included, so that a good day or
-    a bad one is known. Flipped outcomes put a floor under this share that no drift puts there (the idea of confident
-    learning, Northcutt et al. 2021).
+    Each half of the rows is predicted by trees that were fitted to the other half, time included,
+    so that a good day or a bad one is known. Flipped outcomes keep this share above a level below
+    which no drift keeps it (the idea of confident learning, Northcutt et al. 2021).
     """
-    rows = thin(rows, MOST_ROWS)
-    sliced: dict[str, Any] = {
-        f"{name}={word}": places
-        for name in contract.slices
-        for word, places in rows.groupby(name).indices.items()
-    }
-    large = {name: places for name, places in sliced.items() if len(places) >= least}
+    rows = thin(rows, MAX_ROWS)
+    slices = _large_slices(contract, rows, min_rows)
     target = contract.target(rows)
-    if (
-        contract.task == "regression"
-        or len(large) < 2
-        or np.bincount(target.astype(int)).max() > len(rows) - 10
-    ):
+    if len(slices) < 2 or not _can_be_predicted(contract, target):
         return {}
+
+    scores = _scores(contract, rows, target)
+    confidence = scores.max(axis=1)
+    predicted = np.unique(target)[scores.argmax(axis=1)]
+    is_wrong = predicted != target
+    doubt = {}
+    for name, positions in slices.items():
+        n_confident = int(CONFIDENT * len(positions))
+        order = np.argsort(-confidence[positions], kind="stable")
+        most_confident = positions[order[:n_confident]]
+        share = round(float(is_wrong[most_confident].mean()), 6)
+        doubt[name] = [share, len(most_confident)]
+    return doubt
+
+
+def _large_slices(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, np.ndarray]:
+    """The positions of the rows of each slice that has at least `min_rows`, by "column=word"."""
+    slices = {}
+    for column in contract.slices:
+        for word, positions in rows.groupby(column).indices.items():
+            if len(positions) >= min_rows:
+                slices[f"{column}={word}"] = np.asarray(positions)
+    return slices
+
+
+def _can_be_predicted(contract: Contract, target: np.ndarray) -> bool:
+    """Whether the outcome has classes, and not nearly all rows have the same one."""
+    if contract.task == "regression":
+        return False
+    most_frequent = np.bincount(target.astype(int)).max()
+    return bool(most_frequent <= len(target) - MIN_OTHER_OUTCOMES)
+
+
+def _scores(contract: Contract, rows: "pd.DataFrame", target: np.ndarray) -> np.ndarray:
+    """(n, k) predicted probabilities of the k outcomes, each half of the rows by the other half."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from threadpoolctl import threadpool_limits
 
     trees = HistGradientBoostingClassifier(**TREES)
     halves = PredefinedSplit(np.random.default_rng(0).permutation(len(rows)) % 2)
-    with (
-        threadpool_limits(1),
-        warnings.catch_warnings(action="ignore"),
-    ):  # few rows: threads cost; a class may be rare
-        scores = cross_val_predict(
-            trees, _plain(contract, rows), target, cv=halves, method="predict_proba"
+    # With few rows, threads cost more than they save. A class may be rare, which gives warnings.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
+        features = _features(contract, rows)
+        return np.asarray(
+            cross_val_predict(trees, features, target, cv=halves, method="predict_proba")
         )
-    sure, wrong = scores.max(axis=1), np.unique(target)[scores.argmax(axis=1)] != target
-    found = {}
-    for name, places in large.items():
-        surest = places[np.argsort(-sure[places], kind="stable")[: int(CONFIDENT * len(places))]]
-        found[name] = [round(float(wrong[surest].mean()), 6), len(surest)]
-    return found
 
 
-def _plain(contract: Contract, rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The request as trees read it: times as hours since the first and hours of the day, the most frequent words."""
+def _features(contract: Contract, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The request as trees read it.
+
+    A time becomes the hours since the first one and the hours of the day. Of the words only the
+    most frequent ones are told apart.
+    """
     import pandas as pd
 
-    found: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     for name, column in contract.request_columns.items():
         values = rows[name]
         if column.kind == "datetime":
             times = pd.to_datetime(values)
-            found[f"{name}, day"] = (times - times.min()) / pd.Timedelta(hours=1)
-            found[name] = (times - times.dt.normalize()) / pd.Timedelta(hours=1)
+            hour = pd.Timedelta(hours=1)
+            features[f"{name}, day"] = (times - times.min()) / hour
+            features[name] = (times - times.dt.normalize()) / hour
         elif column.is_number:
-            found[name] = values.to_numpy(dtype=float, na_value=np.nan)
+            features[name] = values.to_numpy(dtype=float, na_value=np.nan)
         else:
-            found[name] = pd.Categorical(values, values.value_counts().index[:MOST_WORDS])
-    return pd.DataFrame(found)
+            words = values.value_counts().index[:MAX_WORDS]
+            features[name] = pd.Categorical(values, words)
+    return pd.DataFrame(features)
 
 
 def poison(
@@ -144,59 +193,128 @@ def poison(
 ) -> list[Check]:
     """The checks `poison.*` of a period; `limits` is the section `validate` of the parameters.
 
-    `before` and `now` are what `signs` found in the periods before and in this one, `samples` rows of both.
+    `before` and `now` are what `signs` gave for the periods before and for this one, `samples` are
+    rows of both.
+
     Raises: ProjectError if `poison_blocking` names no sign.
     """
-    old, new = samples
     effect = effects(
         limits.poison_blocking, "validate.poison_blocking", KINDS, Effect.BLOCK_PROMOTION
     )
-    least = limits.drift_min_rows
-    jump, value = _trigger(contract, old, new, limits.max_trigger_share / 5)
-    rose = (
-        None
-        if now["crowd"] is None
-        else now["crowd"] - float(np.mean([b["crowd"] for b in before if b["crowd"]]))
-    )
-    more: dict[str, Any] = {"min_rows": least, "required": False, "effect": effect["trigger"]}
-    most = limits.max_trigger_share
-    found = [at_most("poison.trigger", jump, most, len(new), evidence=value, **more)]
-    more = {"min_rows": least, "required": False, "effect": effect["near_duplicates"]}
-    found.append(
-        at_most("poison.near_duplicates", rose, limits.max_near_duplicate_share, len(new), **more)
-    )
-    for name, (doubt, rows) in now["doubt"].items():
-        known = [_apart(one["doubt"], name) for one in before if name in one["doubt"]]
-        limit = max(limits.max_label_flip_share, 4 * float(np.sqrt(doubt * (1 - doubt) / rows)))
-        rise = (
-            _apart(now["doubt"], name) - float(np.mean(known)) if len(known) > 1 else None
-        )  # one says nothing yet
-        told = "rise of outcomes that surely look wrong, against the other slices"
-        more = {"required": False, "evidence": told, "effect": effect["label_flips"]}
-        found.append(at_most(f"poison.label_flips.{name}", rise, round(limit, 6), rows, **more))
-    return found
-
-
-def _apart(doubt: Mapping[str, Sequence[float]], name: str) -> float:
-    """A slice's doubt beyond that of the other slices of its column."""
-    column = name.partition("=")[0] + "="
-    others = [
-        value for other, (value, _) in doubt.items() if other != name and other.startswith(column)
+    checks = [
+        _trigger_check(contract, samples, limits, effect["trigger"]),
+        _near_duplicates_check(before, now, len(samples[1]), limits, effect["near_duplicates"]),
     ]
-    return doubt[name][0] - float(np.mean(others)) if others else doubt[name][0]
+    for name in now["doubt"]:
+        checks.append(_label_flips_check(name, before, now, limits, effect["label_flips"]))
+    return checks
 
 
-def _trigger(
+def _trigger_check(
+    contract: Contract,
+    samples: "tuple[pd.DataFrame, pd.DataFrame]",
+    limits: ValidateSettings,
+    effect: Effect,
+) -> Check:
+    """Whether a value that was rare has become frequent: a backdoor needs such a trigger."""
+    old, new = samples
+    rise, value = _largest_rise(contract, old, new, limits.max_trigger_share / TIMES_RARER)
+    return at_most(
+        "poison.trigger",
+        rise,
+        limits.max_trigger_share,
+        len(new),
+        min_rows=limits.drift_min_rows,
+        required=False,
+        evidence=value,
+        effect=effect,
+    )
+
+
+def _largest_rise(
     contract: Contract, old: "pd.DataFrame", new: "pd.DataFrame", rare: float
 ) -> tuple[float | None, str]:
-    """The largest rise of the share of one value that was rarer than `rare`, in a column of many values."""
-    worst: tuple[float, str] | None = None
+    """The largest rise of the share of one value, and which value it is.
+
+    Only values that were rarer than `rare` count, in columns of the request with many values.
+    """
+    largest: float | None = None
+    value = "no column has many values"
     for name, column in contract.request_columns.items():
         if column.kind == "bool" or not len(new) or old[name].nunique() <= MANY_VALUES:
             continue
-        known = old[name].value_counts(normalize=True)
-        rise = new[name].value_counts(normalize=True).sub(known[known < rare], fill_value=0)
-        rise = rise.drop(known.index[known >= rare], errors="ignore")
-        if len(rise) and (worst is None or rise.max() > worst[0]):
-            worst = (float(rise.max()), f"{column.label} = {rise.idxmax()}")
-    return worst or (None, "no column has many values")
+        old_shares = old[name].value_counts(normalize=True)
+        is_rare = old_shares < rare
+        new_shares = new[name].value_counts(normalize=True)
+        rises = new_shares.sub(old_shares[is_rare], fill_value=0)
+        rises = rises.drop(old_shares.index[~is_rare], errors="ignore")
+        if len(rises) and (largest is None or rises.max() > largest):
+            largest = float(rises.max())
+            value = f"{column.label} = {rises.idxmax()}"
+    return largest, value
+
+
+def _near_duplicates_check(
+    before: Sequence[Mapping[str, Any]],
+    now: Mapping[str, Any],
+    rows: int,
+    limits: ValidateSettings,
+    effect: Effect,
+) -> Check:
+    """Whether the largest group of nearly equal rows has grown."""
+    rise = None
+    if now["crowd"] is not None:
+        crowds = [period["crowd"] for period in before if period["crowd"]]
+        rise = now["crowd"] - float(np.mean(crowds))
+    return at_most(
+        "poison.near_duplicates",
+        rise,
+        limits.max_near_duplicate_share,
+        rows,
+        min_rows=limits.drift_min_rows,
+        required=False,
+        effect=effect,
+    )
+
+
+def _label_flips_check(
+    name: str,
+    before: Sequence[Mapping[str, Any]],
+    now: Mapping[str, Any],
+    limits: ValidateSettings,
+    effect: Effect,
+) -> Check:
+    """Whether more outcomes of a slice look wrong than before, against the other slices."""
+    share, rows = now["doubt"][name]
+    earlier = []
+    for period in before:
+        if name in period["doubt"]:
+            earlier.append(_beyond_other_slices(period["doubt"], name))
+    rise = None
+    if len(earlier) > 1:  # of a single period it is not known how far chance alone moves the share
+        rise = _beyond_other_slices(now["doubt"], name) - float(np.mean(earlier))
+
+    standard_error = float(np.sqrt(share * (1 - share) / rows))
+    limit = max(limits.max_label_flip_share, 4 * standard_error)
+    return at_most(
+        f"poison.label_flips.{name}",
+        rise,
+        round(limit, 6),
+        rows,
+        required=False,
+        evidence="rise of confidently predicted labels that are wrong, against the other slices",
+        effect=effect,
+    )
+
+
+def _beyond_other_slices(doubt: Mapping[str, Sequence[float]], name: str) -> float:
+    """The doubt of a slice minus the mean doubt of the other slices of its column."""
+    column, _, _ = name.partition("=")
+    others = []
+    for other, (share, _) in doubt.items():
+        if other != name and other.startswith(f"{column}="):
+            others.append(share)
+    share = doubt[name][0]
+    if not others:
+        return share
+    return share - float(np.mean(others))

@@ -1,14 +1,15 @@
 """Tombstones: `erased.csv` says which rows must not come back, without saying whose they were.
 
-Each line holds a salted hash of the values of some columns. Whoever has the file can try values one by one, so it hides
-an id only as well as the id is hard to guess; it is a pseudonym, and whoever holds the data needs no more than that.
+Each line holds a salted hash of the values of some columns. Whoever has the file can try values one
+by one, so it hides an id only as well as the id is hard to guess. It is a pseudonym. Whoever holds
+the data needs no more than that.
 """
 
 import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Contract
-from mlgates.contract.model import NUMBERS
+from mlgates.contract.columns import NUMBERS
 from mlgates.errors import ProjectError
 from mlgates.layout import ERASED
 from mlgates.project import Project
@@ -32,7 +33,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Tombstone:
-    """Rows with these values in these columns are erased; `periods` are those in which there were any."""
+    """Rows with these values in these columns are erased; `periods` are those that had any."""
 
     on: str
     columns: Row
@@ -44,77 +45,100 @@ class Tombstone:
 
 @dataclass(frozen=True)
 class Tombstones:
-    """All of them, and what they say about a table."""
+    """All tombstones of a project, to find erased rows in its tables."""
 
     contract: Contract
     entries: tuple[Tombstone, ...] = ()
 
     @cached_property
     def matchers(self) -> list[tuple[Row, Callable[..., bool]]]:
-        """Some columns, and whether a row with these values in them is erased; one pair for all with one salt."""
-        groups: dict[tuple[Row, str], set[str]] = {}
+        """Some columns, and a function of their values: whether a row with these is erased.
+
+        There is one pair for all tombstones with the same columns and salt, so that each row is
+        hashed once for all of them.
+        """
+        hashes: dict[tuple[Row, str], set[str]] = {}
         for entry in self.entries:
-            groups.setdefault((entry.columns, entry.salt), set()).add(entry.hash)
+            hashes.setdefault((entry.columns, entry.salt), set()).add(entry.hash)
 
-        def matcher(columns: Row, salt: str, hashes: set[str]) -> Callable[..., bool]:
-            return lambda *row: hashed(tuple(map(self._text, columns, row)), salt) in hashes
+        pairs = []
+        for (columns, salt), hashes_of_pair in hashes.items():
+            pairs.append((columns, self._matcher(columns, salt, hashes_of_pair)))
+        return pairs
 
-        return [
-            (columns, matcher(columns, salt, hashes)) for (columns, salt), hashes in groups.items()
-        ]
+    def _matcher(self, columns: Row, salt: str, hashes: set[str]) -> Callable[..., bool]:
+        def matches(*values: Any) -> bool:
+            pairs = zip(columns, values, strict=True)
+            row = tuple(text(self.contract, name, value) for name, value in pairs)
+            return hashed(row, salt) in hashes
 
-    def _text(self, name: str, value: Any) -> str:
-        return text(self.contract, name, value)
+        return matches
 
     def hits(self, frame: "pd.DataFrame") -> np.ndarray:
-        """(n,) which rows are erased."""
+        """(n,) bool: which rows are erased."""
         erased = np.zeros(len(frame), dtype=bool)
         for columns, matches in self.matchers:
-            if {*columns} <= {*frame}:
-                rows = texts(self.contract, frame, columns)
-                known = {row: matches(*row) for row in {*rows}}
-                erased |= np.fromiter(map(known.__getitem__, rows), dtype=bool, count=len(rows))
+            if not set(columns) <= set(frame):
+                continue
+            rows = texts(self.contract, frame, columns)
+            is_erased = {row: matches(*row) for row in set(rows)}  # equal rows are hashed once
+            erased |= np.fromiter(map(is_erased.__getitem__, rows), dtype=bool, count=len(rows))
         return erased
 
     def without(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame without erased rows."""
         erased = self.hits(frame)
-        return frame[~erased].reset_index(drop=True) if erased.any() else frame
+        if not erased.any():
+            return frame
+        return frame[~erased].reset_index(drop=True)
 
     def hold(self, file: Path | IO[bytes]) -> bool:
-        """Whether a Parquet file holds an erased row; reads only the columns that tell."""
-        return any(
-            self.hits(part).any() for columns, _ in self.matchers for part in parts(file, columns)
-        )
+        """Whether a Parquet file has an erased row; reads only the columns that matter."""
+        return any(self._hits_in_file(file, columns) for columns, _ in self.matchers)
+
+    def _hits_in_file(self, file: Path | IO[bytes], columns: Row) -> bool:
+        return any(self.hits(part).any() for part in parts(file, columns))
 
 
 def read(project: Project, contract: Contract) -> Tombstones:
-    """The project's tombstones, to look at tables with. Raises: ProjectError if the file is damaged."""
+    """The project's tombstones, to find erased rows in tables.
+
+    Raises: ProjectError if the file is damaged.
+    """
     return Tombstones(contract, listed(project))
 
 
 def listed(project: Project) -> tuple[Tombstone, ...]:
-    """The project's tombstones; none where the file is absent. Raises: ProjectError if it is damaged."""
-    return (
-        parsed((project.root / ERASED).read_text(encoding="utf-8"))
-        if (project.root / ERASED).exists()
-        else ()
-    )
+    """The project's tombstones; none if the file does not exist.
+
+    Raises: ProjectError if the file is damaged.
+    """
+    path = project.root / ERASED
+    if not path.exists():
+        return ()
+    return parsed(path.read_text(encoding="utf-8"))
 
 
 def parsed(content: str) -> tuple[Tombstone, ...]:
-    """The tombstones in the text of the file."""
-    header, *lines = list(csv.reader(io.StringIO(content))) or [list(HEADER)]
-    if tuple(header) != HEADER or any(len(line) != len(HEADER) for line in lines):
+    """The tombstones in the text of the file. Raises: ProjectError if it is damaged."""
+    lines = list(csv.reader(io.StringIO(content)))
+    if not lines:
+        return ()
+    header, *rows = lines
+    is_damaged = tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows)
+    if is_damaged:
         raise ProjectError(f"{ERASED} is damaged.", f"Bring it back: git checkout HEAD -- {ERASED}")
-    return tuple(
-        Tombstone(on, _split(columns), _split(periods), *rest)
-        for on, columns, periods, *rest in lines
-    )
+
+    entries = []
+    for on, columns, periods, salt, value, why in rows:
+        entries.append(Tombstone(on, _split(columns), _split(periods), salt, value, why))
+    return tuple(entries)
 
 
 def _split(joined: str) -> Row:
-    return tuple(joined.split(SEPARATOR)) if joined else ()
+    if not joined:
+        return ()
+    return tuple(joined.split(SEPARATOR))
 
 
 def written(entries: Sequence[Tombstone]) -> str:
@@ -123,21 +147,23 @@ def written(entries: Sequence[Tombstone]) -> str:
     lines = csv.writer(content, lineterminator="\n")
     lines.writerow(HEADER)
     for entry in entries:
-        lines.writerow(
-            SEPARATOR.join(part) if isinstance(part, tuple) else part for part in astuple(entry)
-        )
+        columns = SEPARATOR.join(entry.columns)
+        periods = SEPARATOR.join(entry.periods)
+        lines.writerow([entry.on, columns, periods, entry.salt, entry.hash, entry.why])
     return content.getvalue()
 
 
 def hashed(row: Row, salt: str) -> str:
     """The hash of a row's values."""
-    return hashlib.blake2b(
-        "\0".join(row).encode(), key=bytes.fromhex(salt), digest_size=16
-    ).hexdigest()
+    values = "\0".join(row).encode()
+    return hashlib.blake2b(values, key=bytes.fromhex(salt), digest_size=16).hexdigest()
 
 
 def text(contract: Contract, name: str, value: Any) -> str:
-    """A value in the one spelling in which it is compared, wherever it comes from; empty for a missing one."""
+    """A value in the one spelling in which it is compared, wherever it comes from.
+
+    Empty for a missing value. A value that is not of the column's kind is spelled as it is.
+    """
     kind = contract.columns[name].kind if name in contract.columns else "text"
     if value is None:
         return ""
@@ -157,18 +183,20 @@ def texts(contract: Contract, frame: "pd.DataFrame", columns: Sequence[str]) -> 
 
     spelled = []
     for name in columns:
-        codes, known = pd.factorize(frame[name])  # a missing value has code -1
-        spelled.append(
-            np.array([*(text(contract, name, value) for value in known), ""], dtype=object)[codes]
-        )
+        # Each different value is spelled once. A missing value has the code -1, which picks the
+        # last place, so an empty text is added there.
+        codes, values = pd.factorize(frame[name])
+        spellings = [text(contract, name, value) for value in values]
+        spelled.append(np.array([*spellings, ""], dtype=object)[codes])
     return list(zip(*spelled, strict=True))
 
 
 def parts(file: Path | IO[bytes], columns: Sequence[str]) -> Iterator["pd.DataFrame"]:
-    """Some columns of a Parquet file, in parts; nothing if it lacks one of them."""
+    """Some columns of a Parquet file, part by part; nothing if the file lacks one of them."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as opened:
-        if {*columns} <= {*opened.schema_arrow.names}:
-            for batch in opened.iter_batches(columns=list(columns)):
-                yield batch.to_pandas()
+        if not set(columns) <= set(opened.schema_arrow.names):
+            return
+        for batch in opened.iter_batches(columns=list(columns)):
+            yield batch.to_pandas()

@@ -1,10 +1,14 @@
-"""`mlops draft TABLE --target COLUMN`: the four files, their test and the README's request from a team's own table."""
+"""`mlops draft TABLE --target COLUMN`: a project's own files from a team's own table.
+
+The files are schema, data, features and model, their test, and the request in the README.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from mlgates.draft.decide import Decision, Wishes, decide
+from mlgates.draft.decide import decide
+from mlgates.draft.decision import Decision, Field, Wishes
 from mlgates.draft.model import choose
 from mlgates.draft.profile import Table, profile
 from mlgates.draft.source import Source, opened
@@ -14,76 +18,103 @@ from mlgates.grid import Grid
 from mlgates.layout import CYCLE
 from mlgates.project import Project
 
-LEAST_ROWS = 20
+MIN_ROWS = 20
 __all__ = ["Wishes", "draft"]
 
 
 def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
-    """Write what follows from the table and say what was decided, and why.
+    """Write what follows from the table; returns what was decided, and why.
 
     Raises: ProjectError with one sentence, and then nothing was written.
     """
     from mlgates.registry import training_cycle
 
     with opened(project, given, query) as source:
-        wishes.found(source.columns)
-        counted = profile(source, [name for name in (wishes.target, wishes.time) if name])
-        if counted.rows < LEAST_ROWS:
-            told = f"{source.label} has {counted.rows:,} rows to learn from"
-            raise ProjectError(f"{told}; at least {LEAST_ROWS} are needed.")
+        wishes.check(source.columns)
+        needed = [wishes.target]
+        if wishes.time:
+            needed.append(wishes.time)
+        table = profile(source, needed)
+        if table.rows < MIN_ROWS:
+            raise ProjectError(
+                f"{source.label} has {table.rows:,} rows to learn from. "
+                f"At least {MIN_ROWS} are needed."
+            )
         settings = project.settings()
-        made = decide(counted, wishes, settings, database=bool(source.query))
-        model = choose(made, counted.sample, settings.model)
-        written = files(project, source, made, model, _example(counted, made))
-        written[project.root / CYCLE] = training_cycle.written(
-            project, made.until, list(made.periods)
-        )
-    kept = put(project, written)
-    return _told(project, source, made, kept)
+        decision = decide(table, wishes, settings, is_database=bool(source.query))
+        model = choose(decision, table.sample, settings.model)
+        written = files(project, source, decision, model, _example(table, decision))
+        periods = decision.periods
+        cycle = training_cycle.written(project, periods.until, list(periods.ranges))
+        written[project.root / CYCLE] = cycle
+    replaced = put(project, written)
+    return _report(project, source, decision, replaced)
 
 
-def _example(counted: Table, made: Decision) -> dict[str, Any]:
+def _example(table: Table, decision: Decision) -> dict[str, Any]:
     """A row as a caller sends it: the fullest of the first ones."""
-    first = counted.sample.head(50)
-    row = first.iloc[[int(first.notna().sum(axis=1).to_numpy().argmax())]]
-    found: dict[str, Any] = json.loads(
-        row.to_json(orient="records", date_format="iso", double_precision=15)
-    )[0]
-    for one in made.fields.values():
-        label = one.column.label
-        if one.kind == "datetime" and found.get(label):
-            found[label] = str(found[label])[:19]
-        if one.kind == "int" and found.get(label) is not None:
-            found[label] = int(found[label])
-    return found
+    first = table.sample.head(50)
+    fullest = int(first.notna().sum(axis=1).to_numpy().argmax())
+    row = first.iloc[[fullest]]
+    content = row.to_json(orient="records", date_format="iso", double_precision=15)
+    example: dict[str, Any] = json.loads(content)[0]
+    for field in decision.fields.values():
+        value = example.get(field.column.label)
+        if field.kind == "datetime" and value:
+            example[field.column.label] = str(value)[:19]  # to the second
+        if field.kind == "int" and value is not None:
+            example[field.column.label] = int(value)  # a column with gaps came as floats
+    return example
 
 
-def _told(project: Project, source: Source, made: Decision, kept: Path) -> str:
+def _report(project: Project, source: Source, decision: Decision, replaced: Path) -> str:
+    """What was decided, and why, for the terminal."""
+    target = f"{decision.target.column.label} of {source.label}"
+    periods = decision.periods
+    count = f"{len(periods.ranges)} ({periods.unit}), {periods.until} is the last closed one"
+    key = ", ".join(decision.key) or "none"
+    n_units = sum(_lacks_unit(field) for field in decision.fields.values())
+    folder = replaced.relative_to(project.root)
     lines = [
-        [one.column.label[:40] or one.name, one.name, one.role, _allowed(one), "; ".join(one.why)]
-        for one in made.fields.values()
-    ]
-    head = f"draft  {made.target.column.label} of {source.label}: {made.task}, {made.rows:,} rows"
-    periods = f"{len(made.periods)} ({made.unit}), {made.until} is the last closed one"
-    key = ", ".join(made.key) or "none"
-    facts = [f"key: {key}    time: {made.time or 'none'}    periods: {periods}", *source.notes]
-    warned = [f"warning: {one}" for one in made.warnings]
-    units = sum(
-        one.kind in ("int", "float") and one.delivered and not one.unit
-        for one in made.fields.values()
-    )
-    left = [
-        f"\nWhat was replaced lies in {kept.relative_to(project.root)}. Yours to look at: {units} units, the owner",
-        "and the privacy classes in schema.py, the roles above, what the prediction is for (README.md).",
+        f"draft  {target}: {decision.task}, {decision.rows:,} rows",
+        "",
+        _table(decision),
+        "",
+        f"key: {key}    time: {decision.time or 'none'}    periods: {count}",
+        *source.notes,
+        *(f"warning: {warning}" for warning in decision.warnings),
+        "",
+        f"What was replaced lies in {folder}.",
+        f"Yours to complete: {n_units} units, the owner and the privacy classes in schema.py,",
+        "the roles above, and what the prediction is for (README.md).",
         "Next: git add -A; git commit -m 'Draft'; uv run mlops up",
     ]
-    told = Grid(["column", "name", "role", "allowed", "why"], lines).text()
-    return "\n".join([head, "", told, "", *facts, *warned, *left])
+    return "\n".join(lines)
 
 
-def _allowed(one: Any) -> str:
-    if not one.delivered:
+def _table(decision: Decision) -> str:
+    """What was decided for each column."""
+    rows = []
+    for field in decision.fields.values():
+        label = field.column.label[:40] or field.name
+        rows.append([label, field.name, field.role, _allowed(field), "; ".join(field.why)])
+    return Grid(["column", "name", "role", "allowed", "why"], rows).text()
+
+
+def _lacks_unit(field: Field) -> bool:
+    """Whether the unit of a number is left to the team."""
+    return field.kind in ("int", "float") and field.is_read and not field.unit
+
+
+def _allowed(field: Field) -> str:
+    """The values that the contract allows."""
+    if not field.is_read:
         return ""
-    bounds = "" if one.low is None else f" {one.low:g} to {one.high:g}"
-    words = f" of {len(one.words)}" if one.words else ""
-    return f"{one.kind}{words}{bounds}{' or missing' if one.nullable else ''}"
+    allowed = field.kind
+    if field.words:
+        allowed += f" of {len(field.words)}"
+    if field.low is not None:
+        allowed += f" {field.low:g} to {field.high:g}"
+    if field.nullable:
+        allowed += " or missing"
+    return allowed

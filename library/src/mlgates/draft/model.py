@@ -1,145 +1,180 @@
-"""model.py: trees or a linear model, with the values of its SEARCH, whichever are best on a sample of the table."""
+"""model.py: trees or a linear model, whichever is better on a sample of the table.
+
+Each is tried with the values of its own SEARCH, and the best of them are written as its settings.
+"""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.draft.decide import Decision, judged, numbers
+from mlgates.draft.decision import Decision, Field
+from mlgates.draft.leaks import as_numbers, trial_rows
+from mlgates.draft.templates import LINEAR, MODEL, MODEL_MEANING, SHAPED, TREES
 from mlgates.errors import ProjectError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS, MOST_SEARCHED = 3, 10  # classes, or tens of columns: with more a search takes too long
+FOLDS = 3
+MAX_SEARCHED = 10  # classes, or tens of columns: with more a search takes too long
 SCORING = {
     "binary": "average_precision",
     "multiclass": "roc_auc_ovr",
     "regression": "neg_mean_absolute_error",
 }
 
-MEANING = (
-    "The estimator. What must be fitted (encoders, scalers) belongs inside it, "
-    "to be fitted once and stored with it."
-)
 
-HEAD = '''"""{meaning}"""
+def trees(decision: Decision, tried: Mapping[str, Any]) -> str:
+    """The text of model.py with gradient boosting and the settings that were tried.
 
-from collections.abc import Mapping
-from typing import Any
-
-{imports}
-
-SEARCH = {search}
-
-
-def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> {returns}:
-    """An unfitted estimator; `params` is the section `model` of params.yaml, `categorical` the places of categories."""
-{body}
-'''
-
-TREES = """\
-    settings = {settings}
-    return {name}(**settings, categorical_features=categorical, random_state=seed)"""
-
-LINEAR = """\
-    numbers = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-    words = OneHotEncoder(handle_unknown="ignore", min_frequency=5)
-    columns = make_column_transformer((words, categorical), remainder=numbers)
-    settings = {settings}
-    return {returned}"""
-
-SHAPED = """\
-from sklearn.compose import {compose}
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import {name}
-from sklearn.pipeline import {pipeline}
-from sklearn.preprocessing import OneHotEncoder, StandardScaler"""
-
-
-def trees(made: Decision, tried: Mapping[str, Any]) -> str:
-    """Gradient boosting; scikit-learn's own settings are made for more rows than a small table has."""
-    settings: dict[str, Any] = {"loss": "absolute_error"} if made.task == "regression" else {}
-    if made.rows < 10_000:
-        settings |= {"min_samples_leaf": max(5, min(20, made.rows // 100))}
-    if (
-        made.task != "regression" and made.rarest < 100
-    ):  # a part set aside would lack the rare classes
-        settings["early_stopping"] = False
-    name = f"HistGradientBoosting{'Regressor' if made.task == 'regression' else 'Classifier'}"
-    search = '{"learning_rate": [0.05, 0.1], "max_leaf_nodes": [7, 31]}'
-    body = TREES.format(settings=_settings({**settings, **tried}), name=name)
-    imports = f"from sklearn.ensemble import {name}"
-    return HEAD.format(meaning=MEANING, imports=imports, search=search, returns=name, body=body)
-
-
-def linear(made: Decision, tried: Mapping[str, Any]) -> str:
-    """A linear model on scaled numbers and one column a word."""
-    if made.task == "regression":
-        name, returns, compose = (
-            "SGDRegressor",
-            "TransformedTargetRegressor",
-            "TransformedTargetRegressor, ",
-        )
-        fixed, search = (
-            {"loss": "epsilon_insensitive", "epsilon": 0, "average": True},
-            '{"alpha": [1e-05, 0.001, 0.1]}',
-        )
-        model = f"make_pipeline(columns, {name}(**settings, random_state=seed))"
-        returned = f"TransformedTargetRegressor({model}, transformer=StandardScaler())"
+    Scikit-learn's defaults are made for more rows than a small table has.
+    """
+    settings: dict[str, Any] = {}
+    if decision.task == "regression":
+        name = "HistGradientBoostingRegressor"
+        settings["loss"] = "absolute_error"
     else:
-        name, returns, compose, fixed = "LogisticRegression", "Pipeline", "", {}
-        search = '{"C": [0.01, 0.1, 1.0, 10.0]}'
-        returned = f"make_pipeline(columns, {name}(**settings, random_state=seed))"
-    body = LINEAR.format(settings=_settings({**fixed, **tried}), returned=returned)
-    pipeline = "make_pipeline" if made.task == "regression" else "Pipeline, make_pipeline"
-    imports = SHAPED.format(
-        compose=f"{compose}make_column_transformer", name=name, pipeline=pipeline
+        name = "HistGradientBoostingClassifier"
+    if decision.rows < 10_000:
+        settings["min_samples_leaf"] = max(5, min(20, decision.rows // 100))
+    if decision.task != "regression" and decision.rarest < 100:
+        settings["early_stopping"] = False  # a part set aside would lack the rare classes
+    return MODEL.format(
+        meaning=MODEL_MEANING,
+        imports=f"from sklearn.ensemble import {name}",
+        search='{"learning_rate": [0.05, 0.1], "max_leaf_nodes": [7, 31]}',
+        returns=name,
+        body=TREES.format(settings=_settings({**settings, **tried}), name=name),
     )
-    return HEAD.format(meaning=MEANING, imports=imports, search=search, returns=returns, body=body)
 
 
-def _settings(given: Mapping[str, Any]) -> str:
-    told = "".join(f"{name!r}: {value!r}, " for name, value in given.items()).replace("'", '"')
-    return f"{{{told}**params}}"
+def linear(decision: Decision, tried: Mapping[str, Any]) -> str:
+    """The text of model.py with a linear model on scaled numbers and one column a word."""
+    if decision.task == "regression":
+        return _linear_regression(tried)
+    return _logistic_regression(tried)
 
 
-def choose(made: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) -> str:
-    """The text of model.py; trees, where the sample is too small to tell. `params` is section `model` of params.yaml.
+def _logistic_regression(tried: Mapping[str, Any]) -> str:
+    name = "LogisticRegression"
+    return MODEL.format(
+        meaning=MODEL_MEANING,
+        imports=SHAPED.format(
+            compose="make_column_transformer", name=name, pipeline="Pipeline, make_pipeline"
+        ),
+        search='{"C": [0.01, 0.1, 1.0, 10.0]}',
+        returns="Pipeline",
+        body=LINEAR.format(
+            settings=_settings(tried),
+            returned=f"make_pipeline(columns, {name}(**settings, random_state=seed))",
+        ),
+    )
 
+
+def _linear_regression(tried: Mapping[str, Any]) -> str:
+    """By stochastic gradient descent: it minimises the absolute error, by which it is judged."""
+    name = "SGDRegressor"
+    fixed = {"loss": "epsilon_insensitive", "epsilon": 0, "average": True}
+    model = f"make_pipeline(columns, {name}(**settings, random_state=seed))"
+    return MODEL.format(
+        meaning=MODEL_MEANING,
+        imports=SHAPED.format(
+            compose="TransformedTargetRegressor, make_column_transformer",
+            name=name,
+            pipeline="make_pipeline",
+        ),
+        search='{"alpha": [1e-05, 0.001, 0.1]}',
+        returns="TransformedTargetRegressor",
+        body=LINEAR.format(
+            settings=_settings({**fixed, **tried}),
+            returned=f"TransformedTargetRegressor({model}, transformer=StandardScaler())",
+        ),
+    )
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """A dictionary as Python source; `params` of the project come last and so overrule it."""
+    entries = "".join(f"{name!r}: {value!r}, " for name, value in values.items())
+    return "{" + entries.replace("'", '"') + "**params}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the models are tried on: floats with words as codes, and where the words are."""
+
+    features: np.ndarray  # (n, m)
+    categorical: list[int]
+    target: np.ndarray  # (n,)
+    task: str
+
+    def score(self, model: Any) -> float:
+        """The mean score in a cross-validation; -inf if the model cannot be fitted."""
+        from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+        from threadpoolctl import threadpool_limits
+
+        kind = KFold if self.task == "regression" else StratifiedKFold
+        folds = kind(FOLDS, shuffle=True, random_state=0)
+        # On so few rows, threads cost more than they save.
+        with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
+            scores = cross_val_score(
+                model, self.features, self.target, cv=folds, scoring=SCORING[self.task]
+            )
+        return float(np.nan_to_num(scores, nan=-np.inf).mean())
+
+
+def choose(decision: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) -> str:
+    """The text of the best model.py; trees, where the sample is too small to compare.
+
+    `params` is section `model` of params.yaml.
     Raises: ProjectError if neither model takes `params`.
     """
-    from sklearn.model_selection import KFold, ParameterGrid, StratifiedKFold, cross_val_score
-    from threadpoolctl import threadpool_limits
-
-    rows, target = judged(made, sample)
-    features = made.having("feature")
+    rows, target = trial_rows(decision, sample)
     if len(np.unique(target)) < 2:
-        return trees(made, {})
-    words = [place for place, one in enumerate(features) if one.kind in ("category", "text")]
-    matrix = np.column_stack([numbers(rows[one.column.label], one) for one in features])
-    folds = (KFold if made.task == "regression" else StratifiedKFold)(
-        FOLDS, shuffle=True, random_state=0
-    )
-    found, module = {}, ModuleType("drafted")
-    for draw in (trees, linear):
-        exec(draw(made, {}), module.__dict__)
-        few = max(len(made.target.words), len(features) / 10) <= MOST_SEARCHED
-        for tried in ParameterGrid(module.SEARCH) if few else [{}]:
+        return trees(decision, {})
+
+    features = decision.having("feature")
+    trial = _trial(features, rows, target, decision.task)
+    scores: dict[str, float] = {}
+    refusal = ""
+    for write in (trees, linear):
+        module = ModuleType("drafted")
+        exec(write(decision, {}), module.__dict__)
+        for tried in _candidates(decision, len(features), module.SEARCH):
             try:
-                model = module.build({**params, **tried}, words, 0)
+                model = module.build({**params, **tried}, trial.categorical, 0)
             except TypeError as error:
-                refused = str(error)
+                refusal = str(error)
                 continue
-            with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
-                scores = cross_val_score(
-                    model, matrix, target, cv=folds, scoring=SCORING[made.task]
-                )
-            found[draw(made, tried)] = float(np.nan_to_num(scores, nan=-np.inf).mean())
-    if not found:
+            scores[write(decision, tried)] = trial.score(model)
+    if not scores:
         raise ProjectError(
-            f"params.yaml: section model suits no drafted model: {refused}.", "Empty it: model: {}"
+            f"Section model of params.yaml suits no drafted model: {refusal}.",
+            "Empty it: model: {}",
         )
-    return max(found, key=lambda text: found[text])
+    return max(scores, key=lambda text: scores[text])
+
+
+def _trial(features: list[Field], rows: "pd.DataFrame", target: np.ndarray, task: str) -> Trial:
+    columns = []
+    categorical = []
+    for place, field in enumerate(features):
+        columns.append(as_numbers(rows[field.column.label], field))
+        if field.kind in ("category", "text"):
+            categorical.append(place)
+    return Trial(np.column_stack(columns), categorical, target, task)
+
+
+def _candidates(
+    decision: Decision, n_features: int, search: Mapping[str, list[Any]]
+) -> Iterable[Mapping[str, Any]]:
+    """The settings to try: all of SEARCH, or only the defaults where that would take too long."""
+    from sklearn.model_selection import ParameterGrid
+
+    if max(len(decision.target.words), n_features / 10) > MAX_SEARCHED:
+        return [{}]
+    candidates: Iterable[Mapping[str, Any]] = ParameterGrid(search)
+    return candidates

@@ -1,4 +1,4 @@
-"""Names that Python, pydantic, SQLite and the prediction log accept, for columns that the world named otherwise."""
+"""Names for columns that Python, pydantic, SQLite and the prediction log accept."""
 
 import keyword
 import re
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from mlgates.serving.prediction_log import OWN
 
-SCHEMA = [
+IN_SCHEMA = [  # the names that the drafted schema.py uses itself
     "Annotated",
     "BaseModel",
     "Contract",
@@ -22,37 +22,51 @@ SCHEMA = [
     "int",
     "str",
 ]
-TAKEN = {*OWN, "score", "arrived", "self", "n", *SCHEMA, *dir(BaseModel)}
-OTHERS = re.compile("_|model_(validate|dump)|feature__")
+TAKEN = {*OWN, "score", "arrived", "self", "n", *IN_SCHEMA, *dir(BaseModel)}
+NOT_ALLOWED = re.compile("_|model_(validate|dump)|feature__")  # at the beginning of a name
+MAX_LENGTH = 60
 
 
 def python_names(labels: Iterable[str]) -> dict[str, str]:
-    """A name for each label: itself where that is allowed, else the nearest one; no two differ in case alone."""
-    labels, found = list(labels), {}
+    """A name for each label: itself where that is allowed, else the nearest one.
+
+    No two names differ in case alone: SQLite would not tell them apart.
+    """
+    labels = list(labels)
+    names: dict[str, str] = {}
     taken = {name.lower() for name in TAKEN}
+    # Labels that are allowed come first, so that no other column takes their name.
     for label in labels:
-        if _allowed(label) and label.lower() not in taken:
-            found[label] = label
+        if _is_allowed(label) and label.lower() not in taken:
+            names[label] = label
             taken.add(label.lower())
     for place, label in enumerate(labels, 1):
-        if label in found:
-            continue
-        plain = (
-            unicodedata.normalize("NFKD", label.replace("ß", "ss"))
-            .encode("ascii", "ignore")
-            .decode()
-        )
-        stem = re.sub(r"\W+|_{2,}", "_", plain).strip("_") or f"column_{place}"
-        stem = f"column_{stem}" if not _allowed(stem) and stem[0].isdigit() else stem
-        name, times = stem if _allowed(stem) else f"{stem}_", 1
-        while name.lower() in taken:
-            times += 1
-            name = f"{stem}_{times}"
-        found[label] = name
-        taken.add(name.lower())
-    return {label: found[label] for label in labels}
+        if label not in names:
+            names[label] = _free_name(label, place, taken)
+            taken.add(names[label].lower())
+    return {label: names[label] for label in labels}
 
 
-def _allowed(name: str) -> bool:
-    is_word = name.isascii() and name.isidentifier() and len(name) <= 60
-    return is_word and not keyword.iskeyword(name) and not OTHERS.match(name)
+def _free_name(label: str, place: int, taken: set[str]) -> str:
+    """A name that resembles the label, with a number if it is taken."""
+    stem = _ascii_word(label) or f"column_{place}"
+    if not _is_allowed(stem) and stem[0].isdigit():
+        stem = f"column_{stem}"
+    name = stem if _is_allowed(stem) else f"{stem}_"
+    number = 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    return name
+
+
+def _ascii_word(label: str) -> str:
+    """The letters and digits of a label, without accents; empty if there are none."""
+    decomposed = unicodedata.normalize("NFKD", label.replace("ß", "ss"))
+    plain = decomposed.encode("ascii", "ignore").decode()
+    return re.sub(r"\W+|_{2,}", "_", plain).strip("_")
+
+
+def _is_allowed(name: str) -> bool:
+    is_word = name.isascii() and name.isidentifier() and len(name) <= MAX_LENGTH
+    return is_word and not keyword.iskeyword(name) and not NOT_ALLOWED.match(name)

@@ -1,4 +1,4 @@
-"""The table to draft from: found, decoded, brought into the project, and described so that DuckDB can read it."""
+"""The table to draft from: found, decoded, brought into the project, and described for DuckDB."""
 
 import codecs
 import csv
@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,52 @@ from mlgates.files import temporary_folder, whole
 from mlgates.layout import DUCKDB, GIVEN, STATE
 from mlgates.project import Project
 
-DATABASE = "SOURCE_URL"
+DATABASE = "SOURCE_URL"  # the variable from which data.py takes a database's address
 MISSING = ["", "NA", "N/A", "#N/A", "n/a", "NULL", "null", "NaN", "nan"]
 
-MARKS: list[tuple[bytes, str]] = [
+# UTF-32 stands before UTF-16, whose mark is the beginning of that of UTF-32.
+BYTE_ORDER_MARKS: list[tuple[bytes, str]] = [
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
 
-CHUNK = 50_000
-Given = tuple[
-    str, Path, str, list[str]
-]  # its name, where it is read, where it will lie, what is to be said of it
+ROWS_AT_ONCE = 50_000  # from a database
+BYTES_AT_ONCE = 1 << 22  # from a file: 4 MiB
+
+Columns = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table that `database` knows as `source`: its `place` in the project ("" for a database), what reads `$source`.
+    """A table that `database` knows as `source`.
 
-    `columns` maps the world's name of each column to the name that DuckDB gives it and to its type.
+    `place` is where it lies in the project ("" for a database), `reader` the SQL function that
+    reads `$source`, and `query` what a database was asked. `columns` maps the world's name of each
+    column to the name that DuckDB gives it and to its type. `notes` are for the user.
     """
 
     label: str
     place: str
     reader: str
-    columns: dict[str, tuple[str, str]]
+    columns: Columns
     database: Any
     query: str
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A table that can be read now from `path`, and will lie at `place` in the project.
+
+    `path` may be a pattern for several Parquet files.
+    """
+
+    label: str
+    path: Path
+    place: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def quoted(text: str) -> str:
@@ -61,9 +77,11 @@ def named(name: str) -> str:
 
 @contextmanager
 def opened(project: Project, given: str, query: str) -> Iterator[Source]:
-    """The table while it is drafted from, read by a DuckDB with little memory; what does not fit goes to var/.
+    """The table while it is drafted from, read by a DuckDB with little memory.
 
-    Raises: ProjectError if it cannot be read, or if it changed meanwhile; then data/source is as before.
+    What does not fit into that memory goes to var/.
+    Raises: ProjectError if it cannot be read, or if it changed meanwhile; then data/source is as
+    before.
     """
     import duckdb
 
@@ -73,56 +91,81 @@ def opened(project: Project, given: str, query: str) -> Iterator[Source]:
         "temp_directory": str(project.root / DUCKDB),
         "threads": 2,
     }
-    query = _select(query) if "://" in given else ""
-    table = _extracted(project, given, query) if "://" in given else _file(project, given)
-    with table as (label, path, place, notes), duckdb.connect(config=settings) as database:
+    is_database = "://" in given
+    if is_database:
+        query = _select(query)
+        table = _extracted(project, given, query)
+    else:
+        query = ""
+        table = _file(project, given)
+    with table as readable, duckdb.connect(config=settings) as database:
         database.execute("SET enable_progress_bar = false")
         try:
-            reader, header = "read_parquet($source, union_by_name = true)", list[str]()
-            if path.is_file() and not _is_parquet(path):
-                reader, header = _csv(database, path, label)
-            database.execute(
-                f"CREATE VIEW source AS FROM {reader.replace('$source', quoted(str(path)))}"
+            reader, columns = _described(database, readable)
+            yield Source(
+                label=readable.label,
+                place=readable.place,
+                reader=reader,
+                columns=columns,
+                database=database,
+                query=query,
+                notes=readable.notes,
             )
-            found = [
-                (name, kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()
-            ]
-            names = header or [name for name, _ in found]
-            if len(names) != len(found):
-                told = (
-                    f"{label}: the header names {len(names)} columns, the rows have {len(found)}."
-                )
-                raise ProjectError(told, "Name every column, also the first.")
-            columns = {name or one[0]: one for name, one in zip(names, found, strict=True)}
-            yield Source(label, place, reader, columns, database, query, notes)
         except duckdb.Error as error:
-            raise ProjectError(f"{label} cannot be read to its end: {reason(error)}") from None
+            raise ProjectError(
+                f"{readable.label} cannot be read to its end: {reason(error)}"
+            ) from None
+
+
+def _described(database: Any, readable: Readable) -> tuple[str, Columns]:
+    """What reads the table, and its columns; from now on `database` knows it as `source`."""
+    reader = "read_parquet($source, union_by_name = true)"
+    header: list[str] = []
+    if readable.path.is_file() and not _is_parquet(readable.path):
+        reader, header = _csv(database, readable)
+
+    located = reader.replace("$source", quoted(str(readable.path)))
+    database.execute(f"CREATE VIEW source AS FROM {located}")
+    described = database.execute("DESCRIBE source").fetchall()
+    labels = header or [name for name, *_ in described]
+    if len(labels) != len(described):
+        counts = f"names {len(labels)} columns, the rows have {len(described)}"
+        raise ProjectError(
+            f"{readable.label}: the header {counts}.", "Name every column, also the first."
+        )
+    columns = {}
+    for label, (name, duckdb_type, *_) in zip(labels, described, strict=True):
+        columns[label or name] = (name, duckdb_type)
+    return reader, columns
 
 
 @contextmanager
-def _file(project: Project, given: str) -> Iterator[Given]:
+def _file(project: Project, given: str) -> Iterator[Readable]:
     """A file that is brought into the project."""
     path = Path(given).expanduser().resolve()
     if not path.is_file():
         raise ProjectError(
-            f"{given} is no file.", "Give a CSV or Parquet file, or the URL of a database."
+            f"{given} is not a file.", "Give a CSV or Parquet file, or the URL of a database."
         )
-    before = _state(path)
-    if not before[0]:
+    size, modified = _size_and_time(path)
+    if not size:
         raise ProjectError(f"{path.name} is empty.", "A header and rows are needed.")
     encoding = "utf-8" if _is_parquet(path) else _encoding(path)
-    notes = [f"decoded from {encoding}, kept as UTF-8"] if encoding != "utf-8" else []
+    notes = []
+    if encoding != "utf-8":
+        notes.append(f"decoded from {encoding}, kept as UTF-8")
     with _brought(project, path, encoding) as (readable, target):
-        yield path.name, readable, target.relative_to(project.root).as_posix(), notes
-        if _state(path) != before:
+        place = target.relative_to(project.root).as_posix()
+        yield Readable(path.name, readable, place, notes)
+        if _size_and_time(path) != (size, modified):
             raise ProjectError(
-                f"{path.name} changed while it was read; nothing was written.", "Draft again."
+                f"{path.name} changed while it was read. Nothing was written.", "Draft again."
             )
 
 
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _size_and_time(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def _is_parquet(path: Path) -> bool:
@@ -131,18 +174,22 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8, what a byte order mark says, or else the code page of Western Windows."""
+    """UTF-8, what a byte order mark says, or else the code page of Western Windows.
+
+    Raises: ProjectError if the file is not text.
+    """
     with path.open("rb") as file:
         head = file.read(4)
-        if found := [name for mark, name in MARKS if head.startswith(mark)]:
-            return found[0]
+        for mark, encoding in BYTE_ORDER_MARKS:
+            if head.startswith(mark):
+                return encoding
         file.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            while chunk := file.read(1 << 22):
+            while chunk := file.read(BYTES_AT_ONCE):
                 if b"\0" in chunk:
                     raise ProjectError(
-                        f"{path.name} is no text.", "Give a CSV or Parquet file, unpacked."
+                        f"{path.name} is not text.", "Give a CSV or Parquet file, unpacked."
                     )
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
@@ -153,37 +200,50 @@ def _encoding(path: Path) -> str:
 
 @contextmanager
 def _brought(project: Project, path: Path, encoding: str) -> Iterator[tuple[Path, Path]]:
-    """Where the file can be read now, and where it lies below the root when the block has ended well.
+    """Where the file can be read now, and where it lies when the block has ended well.
 
-    What git does not keep, and what lies elsewhere, is linked into data/source; another encoding is written as UTF-8.
+    A file that git does not keep, or that lies outside of the project, is linked into data/source.
+    One in another encoding is written there as UTF-8.
     """
-    from mlgates.registry.git import git
-
-    again, folder = encoding != "utf-8", project.root / GIVEN
+    is_utf8 = encoding == "utf-8"
+    folder = project.root / GIVEN
     target = folder / path.name
-    if path.is_relative_to(project.root) and not again:
-        ignored = not path.is_relative_to(folder) and git(
-            project.root, "check-ignore", str(path), check=False
-        )
-        target = target if ignored else path
+    if is_utf8 and _is_kept(project, path):
+        target = path
     if target.exists() and target.samefile(path):
-        if not again:
+        if is_utf8:
             yield path, target
             return
-        target = folder / f"{path.stem}.utf-8{path.suffix}"
+        target = folder / f"{path.stem}.utf-8{path.suffix}"  # the original stays beside it
     try:
         with whole(target) as temporary:
-            if again:
-                _decode(path, encoding, temporary)
+            if is_utf8:
+                _link(path, temporary)
             else:
-                try:
-                    os.link(path, temporary)
-                except OSError:
-                    shutil.copy2(path, temporary)
+                _decode(path, encoding, temporary)
             yield temporary, target
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # it is not empty
             folder.rmdir()
+
+
+def _is_kept(project: Project, path: Path) -> bool:
+    """Whether the file lies in the project, where git keeps it, or in data/source."""
+    from mlgates.registry.git import git
+
+    if not path.is_relative_to(project.root):
+        return False
+    if path.is_relative_to(project.root / GIVEN):
+        return True
+    return not git(project.root, "check-ignore", str(path), check=False)
+
+
+def _link(path: Path, target: Path) -> None:
+    """A second name for the file, or a copy where that is not possible, as on another disk."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
 
 
 def _decode(path: Path, encoding: str, target: Path) -> None:
@@ -192,7 +252,7 @@ def _decode(path: Path, encoding: str, target: Path) -> None:
             path.open(encoding=encoding, newline="") as old,
             target.open("w", encoding="utf-8") as new,
         ):
-            shutil.copyfileobj(old, new, 1 << 22)
+            shutil.copyfileobj(old, new, BYTES_AT_ONCE)
     except UnicodeError:
         raise ProjectError(
             f"{path.name} is neither UTF-8 nor {encoding}.", "Save it as UTF-8."
@@ -200,58 +260,77 @@ def _decode(path: Path, encoding: str, target: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """The first sentence of a library's complaint, on one line."""
-    told = re.split(
-        r"\n\n|\(Background on|\nPossible", re.sub("Original Line:.*\n", "", str(error))
-    )[0]
-    return re.sub(r"\s+", " ", told)[:250]
+    """The first sentence of a library's message, on one line."""
+    message = re.sub("Original Line:.*\n", "", str(error))  # it would show a row
+    first = re.split(r"\n\n|\(Background on|\nPossible", message)[0]
+    return re.sub(r"\s+", " ", first)[:250]
 
 
-def _csv(database: Any, path: Path, label: str) -> tuple[str, list[str]]:
-    """What reads the file, and its header; all columns are text: the types are decided by every row."""
+def _csv(database: Any, readable: Readable) -> tuple[str, list[str]]:
+    """What reads a CSV file, and its header; all columns are text.
+
+    DuckDB decides types by the first rows. Here they are decided later, by every row.
+    """
+    dialect = _dialect(database, readable)
+    with readable.path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=dialect["delim"], quotechar=dialect["quote"])
+        header = [name.strip() for name in next(lines)]
+    _check_header(readable.label, header)
+
+    options = ["header = true", "all_varchar = true"]
+    options += [f"{name} = {quoted(mark)}" for name, mark in dialect.items()]
+    options.append("skip = 0")
+    options.append(f"nullstr = [{', '.join(quoted(text) for text in MISSING)}]")
+    return f"read_csv($source, {', '.join(options)})", header
+
+
+def _dialect(database: Any, readable: Readable) -> dict[str, str]:
+    """The file's separator, quotation mark and escape, as DuckDB names them."""
     import duckdb
 
+    sniff = "sniff_csv(?, header = true, all_varchar = true, skip = 0)"
+    query = f"SELECT Delimiter, Quote, Escape FROM {sniff}"
     try:
-        sniffed = "SELECT Delimiter, Quote, Escape FROM sniff_csv(?, header = true, all_varchar = true, skip = 0)"
-        delimiter, *others = database.execute(sniffed, [str(path)]).fetchone()
+        delimiter, quote, escape = database.execute(query, [str(readable.path)]).fetchone()
     except duckdb.Error as error:
         raise ProjectError(
-            f"{label} does not read as a table: {reason(error)}",
+            f"{readable.label} cannot be read as a table: {reason(error)}",
             "Save it as CSV with one header line.",
         ) from None
-    quote, escape = (mark if mark and mark != "(empty)" else '"' for mark in others)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = [
-            name.strip() for name in next(csv.reader(file, delimiter=delimiter, quotechar=quote))
-        ]
+    return {"delim": delimiter, "quote": _mark(quote), "escape": _mark(escape)}
+
+
+def _mark(sniffed: str | None) -> str:
+    """A quotation mark or escape; the usual one where DuckDB found none in the file."""
+    if not sniffed or sniffed == "(empty)":
+        return '"'
+    return sniffed
+
+
+def _check_header(label: str, header: list[str]) -> None:
     if len(header) == 1:
-        told = f"{label} reads as one column, {header[0][:60]!r}"
+        separator = "Its separator is not a comma, semicolon, tab or bar"
+        rows = "or some row is longer or shorter than the header"
         raise ProjectError(
-            f"{told}: its separator is none of comma, semicolon, tab and bar, or a row is longer or shorter than it.",
+            f"{label} reads as one column, {header[0][:60]!r}. {separator}, {rows}.",
             "Save it as CSV with commas, all rows as long as the header.",
         )
-    if twice := [name for name, times in Counter(header).items() if times > 1 and name]:
-        raise ProjectError(
-            f"{label} has two columns named {twice[0]!r}.", "Give each column a name of its own."
-        )
-    marks = (
-        f"delim = {quoted(delimiter)}, quote = {quoted(quote)}, escape = {quoted(escape)}, skip = 0"
-    )
-    missing = ", ".join(map(quoted, MISSING))
-    return (
-        f"read_csv($source, header = true, all_varchar = true, {marks}, nullstr = [{missing}])",
-        header,
-    )
+    for name, times in Counter(header).items():
+        if times > 1 and name:
+            raise ProjectError(
+                f"{label} has two columns named {name!r}.", "Give each column a name of its own."
+            )
 
 
 def _select(query: str) -> str:
-    return (
-        f"SELECT * FROM {query}" if re.fullmatch(r"[\w.]+", query) else query.rstrip().rstrip(";")
-    )
+    """The query; a table's name is one for all of its rows."""
+    if re.fullmatch(r"[\w.]+", query):
+        return f"SELECT * FROM {query}"
+    return query.rstrip().rstrip(";")
 
 
 @contextmanager
-def _extracted(project: Project, url: str, query: str) -> Iterator[Given]:
+def _extracted(project: Project, url: str, query: str) -> Iterator[Readable]:
     """The answer to a query as Parquet files, piece by piece, for as long as it is needed."""
     import pandas as pd
     import sqlalchemy as sa
@@ -260,17 +339,14 @@ def _extracted(project: Project, url: str, query: str) -> Iterator[Given]:
         raise ProjectError("A database needs --query: a table's name, or SQL.")
     with temporary_folder(project.root / STATE) as folder:
         try:
-            with (
-                sa.create_engine(url).connect().execution_options(stream_results=True) as connection
-            ):
-                for place, part in enumerate(
-                    pd.read_sql(sa.text(query), connection, chunksize=CHUNK)
-                ):
+            engine = sa.create_engine(url)
+            with engine.connect().execution_options(stream_results=True) as connection:
+                parts = pd.read_sql(sa.text(query), connection, chunksize=ROWS_AT_ONCE)
+                for place, part in enumerate(parts):
                     part.to_parquet(folder / f"{place:06d}.parquet", index=False)
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            told = f"{type(error).__name__}: {reason(error)}".replace(
-                url, "URL"
-            )  # it may hold a password
-            raise ProjectError(f"The database does not answer the query: {told}") from None
-        told = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
-        yield "the database", folder / "*.parquet", "", [told]
+            message = f"{type(error).__name__}: {reason(error)}"
+            message = message.replace(url, "URL")  # it may hold a password
+            raise ProjectError(f"The database does not answer the query: {message}") from None
+        note = f"the address is not kept: set {DATABASE} wherever the pipeline reads a new period"
+        yield Readable("the database", folder / "*.parquet", notes=[note])

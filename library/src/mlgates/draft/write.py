@@ -1,4 +1,7 @@
-"""The four files, their test and the README's request, as text; and all of them put into place, or none."""
+"""The four files, their test and the README's request, as text.
+
+All of them are put into place, or none.
+"""
 
 import json
 import re
@@ -9,8 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from mlgates import tools
-from mlgates.draft.decide import Decision, Field
+from mlgates.draft.decision import FORBIDDEN, Decision, Field, Periods
 from mlgates.draft.source import DATABASE, Source, named
+from mlgates.draft.templates import (
+    ASK,
+    CURL,
+    DATA,
+    FEATURES,
+    FEATURES_MEANING,
+    READ_DATABASE,
+    READ_FILE,
+    SCHEMA,
+    TEST,
+)
 from mlgates.errors import ProjectError
 from mlgates.files import write_text
 from mlgates.layout import (
@@ -26,302 +40,272 @@ from mlgates.layout import (
 )
 from mlgates.project import Project
 
+# What was made of the former data. It does not fit the new contract.
 STALE = [RAW, CHECKED, TRAINING_ROWS, EVALUATION, MADE, PREDICTIONS, OUTCOMES]
 
-SCHEMA = '''"""What a row is: drafted from {label}. Bounds have head-room; units, owner and privacy are yours."""
+MAX_WIDTH = 118  # of a line of the request in the README
 
-{imports}
-from pydantic import BaseModel{field}
-
-from mlgates.contract import About, Contract
-
-
-class Request(BaseModel):
-    """What a caller knows when asking for a prediction."""
-
-{request}
-
-
-class Outcome(BaseModel):
-    """What is to be predicted: known only later."""
-
-{outcome}
-
-
-contract = Contract({roles})
-'''
-
-DATA = '''"""Where rows come from: {label}; a period is {unit}. Drafted."""
-
-{imports}
-
-{source}
-COLUMNS = """
-{columns}
-"""
-PERIODS = {{  # a new one is another line
-{periods}
-}}
-
-
-def periods() -> list[str]:
-    """The periods that exist, oldest first."""
-    return list(PERIODS)
-
-
-def read(period: str) -> pd.DataFrame:
-    """The rows of one period, with their outcome."""
-{read}
-'''
-
-READ_FILE = """\
-    {first}, {second} = PERIODS[period]
-    path = Project.find().root / SOURCE
-    if not path.exists():
-        raise ProjectError(f"{{SOURCE}} is not on this machine.", "Only a new period needs it: uv run dvc pull")
-    sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM {{READ}}) WHERE {where}'
-    with duckdb.connect() as database:
-        database.execute("SET enable_progress_bar = false")
-        return database.execute(sql, {{"source": str(path), "a": {first}, "b": {second}}}).df()"""
-
-READ_DATABASE = """\
-    first, last = PERIODS[period]
-    if "{variable}" not in os.environ:
-        raise ProjectError("{variable} is not set.", "Only a new period needs the database: uv run dvc pull")
-    parts = []
-    with sa.create_engine(os.environ["{variable}"]).connect() as connection, duckdb.connect() as database:
-        answer = connection.execution_options(stream_results=True)
-        for chunk in pd.read_sql(sa.text(QUERY), answer, chunksize=50_000):
-            database.register("chunk", chunk)
-            sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM chunk) WHERE {where}'
-            parts.append(database.execute(sql, {{"a": first, "b": last}}).df())
-    return pd.concat(parts, ignore_index=True)"""
-
-MEANING = (
-    "A function is a feature: its name, its arguments (columns or features), its meaning; "
-    "for 1 row or 10 million."
+# A README's sentence about what is predicted: of the sample, of a blank project, of a draft.
+PURPOSES = (
+    "Learned from the flights that left New York",
+    "What is predicted, for whom, and",
+    ": what for, write it here",
 )
 
-FEATURES = '''"""{meaning}"""
 
-AS_IS = {names}
-'''
-
-TEST = '''"""Tests of this team's features: a feature is a function, so a test is a plain call."""
-
-from {package} import features
-from {package}.schema import contract
-
-
-def test_what_is_used_as_it_is_stands_in_the_request_and_is_allowed() -> None:
-    assert set(features.AS_IS) <= set(contract.request_columns)
-    assert not [name for name in features.AS_IS if contract.barred(name)]
-'''
-
-ASK = "Ask the service:\n\n```\n{}\n```\n"
-
-
-def text(value: Any) -> str:
-    """A value as JSON; a text is Python source, too."""
+def as_json(value: Any) -> str:
+    """A value as JSON, which for a text is Python source, too."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def files(
-    project: Project, source: Source, made: Decision, model: str, row: Mapping[str, Any]
+    project: Project, source: Source, decision: Decision, model: str, example: Mapping[str, Any]
 ) -> dict[Path, str]:
-    """Path and content of all that is written; `row` is an example under the world's names."""
+    """Path and content of all that is written.
+
+    `model` is the text of model.py, `example` a row under the world's names.
+    """
     package = project.root / SOURCES / project.package
-    written = {
-        package / "schema.py": _schema(source, made),
-        package / "data.py": _data(source, made),
-        package / "features.py": FEATURES.format(
-            meaning=MEANING, names=text([f.name for f in made.having("feature")])
-        ),
+    features = as_json([field.name for field in decision.having("feature")])
+    modules = {
+        package / "schema.py": _schema(source, decision),
+        package / "data.py": _data(source, decision),
+        package / "features.py": FEATURES.format(meaning=FEATURES_MEANING, names=features),
         package / "model.py": model,
         project.root / "tests/test_features.py": TEST.format(package=project.package),
     }
-    return {path: _tidy(project, path, content) for path, content in written.items()} | {
-        project.root / "README.md": _readme(project, source, made, row)
-    }
+    written = {path: _tidy(project, path, content) for path, content in modules.items()}
+    written[project.root / "README.md"] = _readme(project, source, decision, example)
+    return written
 
 
-def _schema(source: Source, made: Decision) -> str:
-    asked = [one for one in made.fields.values() if one.delivered and one.role != "outcome"]
-    lines, outcome = "\n".join(map(_line, asked)), _line(made.target)
-    typing = [name for name in ("Annotated", "Literal") if f"{name}[" in lines + outcome]
-    imports = "from datetime import datetime\n" if re.search(r"\bdatetime\b", lines) else ""
-    roles: dict[str, Any] = {
-        "key": made.key,
-        "time": made.time,
-        "slices": made.slices,
-        "groups": [one.name for one in made.having("group")],
-        "forbidden": [one.name for one in made.having("forbidden")],
-    }
-    given = "".join(f"{name}={json.dumps(value)}, " for name, value in roles.items() if value)
-    about = (
-        f'about=About(owner="", source={text(source.label)}, privacy="internal", status="active"),'
-    )
+def _schema(source: Source, decision: Decision) -> str:
+    """The text of schema.py."""
+    request = "\n".join(_field_line(field) for field in decision.asked)
+    outcome = _field_line(decision.target)
+    lines = request + outcome
+
+    imports = ""
+    if re.search(r"\bdatetime\b", request):
+        imports += "from datetime import datetime\n"
+    typing = [name for name in ("Annotated", "Literal") if f"{name}[" in lines]
+    if typing:
+        imports += f"from typing import {', '.join(typing)}\n"
     return SCHEMA.format(
         label=source.label,
-        imports=imports + (f"from typing import {', '.join(typing)}\n" if typing else ""),
-        field=", Field" if "Field(" in lines + outcome else "",
-        request=lines,
+        imports=imports,
+        field=", Field" if "Field(" in lines else "",
+        request=request,
         outcome=outcome,
-        roles=f"Request, Outcome, {given}{about}",
+        roles=_roles(source, decision),
     )
 
 
-def _line(one: Field) -> str:
-    kind = {"text": "str", "category": f"Literal[{', '.join(map(text, one.words))}]"}.get(
-        one.kind, one.kind
-    )
-    options = (
-        [f"alias={text(one.column.label)}"]
-        if one.column.label.strip() and one.column.label != one.name
-        else []
-    )
-    bounds = {"ge": one.low, "le": one.high}
-    options += [
-        f"{name}={_number(one, bound)}" for name, bound in bounds.items() if bound is not None
-    ]
-    if one.max_length is not None:
-        options.append(f"max_length={one.max_length}")
-    more = [f"Field({', '.join(options)})"] if options else []
-    more += (
-        [f"About(unit={text(one.unit)})"]
-        if one.kind in ("int", "float") and one.role != "key"
-        else []
-    )
-    kind += " | None" if one.nullable else ""
-    return f"    {one.name}: " + (f"Annotated[{', '.join([kind, *more])}]" if more else kind)
+def _roles(source: Source, decision: Decision) -> str:
+    """The arguments of Contract(...)."""
+    roles: dict[str, Any] = {
+        "key": decision.key,
+        "time": decision.time,
+        "slices": decision.slices,
+        "groups": [field.name for field in decision.having("group")],
+        "forbidden": [field.name for field in decision.having(FORBIDDEN)],
+    }
+    arguments = ["Request", "Outcome"]
+    for name, value in roles.items():
+        if value:
+            arguments.append(f"{name}={json.dumps(value)}")
+    label = as_json(source.label)
+    about = f'About(owner="", source={label}, privacy="internal", status="active")'
+    arguments.append(f"about={about},")  # the comma makes ruff write one argument a line
+    return ", ".join(arguments)
 
 
-def _number(one: Field, bound: float) -> str:
-    return (
-        f"{int(bound):_}"
-        if one.kind == "int" or (bound.is_integer() and abs(bound) < 1e15)
-        else repr(bound)
-    )
+def _field_line(field: Field) -> str:
+    """A column as a line of a pydantic model, such as `age: Annotated[int, Field(ge=0)]`."""
+    annotations = [_type(field)]
+    options = _field_options(field)
+    if options:
+        annotations.append(f"Field({', '.join(options)})")
+    if field.kind in ("int", "float") and field.role != "key":
+        annotations.append(f"About(unit={as_json(field.unit)})")
+    if len(annotations) == 1:
+        return f"    {field.name}: {annotations[0]}"
+    return f"    {field.name}: Annotated[{', '.join(annotations)}]"
 
 
-def _data(source: Source, made: Decision) -> str:
-    used = [one for one in made.fields.values() if one.delivered]
-    columns = "\n".join(
-        textwrap.indent(f"{one.column.sql} AS {named(one.name)},", "    ") for one in used
-    ).rstrip(",")
-    needed = f"{named(made.target.name)} IS NOT NULL"
-    periods = [
-        f"    {text(name)}: ({_edge(a)}, {_edge(b)})," for name, (a, b) in made.periods.items()
-    ]
-    if made.time:
-        where = f"{needed} AND {named(made.time)} >= $a AND {named(made.time)} < $b"
-    elif source.query:
-        where = f"{needed} AND $a < $b"
-    else:
-        where = f"{needed} QUALIFY row_number() OVER () % $b = $a"
-    escaped = columns.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+def _type(field: Field) -> str:
+    """The type of a field."""
+    kind = field.kind
+    if kind == "text":
+        kind = "str"
+    if kind == "category":
+        kind = f"Literal[{', '.join(as_json(word) for word in field.words)}]"
+    return f"{kind} | None" if field.nullable else kind
+
+
+def _field_options(field: Field) -> list[str]:
+    """The arguments of Field(...)."""
+    options = []
+    label = field.column.label
+    if label.strip() and label != field.name:
+        options.append(f"alias={as_json(label)}")
+    if field.low is not None:
+        options.append(f"ge={_number(field, field.low)}")
+    if field.high is not None:
+        options.append(f"le={_number(field, field.high)}")
+    if field.max_length is not None:
+        options.append(f"max_length={field.max_length}")
+    return options
+
+
+def _number(field: Field, bound: float) -> str:
+    """A bound as Python source, a whole one with underscores: 1_000."""
+    is_whole = bound.is_integer() and abs(bound) < 1e15  # larger ones are plainer as 1e+20
+    if field.kind == "int" or is_whole:
+        return f"{int(bound):_}"
+    return repr(bound)
+
+
+def _data(source: Source, decision: Decision) -> str:
+    """The text of data.py."""
+    where = _where(source, decision)
     if source.query:
         libraries = "import os\n\nimport duckdb\nimport pandas as pd\nimport sqlalchemy as sa"
         imports = f"{libraries}\n\nfrom mlgates import ProjectError"
-        read, kept = (
-            READ_DATABASE.format(where=where, variable=DATABASE),
-            f"QUERY = {text(source.query)}",
-        )
+        constants = f"QUERY = {as_json(source.query)}"
+        read = READ_DATABASE.format(where=where, variable=DATABASE)
     else:
         imports = "import duckdb\nimport pandas as pd\n\nfrom mlgates import Project, ProjectError"
-        first, second = ("first", "last") if made.time else ("part", "parts")
+        constants = f"SOURCE = {as_json(source.place)}\nREAD = ({_in_two(source.reader)})"
+        first, second = ("first", "last") if decision.time else ("part", "parts")
         read = READ_FILE.format(where=where, first=first, second=second)
-        kept = f"SOURCE = {text(source.place)}\nREAD = ({_halves(source.reader)})"
-    told = {
-        "label": source.label,
-        "unit": made.unit,
-        "imports": imports,
-        "source": kept,
-        "columns": escaped,
-    }
-    return DATA.format(**told, periods="\n".join(periods), read=read)
+    return DATA.format(
+        label=source.label,
+        unit=decision.periods.unit,
+        imports=imports,
+        source=constants,
+        columns=_select_list(decision),
+        periods=_period_lines(decision.periods),
+        read=read,
+    )
 
 
-def _halves(reader: str) -> str:
-    first, comma, last = reader.partition("nullstr")
-    return f"{text(first)} {text(comma + last)}" if comma else text(first)
+def _where(source: Source, decision: Decision) -> str:
+    """The SQL condition for the rows of one period, by its two values in PERIODS."""
+    has_target = f"{named(decision.target.name)} IS NOT NULL"
+    if decision.time:
+        time = named(decision.time)
+        return f"{has_target} AND {time} >= $a AND {time} < $b"
+    if source.query:
+        return f"{has_target} AND $a < $b"  # one period, 0 of 1: all rows
+    return f"{has_target} QUALIFY row_number() OVER () % $b = $a"
+
+
+def _select_list(decision: Decision) -> str:
+    """The SQL that reads the columns, as the content of a Python string in three quotes."""
+    expressions = []
+    for field in decision.fields.values():
+        if field.is_read:
+            expressions.append(f"{field.column.sql} AS {named(field.name)}")
+    lines = ",\n".join(textwrap.indent(expression, "    ") for expression in expressions)
+    return lines.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
+def _period_lines(periods: Periods) -> str:
+    lines = []
+    for name, (first, after) in periods.ranges.items():
+        lines.append(f"    {as_json(name)}: ({_edge(first)}, {_edge(after)}),")
+    return "\n".join(lines)
 
 
 def _edge(value: Any) -> str:
-    return (
-        str(value) if isinstance(value, int | float) else text(str(value).removesuffix(" 00:00:00"))
-    )
+    """The edge of a period as Python source; midnight is left away."""
+    if isinstance(value, int | float):
+        return str(value)
+    return as_json(str(value).removesuffix(" 00:00:00"))
 
 
-def _readme(project: Project, source: Source, made: Decision, row: Mapping[str, Any]) -> str:
+def _in_two(reader: str) -> str:
+    """The SQL function that reads the file as Python source; a long one is two strings."""
+    first, separator, last = reader.partition("nullstr")
+    if not separator:
+        return as_json(first)
+    return f"{as_json(first)} {as_json(separator + last)}"
+
+
+def _readme(
+    project: Project, source: Source, decision: Decision, example: Mapping[str, Any]
+) -> str:
+    """The README with what is predicted and with a request for this table."""
     path = project.root / "README.md"
-    page = path.read_text(encoding="utf-8") if path.exists() else f"# {project.root.name}\n"
-    asked = {
-        one.column.label: one
-        for one in made.fields.values()
-        if one.delivered and one.role != "outcome"
-    }
-    values = {label if label.strip() else one.name: row[label] for label, one in asked.items()}
-    lines = [
-        "curl -s http://localhost:3000/predict -H 'Content-Type: application/json' -d '{\"rows\": [{"
-    ]
-    for place, (name, value) in enumerate(values.items()):
-        part = f"{text(name)}: {text(value)}".replace("'", "\\u0027") + (
-            "," if place < len(values) - 1 else "}]}'"
-        )
-        lines = (
-            [*lines, f"  {part}"]
-            if len(lines[-1]) + len(part) > 118
-            else [*lines[:-1], f"{lines[-1]} {part}"]
-        )
-    section = ASK.format("\n".join(lines).replace("{ ", "{"))
-    told = (
-        f"`{made.target.column.label}` of {source.label}, as {made.task}: what for, write it here."
-    )
-    stood = (
-        "Learned from the flights that left New York",
-        "What is predicted, for whom, and",
-        ": what for, write it here",
-    )
-    page = re.sub(rf"(?m)^.*({'|'.join(stood)}).*$", lambda _: told, page)
+    page = f"# {project.root.name}\n"
+    if path.exists():
+        page = path.read_text(encoding="utf-8")
+
+    target = f"`{decision.target.column.label}` of {source.label}, as {decision.task}"
+    purpose = f"{target}: what for, write it here."
+    # By a function: in a plain replacement a backslash would have a meaning.
+    page = re.sub(rf"(?m)^.*({'|'.join(PURPOSES)}).*$", lambda _: purpose, page)
+
+    section = ASK.format(_request(decision, example))
     if "Ask the service:" in page:
-        return re.sub(
-            r"Ask the service:\n+```.*?\n```\n", lambda _: section, page, count=1, flags=re.DOTALL
-        )
+        old = re.compile(r"Ask the service:\n+```.*?\n```\n", re.DOTALL)
+        return old.sub(lambda _: section, page, count=1)
     before, handbook, after = page.partition("\n[Handbook]")
-    return (
-        f"{before.rstrip()}\n\n{section}{handbook}{after}"
-        if handbook
-        else f"{page.rstrip()}\n\n{section}"
-    )
+    return f"{before.rstrip()}\n\n{section}{handbook}{after}"
+
+
+def _request(decision: Decision, example: Mapping[str, Any]) -> str:
+    """The command that asks the service about one row, in lines of a readable width."""
+    parts = []
+    for field in decision.asked:
+        label = field.column.label
+        name = label if label.strip() else field.name
+        part = f"{as_json(name)}: {as_json(example[label])}"
+        parts.append(part.replace("'", "\\u0027"))  # an apostrophe would end the shell's string
+    ends = [","] * (len(parts) - 1) + ["}]}'"]
+    lines = [CURL]
+    for part, end in zip(parts, ends, strict=True):
+        piece = part + end
+        if len(lines[-1]) + len(piece) > MAX_WIDTH:
+            lines.append(f"  {piece}")
+        else:
+            lines[-1] += f" {piece}"
+    return "\n".join(lines).replace("{ ", "{")  # the first piece follows the brace
 
 
 def _tidy(project: Project, path: Path, content: str) -> str:
-    """As ruff wants it, where ruff is; what it cannot mend (long names, other scripts) is said at the top."""
+    """A module as ruff formats it, or as it is where ruff is not installed.
 
-    def ruff(*words: str) -> str:
-        return tools.run(
-            project, "ruff", *words, "--stdin-filename", str(path), "-", given=content
-        ).printed
-
-    content = ruff("format") or content
-    if codes := sorted(
-        {fault["code"] for fault in json.loads(ruff("check", "--output-format=json") or "[]")}
-    ):
+    A comment at the top excuses what ruff cannot correct, such as long names and other scripts.
+    """
+    content = _ruff(project, path, content, "format") or content
+    findings = json.loads(_ruff(project, path, content, "check", "--output-format=json") or "[]")
+    codes = sorted({finding["code"] for finding in findings})
+    if codes:
         content = f"# ruff: noqa: {', '.join(codes)}\n{content}"
     compile(content, path.name, "exec")
     return content
 
 
-def put(project: Project, written: Mapping[Path, str]) -> Path:
-    """Write all files, and set aside what they replace and what was made of other data; returns where that lies.
+def _ruff(project: Project, path: Path, content: str, *words: str) -> str:
+    """What ruff prints about a module that is not written yet."""
+    options = ["--stdin-filename", str(path), "-"]
+    return tools.run(project, "ruff", *words, *options, given=content).printed
 
+
+def put(project: Project, written: Mapping[Path, str]) -> Path:
+    """Write all files, and set aside what they replace and what was made of other data.
+
+    Returns the folder with what was set aside.
     Raises: ProjectError if a file cannot be written; then everything is as before.
     """
-    kept = project.root / DRAFTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    old = filter(Path.exists, [*(project.root / name for name in STALE), *written])
-    aside = {path: kept / path.relative_to(project.root) for path in old}
-    moved = []
+    folder = project.root / DRAFTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    aside = {}
+    for path in [*(project.root / name for name in STALE), *written]:
+        if path.exists():
+            aside[path] = folder / path.relative_to(project.root)
+    moved: list[Path] = []
     try:
         for path, target in aside.items():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -332,9 +316,10 @@ def put(project: Project, written: Mapping[Path, str]) -> Path:
     except OSError as error:
         for path in moved:
             aside[path].replace(path)
-        for path in filter(Path.exists, written.keys() - aside.keys()):
-            path.unlink()
+        for path in written.keys() - aside.keys():
+            if path.exists():
+                path.unlink()
         raise ProjectError(
-            f"{error.filename} cannot be written: {error.strerror}; everything is as before."
+            f"{error.filename} cannot be written: {error.strerror}. Everything is as before."
         ) from None
-    return kept
+    return folder

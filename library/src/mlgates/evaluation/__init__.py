@@ -1,4 +1,7 @@
-"""Candidate, champion and baselines, measured on the same rows: metrics with intervals, slices, groups, behavior."""
+"""Candidate, champion and baselines, measured on the same rows.
+
+That is metrics with intervals, slices, groups and behavior.
+"""
 
 from mlgates.evaluation.measure import evaluate, load_models, read_rows, score, summary
 from mlgates.evaluation.plots import draw

@@ -1,4 +1,7 @@
-"""What a candidate is like beyond its metrics: calibration, robustness, missing look-ups, cost, changed decisions."""
+"""What a candidate is like beyond its metrics.
+
+That is calibration, robustness to noise, missing look-ups, changed decisions and cost.
+"""
 
 import tracemalloc
 from collections.abc import Mapping
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.contract import Arrays, Contract, to_array
+from mlgates.contract import Arrays, Column, Contract, to_array
 from mlgates.data import partitions
 from mlgates.evaluation import metrics
 from mlgates.evaluation.fairness import slices
@@ -21,9 +24,11 @@ from mlgates.settings import EvaluateSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUPS = 10  # of rows by prediction, in which calibration is measured
+CALIBRATION_GROUPS = 10  # groups of rows by prediction, in which calibration is measured
 NUMBERS_CHANGE = 0.25  # of the mean error: a number that moved by more is another decision
+UNCHANGED = ""  # the request as it is, among those that were changed
 SLICES_NAMED = 3
+BATCH_SIZES = (1, 100)  # rows, of which the latency is measured
 MEGABYTE = 1_000_000
 
 
@@ -36,98 +41,142 @@ def behavior(
 ) -> dict[str, Any]:
     """Plain data on `models["candidate"]`, stored in `folder`, for some of the rows.
 
-    - `calibration_error` by model, and the `excess` over the worst of its opponents: what drift puts off, it puts off
-      in all
-    - `changes` of the main metric and of the decisions by what was done to the request: "noise", or the name of the
-      look-up that is missing
+    - `calibration_error` by model, and the `excess` over the worst of the other models: drift
+      spoils the calibration of all models alike
+    - `changes` of the main metric and of the decisions by what was done to the request: "noise", or
+      the name of the look-up that is missing
     - `changed_decisions` against the champion
-    - `cost` on this machine, the one part that differs from run to run
+    - `cost` on this machine, the only part that differs from run to run
     """
-    contract, rows = project.contract, partitions.thin(rows, settings.behavior_rows)
-    arrays, target, scorer = contract.arrays(rows), contract.target(rows), models["candidate"]
+    contract = project.contract
+    rows = partitions.thin(rows, settings.behavior_rows)
+    arrays = contract.arrays(rows)
+    target = contract.target(rows)
+    candidate = models["candidate"]
     scores = scored(models, arrays)
-    inputs = {"noise": noisy(contract, scorer, arrays, settings), **silent(contract, arrays)}
-    changed = {name: _scored(scorer, given) for name, given in inputs.items() if given}
-    make = metrics.named(contract.task)[MAIN[contract.task]]
-    measures = {
-        f"calibration_error.{name}": calibration_error(contract, target, each)
-        for name, each in scores.items()
-    }
-    measures |= {
-        name: make(target, each) for name, each in {"": scores["candidate"], **changed}.items()
-    }
-    found = metrics.estimates(measures, len(rows), metrics.RESAMPLES, settings.seed)
-    others = [found[f"calibration_error.{name}"] for name in scores if name != "candidate"]
-    drifted = max(others, key=lambda one: one.value)
-    decided, champion = scorer.decide(scores["candidate"]), models.get("champion")
-    near = (
-        NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean())
-        if contract.task == "regression"
-        else 0.0
-    )
+    changed_scores = _changed_scores(contract, candidate, arrays, settings)
+    estimates = _estimates(contract, target, scores, changed_scores, settings.seed)
+    calibration = {name: estimates["calibration_error", name] for name in scores}
+    unchanged = estimates["metric", UNCHANGED]
+
+    tolerance = 0.0
+    if contract.task == "regression":
+        tolerance = NUMBERS_CHANGE * float(np.abs(target - scores["candidate"]).mean())
+    decisions = candidate.decide(scores["candidate"])
+
+    changes = {}
+    for change, candidate_scores in changed_scores.items():
+        difference = estimates["metric", change].minus(unchanged, MAIN[contract.task])
+        is_moved = moved(decisions, candidate.decide(candidate_scores), tolerance)
+        changes[change] = {"difference": difference.plain(), "decisions": float(is_moved.mean())}
+
+    changed_decisions = None
+    champion = models.get("champion")
+    if champion:
+        is_moved = moved(champion.decide(scores["champion"]), decisions, tolerance)
+        changed_decisions = _most_changed(slices(contract, rows), is_moved)
+
     return {
         "rows": len(rows),
-        "unit": unit(contract.task, found[""].plain()["value"]),
-        "calibration_error": {name: found[f"calibration_error.{name}"].plain() for name in scores},
-        "excess": found["calibration_error.candidate"].minus(drifted, "calibration_error").plain(),
-        "changes": {
-            name: {
-                "difference": found[name].minus(found[""], MAIN[contract.task]).plain(),
-                "decisions": float(moved(decided, scorer.decide(each), near).mean()),
-            }
-            for name, each in changed.items()
-        },
-        "changed_decisions": _most_changed(
-            slices(contract, rows), moved(champion.decide(scores["champion"]), decided, near)
-        )
-        if champion
-        else None,
-        "cost": _cost(project, arrays, scorer, folder),
+        "unit": unit(contract.task, unchanged.plain()["value"]),
+        "calibration_error": {name: error.plain() for name, error in calibration.items()},
+        "excess": _calibration_excess(calibration).plain(),
+        "changes": changes,
+        "changed_decisions": changed_decisions,
+        "cost": _cost(project, arrays, candidate, folder),
     }
 
 
-def _scored(scorer: Scorer, arrays: Arrays) -> np.ndarray:
+def _estimates(
+    contract: Contract,
+    target: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    changed_scores: Mapping[str, np.ndarray],
+    seed: int,
+) -> dict[tuple[str, str], metrics.Estimate]:
+    """All that is compared, measured under the same weights.
+
+    That is ("calibration_error", model) of each model, and the candidate's ("metric", change):
+    the main metric after each change, and for `UNCHANGED`.
+    """
+    make_metric = metrics.named(contract.task)[MAIN[contract.task]]
+    measures: dict[tuple[str, str], metrics.Measure] = {}
+    for name, model_scores in scores.items():
+        measures["calibration_error", name] = calibration_error(contract, target, model_scores)
+    measures["metric", UNCHANGED] = make_metric(target, scores["candidate"])
+    for change, candidate_scores in changed_scores.items():
+        measures["metric", change] = make_metric(target, candidate_scores)
+    return metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
+
+
+def _score(scorer: Scorer, arrays: Arrays) -> np.ndarray:
+    """The scores of rows as contract columns."""
     return scorer.score(scorer.matrix(arrays))
+
+
+def _changed_scores(
+    contract: Contract, candidate: Scorer, arrays: Arrays, settings: EvaluateSettings
+) -> dict[str, np.ndarray]:
+    """The candidate's scores by what was done to the request; without what cannot be done to it."""
+    requests = {"noise": noisy(contract, candidate, arrays, settings)}
+    requests |= silent(contract, arrays)
+    return {name: _score(candidate, request) for name, request in requests.items() if request}
+
+
+def _calibration_excess(calibration: Mapping[str, metrics.Estimate]) -> metrics.Estimate:
+    """How much better calibrated the candidate is than the worst of the other models.
+
+    Negative means that it is worse than all of them.
+    """
+    others = [error for name, error in calibration.items() if name != "candidate"]
+    worst = max(others, key=lambda error: error.value)
+    return calibration["candidate"].minus(worst, "calibration_error")
 
 
 def calibration_error(
     contract: Contract, target: np.ndarray, scores: np.ndarray
 ) -> metrics.Measure:
-    """How far predictions are from what happened, in groups of rows with like predictions: 0 is best.
+    """How far predictions are from labels, in groups of rows with similar predictions; 0 is best.
 
-    Probabilities: root mean square over the groups; of several classes the worst. Numbers: the same for the mean
-    error as a share of the absolute one, or for the balance of too high and too low, whichever is less: a model aims
-    at the mean or at the median.
+    Probabilities: the root mean square over the groups; of several classes the worst. Numbers: the
+    same for the mean error as a share of the mean absolute error, or for the balance of too high
+    and too low, whichever is less, because a model aims at the mean or at the median.
     """
     if contract.task == "binary":
         return _distance(scores, scores - target)
+
     if contract.task == "multiclass":
-        each = [_distance(part, part - (target == place)) for place, part in enumerate(scores.T)]
-        return lambda weights: np.max([measure(weights) for measure in each], axis=0)
+        by_class = []
+        for place, class_scores in enumerate(scores.T):
+            by_class.append(_distance(class_scores, class_scores - (target == place)))
+        return lambda weights: np.max([measure(weights) for measure in by_class], axis=0)
+
     error = scores - target
-    kinds = [
-        _distance(scores, error / (np.abs(error).mean() or 1.0)),
-        _distance(scores, np.sign(error)),
-    ]
-    return lambda weights: np.min([measure(weights) for measure in kinds], axis=0)
+    mean_absolute_error = np.abs(error).mean() or 1.0
+    of_mean = _distance(scores, error / mean_absolute_error)
+    of_median = _distance(scores, np.sign(error))
+    return lambda weights: np.minimum(of_mean(weights), of_median(weights))
 
 
 def _distance(predicted: np.ndarray, error: np.ndarray) -> metrics.Measure:
-    """Root mean square of the groups' mean errors, less what chance puts into it (Kumar, Liang and Ma 2019).
+    """Root mean square of the groups' mean errors, less what chance adds to it.
 
-    Under weights chance is larger, and so is what is subtracted.
+    The correction is that of Kumar, Liang and Ma 2019. Under weights there is more chance, and so
+    more is subtracted.
     """
     order = np.argsort(predicted, kind="stable")
-    starts = np.unique(np.linspace(0, len(order), GROUPS, endpoint=False).astype(int))
+    starts = np.linspace(0, len(order), CALIBRATION_GROUPS, endpoint=False).astype(int)
+    starts = np.unique(starts)  # with fewer rows than groups, some would be empty
     error = error[order]
     sizes = np.diff([*starts, len(order)])
-    spread = (error - np.repeat(np.add.reduceat(error, starts) / sizes, sizes)) ** 2
+    group_means = np.add.reduceat(error, starts) / sizes
+    squared_deviation = (error - np.repeat(group_means, sizes)) ** 2
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        given = weights[:, order]
-        size = np.maximum(np.add.reduceat(given, starts, axis=1), 1)
-        mean = np.add.reduceat(given * error, starts, axis=1) / size
-        chance = np.add.reduceat(given**2 * spread, starts, axis=1) / size**2
+        weights = weights[:, order]
+        size = np.maximum(np.add.reduceat(weights, starts, axis=1), 1)
+        mean = np.add.reduceat(weights * error, starts, axis=1) / size
+        chance = np.add.reduceat(weights**2 * squared_deviation, starts, axis=1) / size**2
         squared: np.ndarray = (size * (mean**2 - chance)).sum(axis=1) / size.sum(axis=1)
         return np.sqrt(np.maximum(squared, 0))
 
@@ -135,72 +184,109 @@ def _distance(predicted: np.ndarray, error: np.ndarray) -> metrics.Measure:
 
 
 def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: EvaluateSettings) -> Arrays:
-    """The numbers that the features read, each a little off and within its bounds; nothing if there are none."""
-    random, found = np.random.default_rng(settings.seed), dict(arrays)
-    columns = [
-        contract.columns[name]
-        for name in scorer.plan.columns
-        if contract.columns[name].kind in ("int", "float")
-    ]
+    """The request with noise on the numbers that features read, within their bounds.
+
+    Empty if features read no number.
+    """
+    columns = []
+    for name in scorer.plan.columns:
+        if contract.columns[name].kind in ("int", "float"):
+            columns.append(contract.columns[name])
+    if not columns:
+        return {}
+
+    random = np.random.default_rng(settings.seed)
+    noisy_arrays = dict(arrays)
     for column in columns:
         values = arrays[column.name]
         spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
-        other = values + random.normal(0, settings.noise * spread, len(values))
-        other = np.where(
-            values == 0, 0, np.round(other) if column.kind == "int" else other
-        )  # zero often means none
-        low = -np.inf if column.low is None else column.low
-        found[column.name] = np.clip(other, low, np.inf if column.high is None else column.high)
-    return found if columns else {}
+        noise = random.normal(0, settings.noise * spread, len(values))
+        noisy_arrays[column.name] = _with_noise(column, values, noise)
+    return noisy_arrays
+
+
+def _with_noise(column: Column, values: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """A column's values with noise: whole where it holds integers, and within its bounds."""
+    changed = values + noise
+    if column.kind == "int":
+        changed = np.round(changed)
+    changed = np.where(values == 0, 0, changed)  # 0 often means "none", as in rain
+    low = -np.inf if column.low is None else column.low
+    high = np.inf if column.high is None else column.high
+    return np.clip(changed, low, high)
 
 
 def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
-    """What the features read while one look-up finds nothing; left out where the contract then refuses an answer."""
-    found: dict[str, Arrays] = {}
+    """The request by look-up, as it is when that look-up finds nothing.
+
+    A look-up is left out if the contract refuses a request without it.
+    """
+    requests: dict[str, Arrays] = {}
     for look in contract.lookups:
         columns = contract.from_source(look.name)
-        if all(column.nullable for column in columns.values()):
-            missing = {
-                name: to_array(column, [None] * len(arrays[name]))
-                for name, column in columns.items()
-            }
-            found[look.name] = arrays | missing
-    return found
+        if not all(column.nullable for column in columns.values()):
+            continue
+        request = dict(arrays)
+        for name, column in columns.items():
+            request[name] = to_array(column, [None] * len(arrays[name]))
+        requests[look.name] = request
+    return requests
 
 
 def moved(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
     """(n,) bool: whether a decision is another one; numbers may move by `near`."""
-    other: np.ndarray = np.abs(now - before) > near if now.dtype.kind == "f" else now != before
-    return other
+    if now.dtype.kind == "f":
+        return np.asarray(np.abs(now - before) > near)
+    return np.asarray(now != before)
 
 
 def _most_changed(
     parts: Mapping[tuple[str, str], np.ndarray], changed: np.ndarray
 ) -> dict[str, Any]:
-    """The share of decisions that differ from the champion's, and the most changed slices as [name, share, rows]."""
-    slices = [
-        ("=".join(name), float(changed[places].mean()), len(places))
-        for name, places in parts.items()
-    ]
-    slices.sort(
-        key=lambda entry: (-entry[1] * entry[2] ** 0.5, entry[0])
-    )  # a handful of rows is no slice
+    """The share of decisions that differ from the champion's, and the slices that changed most.
+
+    These are [name, share, rows].
+    """
+    slices = []
+    for name, places in parts.items():
+        slices.append(("=".join(name), float(changed[places].mean()), len(places)))
+    slices.sort(key=_change_rank)
     return {"share": float(changed.mean()), "slices": slices[:SLICES_NAMED]}
 
 
+def _change_rank(entry: tuple[str, float, int]) -> tuple[float, str]:
+    """Sorts the slices that changed most to the front.
+
+    The root of the number of rows keeps a handful of rows from being named first.
+    """
+    name, share, rows = entry
+    return -share * rows**0.5, name
+
+
 def _cost(project: Project, arrays: Arrays, scorer: Scorer, folder: Path) -> dict[str, float]:
-    """Milliseconds for 1 and for 100 rows, from columns to scores; megabytes on disk, and in memory once loaded."""
+    """What a model costs on this machine.
+
+    That is milliseconds for 1 and for 100 rows, from contract columns to scores; megabytes on disk;
+    and megabytes of memory once it is loaded.
+    """
     from threadpoolctl import threadpool_limits
 
-    found = {}
-    for size in (1, 100):
-        some = {name: values[:size] for name, values in arrays.items()}
+    cost = {}
+    for size in BATCH_SIZES:
+        batch = {name: values[:size] for name, values in arrays.items()}
         with threadpool_limits(1):
-            found[f"milliseconds_{size}"] = seconds(lambda some=some: _scored(scorer, some)) * 1e3  # type: ignore[misc]
+            one_call = seconds(lambda batch=batch: _score(scorer, batch))  # type: ignore[misc]
+        cost[f"milliseconds_{size}"] = one_call * 1e3
+
+    contract = project.contract  # imported before the memory is counted
     tracemalloc.start()
-    _ = load(folder, project.contract)  # kept, while its memory is counted
-    found["memory"] = tracemalloc.get_traced_memory()[0] / MEGABYTE
+    _ = load(folder, contract)  # a name, so that the model lives while its memory is counted
+    cost["memory"] = tracemalloc.get_traced_memory()[0] / MEGABYTE
     tracemalloc.stop()
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != REFERENCE)
-    found["megabytes"] = sum(path.stat().st_size for path in files) / MEGABYTE
-    return {name: rounded(value) for name, value in found.items()}
+
+    size_on_disk = 0
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != REFERENCE:  # a service does not need the reference
+            size_on_disk += path.stat().st_size
+    cost["megabytes"] = size_on_disk / MEGABYTE
+    return {name: rounded(value) for name, value in cost.items()}

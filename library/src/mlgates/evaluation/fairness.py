@@ -1,4 +1,7 @@
-"""Parts of the rows: slices; and protected groups, whether the model treats them alike and what gives them away."""
+"""Slices of the rows, and protected groups.
+
+Of groups: whether the model treats them alike, and which features give them away.
+"""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -14,49 +17,64 @@ from mlgates.settings import EvaluateSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 20  # values of a column, the most frequent ones
-PROXY_ROWS, PROXY_LEAST = 6_000, 100  # that a group is predicted on; of each value
-RESAMPLES = 100  # for a standard error, where the quantiles of the normal distribution are taken
+MOST_VALUES = 20  # of a column: the most frequent ones
+PROXY_ROWS = 6_000  # on which a tree predicts the group
+PROXY_MIN_ROWS = 100  # of a group among these, else it is left out
+
+# For a standard error, from which an interval follows by the quantiles of the normal distribution.
+# Quantiles of the resamples themselves would need more of them.
+RESAMPLES = 100
+
+Rate = tuple[np.ndarray, np.ndarray | None]  # what is counted, and of which rows; None: of all
 
 
 def words(rows: "pd.DataFrame", column: str) -> np.ndarray:
-    """The values of a column as (n,) words; of numbers with many values the quarter that they lie in."""
+    """The values of a column as (n,) words; numbers with many values become their quarter."""
     values = rows[column]
-    if values.dtype.kind not in "iuf" or values.nunique() <= SHOWN:
+    is_number = values.dtype.kind in "iuf"
+    if not is_number or values.nunique() <= MOST_VALUES:
         return values.astype(str).to_numpy()
+
     numbers = values.to_numpy(dtype=float)
     edges = np.unique(np.nanquantile(numbers, [0.25, 0.5, 0.75]))
-    names = np.array([*(f"to {edge:g}" for edge in edges), f"above {edges[-1]:g}"])
-    return np.where(np.isnan(numbers), "nan", names[np.searchsorted(edges, numbers)])
+    names = [f"to {edge:g}" for edge in edges]
+    names.append(f"above {edges[-1]:g}")
+    quarters = np.array(names)[np.searchsorted(edges, numbers)]
+    return np.where(np.isnan(numbers), "nan", quarters)
 
 
-def frequent(found: np.ndarray) -> list[str]:
-    """The most frequent words; none where all are the same."""
-    known, counts = np.unique(found, return_counts=True)
-    return (
-        [str(word) for word in known[np.argsort(-counts, kind="stable")][:SHOWN]]
-        if len(known) > 1
-        else []
-    )
+def frequent(column_words: np.ndarray) -> list[str]:
+    """The most frequent words of a column; none if all are the same."""
+    different, counts = np.unique(column_words, return_counts=True)
+    if len(different) < 2:
+        return []
+    most_frequent_first = different[np.argsort(-counts, kind="stable")]
+    return [str(word) for word in most_frequent_first[:MOST_VALUES]]
 
 
 def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
-    """The positions of the rows of each slice: the most frequent values of each slice column, and of each two."""
+    """The positions of the rows of each slice.
+
+    Slices are the most frequent values of each slice column, and of each two columns together.
+    """
     columns = {column: words(rows, column) for column in contract.slices}
-    found = {
-        (column, word): np.flatnonzero(has == word)
-        for column, has in columns.items()
-        for word in frequent(has)
-    }
-    for one, other in combinations(columns, 2):
-        both = np.array([f"{a},{b}" for a, b in zip(columns[one], columns[other], strict=True)])
-        for word in frequent(both):
-            places = np.flatnonzero(both == word)
-            parents = (
-                found.get((column, columns[column][places[0]]), rows) for column in (one, other)
-            )
-            if all(len(places) < len(parent) for parent in parents):
-                found[f"{one},{other}", word] = places
+    found = {}
+    for column, column_words in columns.items():
+        for word in frequent(column_words):
+            found[column, word] = np.flatnonzero(column_words == word)
+
+    for first, second in combinations(columns, 2):
+        pairs = zip(columns[first], columns[second], strict=True)
+        crossed = np.array([f"{a},{b}" for a, b in pairs])
+        for word in frequent(crossed):
+            places = np.flatnonzero(crossed == word)
+            # A crossed slice is worth a look only if it is smaller than both slices that it lies
+            # in. A value that is no slice of its own column has all rows for this comparison.
+            first_word, second_word = columns[first][places[0]], columns[second][places[0]]
+            in_first = found.get((first, first_word), rows)
+            in_second = found.get((second, second_word), rows)
+            if len(places) < min(len(in_first), len(in_second)):
+                found[f"{first},{second}", word] = places
     return found
 
 
@@ -69,110 +87,163 @@ def treatment(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The rates of each group, and by how much they differ from those of all other rows, with an error.
+    """The rates of each group, and by how much they differ from those of all other rows.
 
-    `scores` are the candidate's; a difference counts in `unit`, for errors the mean absolute one of all rows.
+    Each difference has a standard error. `scores` are the candidate's. A difference counts in
+    `unit`: for the errors of a regression that is the mean absolute error of all rows.
     """
     target = contract.target(rows)
-    counted = rates(contract, target, scores, threshold)
-    entries, columns, ones = [], [], np.ones(len(rows))
-    unit = float(np.abs(scores - target).mean()) if contract.task == "regression" else 1.0
+    unit = 1.0
+    if contract.task == "regression":
+        unit = float(np.abs(scores - target).mean())
+
+    all_rates = rates(contract, target, scores, threshold)
+    entries: list[dict[str, Any]] = []
+    columns = []  # four for each entry: numerator and denominator of the group, then of the rest
     for column in contract.groups:
-        found = words(rows, column)
-        shown = frequent(found)
-        for word in (
-            shown[1:] if len(np.unique(found)) == 2 else shown
-        ):  # of two, each is the rest of the other
-            inside = found == word
-            for rate, (above, below) in counted.items():
-                below = ones if below is None else below.astype(float)
-                above = above.astype(float)
-                columns += [above * inside, below * inside, above * ~inside, below * ~inside]
-                counts = {"rows": int((below * inside).sum()), "unit": unit}
-                entries.append({"column": column, "value": word, "rate": rate, **counts})
+        column_words = words(rows, column)
+        for word in _compared_groups(column_words):
+            is_member = column_words == word
+            for rate, (counted, base) in all_rates.items():
+                denominator = _as_floats(base, len(rows))
+                numerator = counted.astype(float)
+                columns += [numerator * is_member, denominator * is_member]
+                columns += [numerator * ~is_member, denominator * ~is_member]
+                size = int((denominator * is_member).sum())
+                entry = {"column": column, "value": word, "rate": rate, "rows": size, "unit": unit}
+                entries.append(entry)
     if not entries:
         return []
-    matrix = np.stack(columns, axis=1)
-    chunks = metrics.weights(len(rows), min(resamples, RESAMPLES), seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sums = np.concatenate([chunk.astype(float) @ matrix for chunk in chunks]).reshape(
-            -1, len(entries), 4
-        )
-        inner, rest = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
+
+    of_group, of_rest = _resampled_rates(columns, min(resamples, RESAMPLES), seed)
+    gaps = of_group - of_rest
     for place, entry in enumerate(entries):
-        gap = metrics.Estimate(inner[0, place] - rest[0, place], inner[1:, place] - rest[1:, place])
-        plain = [metrics.plain_number(part[0, place]) for part in (inner, rest)]
-        entry |= {"group": plain[0], "rest": plain[1], "gap": gap.plain()}
+        entry["group"] = metrics.plain_number(of_group[0, place])
+        entry["rest"] = metrics.plain_number(of_rest[0, place])
+        entry["gap"] = metrics.Estimate(gaps[0, place], gaps[1:, place]).plain()
     return entries
+
+
+def _compared_groups(column_words: np.ndarray) -> list[str]:
+    """The groups of a column that are compared with all other rows."""
+    groups = frequent(column_words)
+    if len(np.unique(column_words)) == 2:
+        return groups[1:]  # of two groups, each is the rest of the other one
+    return groups
+
+
+def _as_floats(base: np.ndarray | None, rows: int) -> np.ndarray:
+    """Which rows a rate is about, as 0 and 1."""
+    if base is None:
+        return np.ones(rows)
+    return base.astype(float)
+
+
+def _resampled_rates(
+    columns: list[np.ndarray], resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rates of each group and of its rest: two (1 + resamples, e) arrays for e entries.
+
+    `columns` are four for each entry. The first row of the arrays is the sample as it is. A rate
+    without any row is NaN.
+    """
+    matrix = np.stack(columns, axis=1)
+    sums = []
+    for chunk in metrics.weights(len(matrix), resamples, seed):
+        sums.append(chunk.astype(float) @ matrix)
+    by_entry = np.concatenate(sums).reshape(-1, len(columns) // 4, 4)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_group = by_entry[..., 0] / by_entry[..., 1]
+        of_rest = by_entry[..., 2] / by_entry[..., 3]
+    return of_group, of_rest
 
 
 def rates(
     contract: Contract, target: np.ndarray, scores: np.ndarray, threshold: float
-) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Each rate as what is counted, and of what (None: of all rows); with more than two classes, by class."""
+) -> dict[str, Rate]:
+    """Each rate as what is counted, and of which rows (None: of all).
+
+    With more than two classes each class has rates of its own.
+    """
     if contract.task == "regression":
-        return {"bias": (scores - target, None), "absolute_error": (np.abs(scores - target), None)}
+        error = scores - target
+        return {"bias": (error, None), "absolute_error": (np.abs(error), None)}
     if contract.task == "binary":
-        kinds = {"": (scores >= threshold, target == 1, scores)}
-    else:
-        chosen = scores.argmax(axis=1)
-        kinds = {
-            f".{name}": (chosen == k, target == k, scores[:, k])
-            for k, name in enumerate(contract.classes)
-        }
-    found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
-    for which, (decided, true, score) in kinds.items():
-        found[f"selection{which}"] = (decided, None)
-        found[f"true_positive{which}"] = (decided & true, true)
-        found[f"false_positive{which}"] = (decided & ~true, ~true)
-        found[f"group_calibration{which}"] = (score - true, None)
+        return _class_rates("", scores >= threshold, target == 1, scores)
+
+    found: dict[str, Rate] = {}
+    chosen = scores.argmax(axis=1)
+    for place, name in enumerate(contract.classes):
+        found |= _class_rates(f".{name}", chosen == place, target == place, scores[:, place])
     return found
+
+
+def _class_rates(
+    suffix: str, decided: np.ndarray, true: np.ndarray, scores: np.ndarray
+) -> dict[str, Rate]:
+    """The rates of one class.
+
+    `decided` and `true` say which rows are decided to have the class, and which have it.
+    """
+    return {
+        f"selection{suffix}": (decided, None),
+        f"true_positive{suffix}": (decided & true, true),
+        f"false_positive{suffix}": (decided & ~true, ~true),
+        f"group_calibration{suffix}": (scores - true, None),
+    }
 
 
 def proxies(
     contract: Contract, rows: "pd.DataFrame", matrix: np.ndarray, features: Mapping[str, set[str]]
 ) -> dict[str, dict[str, Any]]:
-    """How well a small tree tells each group from all features, and from each alone: ROC AUC on the other half.
+    """How well a small tree predicts each group from all features, and from each alone: ROC AUC.
 
-    `matrix` has a column for each of `features`, which are named with the columns that they read; what reads a
-    waived group is left out.
+    `matrix` has a column for each of `features`, which are named with the contract's columns that
+    they read. A feature that reads a waived group is left out: that it gives the group away is no
+    news.
     """
+    places = []
+    names = []
+    for place, (name, columns) in enumerate(features.items()):
+        if not columns & set(contract.groups):
+            places.append(place)
+            names.append(name)
+
     thinned = np.linspace(0, len(rows) - 1, min(len(rows), PROXY_ROWS)).astype(int)
-    allowed = {
-        name: k
-        for k, (name, reads) in enumerate(features.items())
-        if not reads & {*contract.groups}
-    }
     found = {}
     for column in contract.groups:
-        named, codes, counts = np.unique(
-            words(rows, column)[thinned], return_inverse=True, return_counts=True
-        )
-        kept = counts[codes] >= PROXY_LEAST
-        known, codes = matrix[thinned][kept], codes[kept]
-        each = {
-            name: _told(known[:, [place]], codes, len(named)) for name, place in allowed.items()
-        }
+        group_words = words(rows, column)[thinned]
+        groups, codes, counts = np.unique(group_words, return_inverse=True, return_counts=True)
+        is_kept = counts[codes] >= PROXY_MIN_ROWS
+        codes = codes[is_kept]
+        kept = matrix[thinned][is_kept]
+        by_feature = {}
+        for name, place in zip(names, places, strict=True):
+            by_feature[name] = _proxy_auc(kept[:, [place]], codes, len(groups))
         found[column] = {
-            "rows": int(kept.sum()),
-            "all": _told(known[:, [*allowed.values()]], codes, len(named)),
-            "features": each,
+            "rows": int(is_kept.sum()),
+            "all": _proxy_auc(kept[:, places], codes, len(groups)),
+            "features": by_feature,
         }
     return found
 
 
-def _told(matrix: np.ndarray, codes: np.ndarray, classes: int) -> float | None:
+def _proxy_auc(features: np.ndarray, group_codes: np.ndarray, n_groups: int) -> float | None:
+    """ROC AUC with which a small tree predicts the group of every second row, fitted on the others.
+
+    None if it cannot be fitted: there is no feature, or only one group.
+    """
     from sklearn.tree import DecisionTreeClassifier
 
-    if len(np.unique(codes)) < 2 or not matrix.shape[1] or len(np.unique(codes[::2])) < 2:
+    fit_codes, test_codes = group_codes[::2], group_codes[1::2]
+    if not features.shape[1] or len(np.unique(group_codes)) < 2 or len(np.unique(fit_codes)) < 2:
         return None
     tree = DecisionTreeClassifier(max_leaf_nodes=32, min_samples_leaf=20, random_state=0)
-    tree.fit(matrix[::2], codes[::2])
-    scores = np.zeros((len(codes[1::2]), classes))
-    scores[:, tree.classes_] = tree.predict_proba(matrix[1::2])
-    return metrics.plain_number(
-        metrics.value(metrics.macro_roc_auc(codes[1::2], scores), len(scores))
-    )
+    tree.fit(features[::2], fit_codes)
+    scores = np.zeros((len(test_codes), n_groups))
+    scores[:, tree.classes_] = tree.predict_proba(features[1::2])
+    auc = metrics.macro_roc_auc(test_codes, scores)
+    return metrics.plain_number(metrics.value(auc, len(scores)))
 
 
 def measure_groups(
@@ -183,16 +254,21 @@ def measure_groups(
     scores: np.ndarray,
     settings: EvaluateSettings,
 ) -> dict[str, Any]:
-    """What the gate asks of the contract's groups and the candidate's `scorer`; empty if there are none."""
+    """What the gate asks about the contract's groups; empty if it has none.
+
+    `scorer` is the candidate, `scores` are its scores of the rows.
+    """
     if not contract.groups:
         return {}
-    resamples, features = (
-        settings.resamples,
-        {name: scorer.plan.ancestors(name) for name in scorer.plan.names},
-    )
+    features = {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
     return {
         "rates": treatment(
-            contract, rows, scores, scorer.threshold, resamples=resamples, seed=settings.seed
+            contract,
+            rows,
+            scores,
+            scorer.threshold,
+            resamples=settings.resamples,
+            seed=settings.seed,
         ),
         "proxies": proxies(contract, rows, scorer.matrix(arrays), features),
         "waived": {name: str(until) for name, until in contract.waivers.items()},

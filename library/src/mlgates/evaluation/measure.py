@@ -1,4 +1,7 @@
-"""evaluate: measure candidate, champion and baselines on the same untouched rows, over all of them and by slice."""
+"""evaluate: measure candidate, champion and baselines on the same rows, in all and by slice.
+
+No training has seen these rows.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRIVIAL = "baseline.trivial"
-LOST = {
-    "champion": "difference",
-    TRIVIAL: "floor",
-}  # what a slice calls the candidate's lead over each
+WHOLE = ("", "")  # stands for all rows where otherwise a slice's column and value stand
+
+# What a slice calls the differences between the candidate and each of these.
+SLICE_DIFFERENCES = {"champion": "difference", TRIVIAL: "floor"}
+
+Slice = tuple[str, str]  # column and value
+Key = tuple[Slice, str, str]  # slice, model, metric
 
 
 def measure(
@@ -42,81 +48,123 @@ def measure(
 ) -> dict[str, Any]:
     """Measurements of several models on the same rows.
 
-    `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of `rows`. Returns
-    plain data: `values`, `differences` (candidate minus the other, positive is better) by model and metric, `slices`.
+    `scores` maps "candidate", perhaps "champion", and "baseline.*" to the (n,) or (n, c) scores of
+    `rows`. Returns plain data: `values`, `differences` (candidate minus the other, positive is
+    better) by model and metric, `slices`.
     """
-    target, names, parts = (
-        contract.target(rows),
-        metrics.named(contract.task),
-        slices(contract, rows),
-    )
-
-    def measures(
-        where: Any, models: Iterable[str], places: np.ndarray | None = None
-    ) -> dict[Any, metrics.Measure]:
-        made = {
-            model: metrics.measures(contract.task, target, scores[model], places)
-            for model in models
-        }
-        return {(where, model, name): each[name] for model, each in made.items() for name in each}
-
-    found: dict[Any, metrics.Estimate] = {
-        **metrics.estimates(measures("", scores), len(rows), resamples, seed)
-    }
-    compared = [model for model in ("candidate", "champion", TRIVIAL) if model in scores]
-    by_slice = {
-        key: one
-        for where, places in parts.items()
-        for key, one in measures(where, compared, places).items()
-    }
-    if by_slice:
-        found |= metrics.estimates(by_slice, len(rows), min(resamples, RESAMPLES), seed)
-    values, differences = _compared(found, scores, names)
-    told = []
-    for where, places in parts.items():
-        each, others = _compared(found, compared, names, where)
-        each.pop(TRIVIAL, None)
-        lost = {what: others[model] for model, what in LOST.items() if model in others}
-        told.append({"column": where[0], "value": where[1], "rows": len(places), **each, **lost})
-    finite = bool(all(np.isfinite(s).all() for s in scores.values()))
+    target = contract.target(rows)
+    metric_names = list(metrics.named(contract.task))
+    measures = _measures(contract.task, target, scores, WHOLE)
+    estimates = metrics.estimates(measures, len(rows), resamples, seed)
+    values = _values(estimates, scores, metric_names, WHOLE)
+    differences = _differences(estimates, scores, metric_names, WHOLE)
+    is_finite = all(np.isfinite(model_scores).all() for model_scores in scores.values())
     return {
         "rows": len(rows),
-        "finite": finite,
+        "finite": bool(is_finite),
         "values": values,
         "differences": differences,
-        "slices": told,
+        "slices": _slices(contract, rows, target, scores, min(resamples, RESAMPLES), seed),
     }
 
 
-def _compared(
-    found: Mapping[Any, metrics.Estimate],
+def _slices(
+    contract: Contract,
+    rows: "pd.DataFrame",
+    target: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Each slice: its size, the values of candidate and champion, and the differences."""
+    compared = {}
+    for model in ("candidate", *SLICE_DIFFERENCES):
+        if model in scores:
+            compared[model] = scores[model]
+
+    # All slices share the same weights, so all of them are estimated by one call.
+    places_by_slice = slices(contract, rows)
+    measures: dict[Key, metrics.Measure] = {}
+    for part, places in places_by_slice.items():
+        measures.update(_measures(contract.task, target, compared, part, places))
+    if not measures:
+        return []
+    estimates = metrics.estimates(measures, len(rows), resamples, seed)
+
+    metric_names = list(metrics.named(contract.task))
+    found = []
+    for part, places in places_by_slice.items():
+        column, value = part
+        entry: dict[str, Any] = {"column": column, "value": value, "rows": len(places)}
+        models = [model for model in compared if model != TRIVIAL]
+        entry.update(_values(estimates, models, metric_names, part))
+        differences = _differences(estimates, compared, metric_names, part)
+        for model, difference in differences.items():
+            entry[SLICE_DIFFERENCES[model]] = difference
+        found.append(entry)
+    return found
+
+
+def _measures(
+    task: str,
+    target: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    part: Slice,
+    places: np.ndarray | None = None,
+) -> dict[Key, metrics.Measure]:
+    """The task's metrics of each model, on a slice's rows (at `places`) or on all rows."""
+    found = {}
+    for model, model_scores in scores.items():
+        by_metric = metrics.measures(task, target, model_scores, places)
+        for metric, function in by_metric.items():
+            found[part, model, metric] = function
+    return found
+
+
+def _values(
+    estimates: Mapping[Key, metrics.Estimate],
     models: Iterable[str],
-    names: Iterable[str],
-    where: object = "",
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of some models, and by how much the candidate is better than each of the others, by metric."""
-    each = {model: {name: found[where, model, name] for name in names} for model in models}
-    values = {
-        model: {name: value.plain() for name, value in part.items()} for model, part in each.items()
-    }
-    differences = {
-        model: {
-            name: each["candidate"][name].minus(value, name).plain() for name, value in part.items()
-        }
-        for model, part in each.items()
-        if model != "candidate"
-    }
-    return values, differences
+    metric_names: Iterable[str],
+    part: Slice,
+) -> dict[str, dict[str, Any]]:
+    """Value, interval and standard error, by model and metric."""
+    values: dict[str, dict[str, Any]] = {}
+    for model in models:
+        values[model] = {}
+        for metric in metric_names:
+            values[model][metric] = estimates[part, model, metric].plain()
+    return values
+
+
+def _differences(
+    estimates: Mapping[Key, metrics.Estimate],
+    models: Iterable[str],
+    metric_names: Iterable[str],
+    part: Slice,
+) -> dict[str, dict[str, Any]]:
+    """By how much the candidate is better than each of the other models, by model and metric."""
+    differences: dict[str, dict[str, Any]] = {}
+    for model in models:
+        if model == "candidate":
+            continue
+        differences[model] = {}
+        for metric in metric_names:
+            candidate = estimates[part, "candidate", metric]
+            other = estimates[part, model, metric]
+            differences[model][metric] = candidate.minus(other, metric).plain()
+    return differences
 
 
 def champion(project: Project, fingerprint: str | None, load_model: Any) -> dict[str, Scorer]:
-    """The model to beat, as `{"champion": scorer}`; nothing if there is none yet, or none to compare with.
+    """The model to beat, as `{"champion": scorer}`.
 
+    It is empty if there is no champion yet, or none that can be compared with.
     Raises: ProjectError if it is named but not on this machine, or cannot be loaded.
     """
     if fingerprint is None:
         return {}
-    if reason := not_comparable(project, fingerprint):
+    reason = not_comparable(project, fingerprint)
+    if reason:
         print(f"evaluate: the champion is not compared: {reason}.")
         return {}
     return {"champion": load_model(find(project, fingerprint))}
@@ -125,26 +173,36 @@ def champion(project: Project, fingerprint: str | None, load_model: Any) -> dict
 def not_comparable(project: Project, fingerprint: str) -> str:
     """Why a champion cannot score today's rows, or may not; empty if it can.
 
-    It brings its own features, so it can as long as the columns that they read are delivered as they were, and as long
-    as it predicts the same. Raises: ProjectError if it is not on this machine.
+    It brings its own features. So it can, as long as the columns that they read are delivered as
+    they were, and as long as it predicts the same.
+    Raises: ProjectError if it is not on this machine.
     """
-    contract, folder = project.contract, find(project, fingerprint)
+    contract = project.contract
+    folder = find(project, fingerprint)
     if not (folder / team_code.FOLDER).exists():
-        return "it carries no feature code, for an older mlgates made it"
+        return "it carries no feature code, because an older mlgates made it"
+
     stored = read_json(folder / "features.json", FOLLOW)
-    asked = {"outcome": contract.outcome.name, "task": contract.task, "classes": contract.classes}
-    for name, value in asked.items():
+    expected = {
+        "outcome": contract.outcome.name,
+        "task": contract.task,
+        "classes": contract.classes,
+    }
+    for name, value in expected.items():
         if stored.get(name) != value:
             return f"it predicts something else ({name}: {stored.get(name)}, not {value})"
+
     try:
-        gone = columns_gone(folder, contract)
+        missing_columns = columns_gone(folder, contract)
     except ProjectError as error:
-        if not str(error).startswith("features.forbidden"):
+        message = str(error)
+        if not message.startswith("features.forbidden"):
             raise
-        return "it reads what is barred by now: " + str(error).splitlines()[0].removeprefix(
-            "features.forbidden: "
-        )
-    return f"it reads columns that are no longer delivered: {'; '.join(gone)}" if gone else ""
+        first_line = message.splitlines()[0].removeprefix("features.forbidden: ")
+        return f"it reads what is forbidden now: {first_line}"
+    if missing_columns:
+        return f"it reads columns that are no longer delivered: {'; '.join(missing_columns)}"
+    return ""
 
 
 def on_holdout(
@@ -153,28 +211,32 @@ def on_holdout(
     models: Mapping[str, Scorer],
     settings: EvaluateSettings,
 ) -> dict[str, Any]:
-    """Candidate and champion on the rows that no training ever saw, in the form of `measure`; empty without rows."""
+    """Candidate and champion on the rows that no training ever saw, in the form of `measure`.
+
+    It is empty without rows.
+    """
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
-    arrays, compared = (
-        contract.arrays(rows),
-        [name for name in ("candidate", "champion") if name in models],
-    )
-    scores = scored({name: models[name] for name in compared}, arrays)
-    found = measure(
-        replace(contract, slices=()), rows, scores, resamples=settings.resamples, seed=settings.seed
-    )
+    compared = {}
+    for name in ("candidate", "champion"):
+        if name in models:
+            compared[name] = models[name]
+    scores = scored(compared, contract.arrays(rows))
+    without_slices = replace(contract, slices=())
+    found = measure(without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed)
     return {name: found[name] for name in ("rows", "values", "differences")}
 
 
 def load_models(project: Project) -> dict[str, Scorer]:
     """The models to measure: "candidate", "champion" (see `champion`) and "baseline.*".
 
-    Raises: ProjectError if one cannot be loaded, or if the champion is not signed by a key that the team trusts.
+    Raises: ProjectError if one cannot be loaded, or if no key that the team trusts has signed the
+    champion.
     """
     contract = project.contract
+    fingerprint = project.cycle()["champion"]
     models: dict[str, Scorer] = {"candidate": load(project.root / CANDIDATE, contract)}
-    models |= champion(project, project.cycle()["champion"], partial(load_signed, project))
+    models.update(champion(project, fingerprint, partial(load_signed, project)))
     for folder in sorted((project.root / BASELINES).iterdir()):
         models[f"baseline.{folder.name}"] = load(folder, contract)
     return models
@@ -187,38 +249,40 @@ def evaluate(
     scores: Mapping[str, np.ndarray],
     further: Mapping[str, Callable[..., float]] | None = None,
 ) -> dict[str, Any]:
-    """All that is measured of candidate, champion and baselines: the content of reports/metrics.json.
+    """All that is measured of candidate, champion and baselines: the content of metrics.json.
 
-    `scores` are those of `models` for `rows`. Beside `measure`, these are groups, hold-out, behavior and
-    the service's environment. `further` are metrics of the team's, by name: functions of scikit-learn's kind,
-    `brier_score_loss` for example, that are called as `function(target, scores, sample_weight=weights)`.
-    They are shown, and change no other number.
+    `scores` are those of `models` for `rows`. Besides what `measure` returns there are groups,
+    hold-out, behavior and the service's environment. `further` are the team's own metrics, by name:
+    functions of scikit-learn's kind, `brier_score_loss` for example, that are called as
+    `function(target, scores, sample_weight=weights)`. They are shown, and change no other number.
     """
     import pandas as pd
 
+    contract = project.contract
     settings = project.settings().evaluate
-    arrays = project.contract.arrays(rows)
-    found = measure(
-        project.contract, rows, scores, resamples=settings.resamples, seed=settings.seed
-    )
+    candidate = project.root / CANDIDATE
+    arrays = contract.arrays(rows)
+
+    found = measure(contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
     if further:
-        _add_further(found, project.contract.target(rows), scores, further, settings.seed)
+        _add_further(found, contract.target(rows), scores, further, settings.seed)
     found["groups"] = measure_groups(
-        project.contract, rows, models["candidate"], arrays, scores["candidate"], settings
+        contract, rows, models["candidate"], arrays, scores["candidate"], settings
     )
     holdout = pd.read_parquet(project.root / HOLDOUT)
-    found["holdout"] = on_holdout(project.contract, holdout, models, settings)
-    found["behavior"] = behavior(project, rows, models, project.root / CANDIDATE, settings)
+    found["holdout"] = on_holdout(contract, holdout, models, settings)
+    found["behavior"] = behavior(project, rows, models, candidate, settings)
     found["serving_environment"] = serving_environment.measure(
-        project, project.root / CANDIDATE, models["candidate"], arrays
+        project, candidate, models["candidate"], arrays
     )
-    found["model"] = digest(project.root / CANDIDATE)
+
+    found["model"] = digest(candidate)
     fingerprint = project.cycle()["champion"]
     found["champion"] = fingerprint
     if fingerprint and "champion" not in models:
         found["not_compared"] = not_comparable(project, fingerprint)
     found["periods"] = read_json(project.root / TRAINING)["periods"]
-    found["task"] = project.contract.task
+    found["task"] = contract.task
     return found
 
 
@@ -229,8 +293,9 @@ def _add_further(
     further: Mapping[str, Callable[..., float]],
     seed: int,
 ) -> None:
-    """Add the team's metrics to the values of each model, and their names as `further`: nothing is judged by them.
+    """Add the team's metrics to the values of each model, and their names as `further`.
 
+    No check judges by them.
     Raises: ProjectError if one has the name of a metric that is there already.
     """
     for name, function in further.items():
@@ -238,9 +303,9 @@ def _add_further(
             raise ProjectError(
                 f"evaluate: there is a metric {name!r} already.", "Give yours another name."
             )
-        measures = {
-            model: metrics.weighted(name, function, target, each) for model, each in scores.items()
-        }
+        measures = {}
+        for model, model_scores in scores.items():
+            measures[model] = metrics.weighted(name, function, target, model_scores)
         estimates = metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
         for model, estimate in estimates.items():
             found["values"][model][name] = estimate.plain()
@@ -265,7 +330,8 @@ def summary(measured: Mapping[str, Any]) -> str:
     """A line about the main metric of each model."""
     metric = metrics.MAIN[measured["task"]]
     values = []
-    for model, found in measured["values"].items():
-        values.append(f"{model} {number(found[metric]['value']) or '?'}")
+    for model, estimates in measured["values"].items():
+        value = number(estimates[metric]["value"]) or "?"
+        values.append(f"{model} {value}")
     periods = ", ".join(measured["periods"]["evaluation"])
     return f"evaluate: {measured['rows']:,} rows of {periods}; {metric}: {', '.join(values)}"

@@ -1,4 +1,8 @@
-"""Faults in how a candidate behaves: miscalibrated, brittle, slow, huge, restless, unrepeatable; and a stale one."""
+"""Faults in how a candidate behaves.
+
+It is miscalibrated, brittle, slow, huge or unrepeatable, or it changes most decisions; or the
+champion is stale.
+"""
 
 import pickle
 import time
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates import team_code
+from mlgates.contract import Arrays
 from mlgates.evaluation import behavior
 from mlgates.evaluation.metrics import unit
 from mlgates.faults.model import _improved, fitted, judged, scored
@@ -27,18 +32,22 @@ from mlgates.verdict import Report, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 1_000  # that are measured
-LIMITS: dict[str, Any] = {  # the rows are few, and the machine may be busy
+ROWS = 1_000  # on which behavior is measured
+# Most faults are not about these limits: the rows are few, and the machine may be busy.
+LIMITS: dict[str, Any] = {
     "behavior_min_rows": 1,
     "max_latency_ms": 1e3,
     "max_batch_latency_ms": 1e3,
 }
+# The scores of a faulty model: from the feature matrix and the scores of the healthy model
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Plants a fault into the folder of a stored model
+Spoil = Callable[[Path], object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changed(Scorer):
-    """A scorer whose scores are a function of features and true scores."""
+    """A scorer whose scores are a function of its features and of the healthy model's scores."""
 
     change: Change
 
@@ -48,7 +57,12 @@ class Changed(Scorer):
 
 
 def _changed(bench: Bench, change: Change) -> Scorer:
+    """The healthy model with changed scores."""
     return Changed(**vars(fitted(bench)[0]), change=change)
+
+
+def _unspoiled(folder: Path) -> None:
+    """Leave the stored model as it is."""
 
 
 def _judged(
@@ -56,15 +70,18 @@ def _judged(
     rows: "pd.DataFrame",
     candidate: Scorer,
     champion: Scorer | None = None,
-    stored: Callable[[Path], object] = lambda folder: None,
+    spoil: Spoil = _unspoiled,
     **limits: float,
 ) -> Report:
-    """The gate on what is measured of its behavior; `stored` plants something into the healthy model's folder."""
-    found = _behavior(bench, rows, candidate, champion, stored)
-    judging = replace(bench.settings.gate, **(LIMITS | limits))
-    bench = replace(bench, settings=replace(bench.settings, gate=judging))
-    held = scored(bench, rows, champion) if champion else None
-    return judged(bench, rows, scored(bench, rows, candidate), held, {}, behavior=found)
+    """The gate on the behavior that was measured; `limits` replace those in `LIMITS`."""
+    measured = _behavior(bench, rows, candidate, champion, spoil)
+    gate_settings = replace(bench.settings.gate, **(LIMITS | limits))
+    bench = replace(bench, settings=replace(bench.settings, gate=gate_settings))
+    champion_scores = None
+    if champion:
+        champion_scores = scored(bench, rows, champion)
+    scores = scored(bench, rows, candidate)
+    return judged(bench, rows, scores, champion_scores, {}, behavior=measured)
 
 
 def _behavior(
@@ -72,16 +89,21 @@ def _behavior(
     rows: "pd.DataFrame",
     candidate: Scorer,
     champion: Scorer | None,
-    stored: Callable[[Path], object] = lambda folder: None,
+    spoil: Spoil = _unspoiled,
 ) -> dict[str, Any]:
-    """What evaluate measures of the candidate's behavior."""
+    """What evaluate measures of the candidate's behavior.
+
+    The folder of which size and memory are measured holds the healthy model, and what `spoil`
+    plants there.
+    """
     scorer, simple = fitted(bench)
     models = {"candidate": candidate, "baseline.trivial": simple["trivial"]}
-    models |= {"champion": champion} if champion else {}
+    if champion:
+        models["champion"] = champion
     with temporary_folder() as temporary:
         folder = temporary / "model"
         save(scorer, folder, bench.contract, team_code.collected(bench.project))
-        stored(folder)
+        spoil(folder)
         return behavior.behavior(bench.project, rows, models, folder, bench.settings.evaluate)
 
 
@@ -90,9 +112,9 @@ def sound(bench: Bench, seed: int) -> Report:
     """A sound model on unseen rows, against itself."""
     scorer = fitted(bench)[0]
     rows = bench.halves[1].sample(2 * ROWS, random_state=seed).reset_index(drop=True)
-    found = _behavior(bench, rows, scorer, scorer)
+    measured = {"behavior": _behavior(bench, rows, scorer, scorer)}
     limits = replace(bench.settings.gate, **LIMITS)
-    return strict(Report("behavior", [*behavior_rules.judge({"behavior": found}, {}, limits)]))
+    return strict(Report("behavior", [*behavior_rules.judge(measured, {}, limits)]))
 
 
 @fault(
@@ -102,38 +124,48 @@ def sound(bench: Bench, seed: int) -> Report:
     spared="gate.champion",
 )
 def miscalibrated(bench: Bench) -> Report:
-    """All probabilities are too high; all numbers are."""
-    rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
+    """All predicted probabilities, or all predicted numbers, are too high."""
+    rows = bench.halves[1].head(ROWS)
     if bench.contract.task == "regression":
-        far = 2 * float(bench.contract.target(rows).std())
-        return _judged(bench, rows, _changed(bench, lambda _, scores: scores + far))
-    return _judged(bench, rows, _changed(bench, lambda _, scores: (scores + 1) / 2), scorer)
+        distance = 2 * float(bench.contract.target(rows).std())
+        return _judged(bench, rows, _changed(bench, lambda _, scores: scores + distance))
+
+    candidate = _changed(bench, lambda _, scores: (scores + 1) / 2)
+    return _judged(bench, rows, candidate, champion=fitted(bench)[0])
 
 
-def _by_heart(bench: Bench, rows: "pd.DataFrame", other: dict[str, np.ndarray]) -> Scorer:
-    """A model that knows these rows by heart, and muddles up all others: nearly all of `other` must be others."""
+def _by_heart(bench: Bench, rows: "pd.DataFrame", other: Arrays) -> Scorer:
+    """A model that knows these rows by heart, and shuffles its scores of all others.
+
+    Raises: NotApplicable if more than a fifth of `other`, the same rows after a change, have the
+    features of rows that it knows.
+    """
     scorer = fitted(bench)[0]
     matrix = scorer.matrix(bench.contract.arrays(rows))
-    known = dict(
-        zip(map(bytes, matrix), _improved(bench, rows, scorer.score(matrix), 0.5), strict=True)
-    )
-    if not other or np.mean([bytes(row) in known for row in scorer.matrix(other)]) > 0.2:
+    sound_scores = _improved(bench, rows, scorer.score(matrix), 0.5)
+    # Rows are recognised by the bytes of their features, because NaN is not equal to NaN.
+    scores_by_row = dict(zip(map(bytes, matrix), sound_scores, strict=True))
+
+    if not other:
+        raise NotApplicable("too few rows change")
+    if np.mean([bytes(row) in scores_by_row for row in scorer.matrix(other)]) > 0.2:
         raise NotApplicable("too few rows change")
 
     def change(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        strange = np.array([bytes(row) not in known for row in matrix])
-        learnt = np.array(
-            [known.get(bytes(row), score) for row, score in zip(matrix, scores, strict=True)]
-        )
-        learnt[strange] = scrambled(learnt[strange])
-        return learnt
+        is_unknown = np.array([bytes(row) not in scores_by_row for row in matrix])
+        changed = []
+        for row, score in zip(matrix, scores, strict=True):
+            changed.append(scores_by_row.get(bytes(row), score))
+        changed_scores = np.array(changed)
+        changed_scores[is_unknown] = scrambled(changed_scores[is_unknown])
+        return changed_scores
 
     return _changed(bench, change)
 
 
 @fault("the model knows rows by heart", caught_by="gate.robustness.loss", row="Infra 4")
 def brittle(bench: Bench) -> Report:
-    """Numbers that are a little off are new to it."""
+    """A row with a little noise on its numbers is new to it."""
     rows = bench.halves[1].head(ROWS)
     arrays = bench.contract.arrays(rows)
     other = behavior.noisy(bench.contract, fitted(bench)[0], arrays, bench.settings.evaluate)
@@ -144,13 +176,13 @@ def brittle(bench: Bench) -> Report:
 def dependent(bench: Bench) -> Report:
     """When the look-up finds nothing, the answers are random."""
     rows = bench.halves[1].head(ROWS)
-    silent = behavior.silent(bench.contract, bench.contract.arrays(rows))
-    name = next((name for name, arrays in silent.items() if arrays), None)
-    if name is None:
-        raise NotApplicable("no look-up may be missing")
-    report = _judged(bench, rows, _by_heart(bench, rows, silent[name]))
-    report.facts["caught_by"] = f"gate.missing_lookup.{name}"
-    return report
+    requests = behavior.silent(bench.contract, bench.contract.arrays(rows))
+    for name, without_lookup in requests.items():
+        if without_lookup:
+            report = _judged(bench, rows, _by_heart(bench, rows, without_lookup))
+            report.facts["caught_by"] = f"gate.missing_lookup.{name}"
+            return report
+    raise NotApplicable("the contract has no look-up that may be missing")
 
 
 @fault(
@@ -160,37 +192,60 @@ def dependent(bench: Bench) -> Report:
     spared="gate.robustness.loss",
 )
 def jumpy(bench: Bench) -> Report:
-    """Requests that are a little off are ranked as before, and decided otherwise."""
-    rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
-    arrays, target = bench.contract.arrays(rows), bench.contract.target(rows)
+    """Requests with a little noise are ranked as before, but decided otherwise."""
+    rows = bench.halves[1].head(ROWS)
+    scorer = fitted(bench)[0]
+    arrays = bench.contract.arrays(rows)
     matrix = scorer.matrix(arrays)
     if not behavior.noisy(bench.contract, scorer, arrays, bench.settings.evaluate):
         raise NotApplicable("no feature reads a number")
-
-    def change(given: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        off = len(given) == len(matrix) and not np.array_equal(given, matrix, equal_nan=True)
-        if scorer.task == "regression":
-            return 2 * target - scores if off else scores  # as wrong as before, on the other side
-        if scorer.task == "binary":
-            return (
-                scorer.threshold + scores * (1 - scorer.threshold)
-                if off
-                else scores * scorer.threshold * 0.99
-            )
-        return (scores + 2 * np.eye(scores.shape[1])[int(off)]) / 3
-
+    change = _decide_otherwise(scorer, matrix, bench.contract.target(rows))
     return _judged(bench, rows, _changed(bench, change))
 
 
-def _asking(bench: Bench, rows: int, seconds: float, limit: str) -> Report:
-    """The model asks somebody else, who takes his time over so many rows."""
+def _decide_otherwise(scorer: Scorer, unchanged: np.ndarray, target: np.ndarray) -> Change:
+    """A change of scores that turns the decision where the features are not `unchanged`.
 
-    def asks(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        time.sleep(seconds if len(matrix) == rows else 0)
+    The metric stays as it was.
+    """
+
+    def is_noisy(matrix: np.ndarray) -> bool:
+        # Where the number of rows differs, it is the latency that is measured.
+        if len(matrix) != len(unchanged):
+            return False
+        return not np.array_equal(matrix, unchanged, equal_nan=True)
+
+    def regression(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        if is_noisy(matrix):
+            return 2 * target - scores  # the same error, to the other side
+        return scores
+
+    def binary(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        if is_noisy(matrix):
+            return scorer.threshold + scores * (1 - scorer.threshold)  # none below the threshold
+        return scores * scorer.threshold * 0.99  # all below it
+
+    def multiclass(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        favourite = int(is_noisy(matrix))  # the class that is decided for every row
+        return (scores + 2 * np.eye(scores.shape[1])[favourite]) / 3
+
+    by_task = {"regression": regression, "binary": binary, "multiclass": multiclass}
+    return by_task[scorer.task]
+
+
+def _waiting(bench: Bench, n_rows: int, seconds: float, limit: str) -> Report:
+    """The model waits for another service whenever it scores so many rows at once.
+
+    `limit` names the team's own limit of the gate, which is not opened here.
+    """
+
+    def wait(matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        if len(matrix) == n_rows:
+            time.sleep(seconds)
         return scores
 
     limits = {limit: getattr(bench.settings.gate, limit)}
-    return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, asks), **limits)
+    return _judged(bench, bench.halves[1].head(ROWS), _changed(bench, wait), **limits)
 
 
 @fault(
@@ -198,7 +253,7 @@ def _asking(bench: Bench, rows: int, seconds: float, limit: str) -> Report:
 )
 def slow(bench: Bench) -> Report:
     """Each request waits for another service."""
-    return _asking(bench, 1, 0.15, "max_latency_ms")
+    return _waiting(bench, 1, 0.15, "max_latency_ms")
 
 
 @fault(
@@ -209,86 +264,105 @@ def slow(bench: Bench) -> Report:
 )
 def slow_batch(bench: Bench) -> Report:
     """One row is fast, many are not."""
-    return _asking(bench, 100, 0.5, "max_batch_latency_ms")
+    return _waiting(bench, 100, 0.5, "max_batch_latency_ms")
 
 
 @fault("the model takes a gigabyte", caught_by="gate.model_size", row="Mon 6")
 def huge(bench: Bench) -> Report:
-    """Somebody left a data set in the folder."""
+    """A data set was left in the folder."""
     scorer = fitted(bench)[0]
 
-    def padded(folder: Path) -> None:
+    def pad(folder: Path) -> None:
         with (folder / "padding").open("wb") as file:
-            file.truncate(1_000_000_000)  # a hole: it takes no room on the disk
+            file.truncate(1_000_000_000)  # a sparse file: it takes no room on the disk
 
-    return _judged(bench, bench.halves[1].head(ROWS), scorer, stored=padded)
+    return _judged(bench, bench.halves[1].head(ROWS), scorer, spoil=pad)
 
 
 @fault("the model needs more memory than it may", caught_by="gate.memory", row="Mon 6")
 def hungry(bench: Bench) -> Report:
     """It carries its training rows."""
     scorer = fitted(bench)[0]
-    loaded = pickle.dumps([scorer.estimator, np.ones(5_000_000)], protocol=5)
-    rows = bench.halves[1].head(ROWS)
-    return _judged(
-        bench,
-        rows,
-        scorer,
-        stored=lambda at: (at / "model.pkl").write_bytes(loaded),
-        max_memory_mb=30,
-    )
+    rows = np.ones(5_000_000)  # 40 MB
+    pickled = pickle.dumps([scorer.estimator, rows], protocol=5)
+
+    def enlarge(folder: Path) -> None:
+        (folder / "model.pkl").write_bytes(pickled)
+
+    evaluation = bench.halves[1].head(ROWS)
+    return _judged(bench, evaluation, scorer, spoil=enlarge, max_memory_mb=30)
 
 
 @fault("most decisions are others than before", caught_by="gate.changed_decisions", row="Infra 4")
 def churned(bench: Bench) -> Report:
     """The candidate turns everything upside down."""
-    rows, scorer = bench.halves[1].head(ROWS), fitted(bench)[0]
-    turned: dict[str, Change] = {
+    rows = bench.halves[1].head(ROWS)
+    changes: dict[str, Change] = {
         "binary": lambda _, scores: 1 - scores,
         "multiclass": lambda _, scores: np.roll(scores, 1, axis=1),
         "regression": lambda _, scores: scores + 10 * np.abs(scores).max(),
     }
-    report = _judged(bench, rows, _changed(bench, turned[bench.contract.task]), scorer)
-    slices = [*bench.contract.slices]
-    if slices and not any(
-        f"{name}=" in report["gate.changed_decisions"].evidence for name in slices
-    ):
-        raise AssertionError("the most changed slices are not named")
+    candidate = _changed(bench, changes[bench.contract.task])
+    report = _judged(bench, rows, candidate, champion=fitted(bench)[0])
+
+    slices = bench.contract.slices
+    evidence = report["gate.changed_decisions"].evidence
+    if slices and not any(f"{name}=" in evidence for name in slices):
+        raise AssertionError("the evidence does not name the slices that changed most")
     return report
 
 
-def _building(bench: Bench, change: Callable[[Any], Any]) -> Project:
-    """The team's files, with another estimator."""
+def _with_estimator(bench: Bench, change: Callable[[Any], Any]) -> Project:
+    """The team's project, but the estimator of its model.py is changed."""
+    build = bench.project.model.build
     model = ModuleType("planted")
-    model.__dict__["build"] = lambda *given: change(bench.project.model.build(*given))
+    model.__dict__["build"] = lambda *arguments: change(build(*arguments))
     return bench.project.having(model=model)
 
 
 @fault("a learning rate of a million", caught_by="train.beats_constant", row="Infra 2")
 def overshot(bench: Bench) -> Report:
-    """The fit runs away, and ends without an error."""
-    built = bench.project.model.build(bench.settings.model, [], 0)
-    rates = [
-        name
-        for name, value in getattr(built, "get_params", dict)().items()
-        if name.rpartition("__")[2] in ("learning_rate", "eta0") and isinstance(value, float)
-    ]
-    if not rates:
+    """The fit diverges, and ends without an error; `train` must refuse the model."""
+    rate = _learning_rate(bench.project.model.build(bench.settings.model, [], 0))
+    if rate is None:
         raise NotApplicable("the estimator has no learning rate")
-    project = _building(bench, lambda estimator: estimator.set_params(**{rates[0]: 1e6}))
+    project = _with_estimator(bench, lambda estimator: estimator.set_params(**{rate: 1e6}))
+
     rows = bench.halves[0].head(ROWS)
-    scores, target = (
-        scored(bench, rows, train(project, rows, bench.settings)[0]),
-        bench.contract.target(rows),
-    )
-    if bench.contract.task == "regression":
-        wrong, constant = np.abs(scores - target), np.abs(np.median(target) - target)
-    else:
-        wrong = (scores.argmax(axis=1) if scores.ndim == 2 else scores >= 0.5) != target
-        constant = target != np.bincount(target.astype(int)).argmax()
-    if np.isfinite(scores).all() and wrong.mean() < constant.mean():
-        raise NotApplicable("the fit goes well at such a rate, too")
+    scorer, _ = train(project, rows, bench.settings)
+    if _beats_constant(scored(bench, rows, scorer), bench.contract.target(rows), scorer.task):
+        raise NotApplicable("the model learns well even at this rate")
     return Report("train")
+
+
+def _learning_rate(estimator: Any) -> str | None:
+    """The name of an estimator's learning rate, also within a pipeline; None if it has none."""
+    if not hasattr(estimator, "get_params"):
+        return None
+    for name, value in estimator.get_params().items():
+        _, _, parameter = name.rpartition("__")
+        if parameter in ("learning_rate", "eta0") and isinstance(value, float):
+            return str(name)
+    return None
+
+
+def _beats_constant(scores: np.ndarray, target: np.ndarray, task: str) -> bool:
+    """Whether a model is better than a constant: than the median, or the most frequent class.
+
+    A model is not better if a score is not a finite number.
+    """
+    if not np.isfinite(scores).all():
+        return False
+    if task == "regression":
+        errors = np.abs(scores - target)
+        errors_of_constant = np.abs(np.median(target) - target)
+        return bool(errors.mean() < errors_of_constant.mean())
+
+    predicted = scores >= 0.5
+    if task == "multiclass":
+        predicted = scores.argmax(axis=1)
+    most_frequent = np.bincount(target.astype(int)).argmax()
+    return bool((predicted != target).mean() < (most_frequent != target).mean())
 
 
 @fault("the clock is the seed", caught_by="gate.repeatable", row="Infra 1")
@@ -296,18 +370,23 @@ def clocked(bench: Bench) -> Report:
     """Two fits on the same rows differ, whatever the seed."""
     from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
-    bag = BaggingRegressor if bench.contract.task == "regression" else BaggingClassifier
-    project = _building(
-        bench, lambda built: bag(built, n_estimators=1, random_state=time.time_ns() % 2**32)
-    )
-    rows, scorer = bench.halves[0].head(ROWS // 2), fitted(bench)[0]
-    again = {
+    bagging: Any = BaggingClassifier
+    if bench.contract.task == "regression":
+        bagging = BaggingRegressor
+
+    def seed_by_clock(estimator: Any) -> Any:
+        return bagging(estimator, n_estimators=1, random_state=time.time_ns() % 2**32)
+
+    project = _with_estimator(bench, seed_by_clock)
+    rows = bench.halves[0].head(ROWS // 2)
+    curve_report = {
         "ages": [],
         "otherwise": 1,
         "rows": len(rows),
         "repeatable": repeatable(project, rows, bench.settings),
     }
-    return judged(bench, rows, scored(bench, rows, scorer), None, {}, curve=again)
+    scores = scored(bench, rows, fitted(bench)[0])
+    return judged(bench, rows, scores, None, {}, curve=curve_report)
 
 
 @fault(
@@ -317,24 +396,39 @@ def clocked(bench: Bench) -> Report:
     expected=Verdict.OK,
 )
 def stale(bench: Bench) -> Report:
-    """Two periods ago the world was another: the curve says so, and the equal candidate may replace the champion."""
-    rows, (scorer, simple) = bench.halves[1].head(2 * ROWS), fitted(bench)
-    scores, name = scored(bench, rows, scorer), bench.contract.outcome.name
+    """The equal candidate may replace the champion, because the staleness curve says so.
+
+    Two periods ago the labels were different, so a model of that age is worse than a new one.
+    """
+    scorer, simple = fitted(bench)
+    rows = bench.halves[1].head(2 * ROWS)
+    scores = scored(bench, rows, scorer)
+    name = bench.contract.outcome.name
     parts = {age: bench.halves[0].iloc[age::4].head(ROWS) for age in (1, 2)}
-    known = parts[2][name].to_numpy()
+    labels = parts[2][name].to_numpy()
     if bench.contract.task == "regression":
-        known = known + 3 * known.std()
+        labels = labels + 3 * labels.std()
     else:
-        skill = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})[
-            "gate.baseline.trivial"
-        ]
-        if (skill.interval or (0.0,))[0] < 2 * bench.settings.gate.staleness_margin:
-            raise NotApplicable("the model knows so little that it cannot lose it")
-        known = scrambled(known)
-    ages = curve(bench.project, parts | {2: parts[2].assign(**{name: known})}, rows, bench.settings)
-    measured = {
+        _check_skill(bench, rows, scores, simple["trivial"])
+        labels = scrambled(labels)
+    parts[2] = parts[2].assign(**{name: labels})
+
+    ages = curve(bench.project, parts, rows, bench.settings)
+    newest_value = ages[0]["value"]["value"]
+    curve_report = {
         "ages": ages,
         "otherwise": 1,
-        "unit": unit(bench.contract.task, ages[0]["value"]["value"]),
+        "unit": unit(bench.contract.task, newest_value),
     }
-    return judged(bench, rows, scores, scores, {}, curve=measured, age=1)
+    return judged(bench, rows, scores, scores, {}, curve=curve_report, age=1)
+
+
+def _check_skill(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, constant: Scorer) -> None:
+    """Raises: NotApplicable if the model has too little to lose for the staleness curve to show.
+
+    It must be better than a constant by two staleness margins, with 95 % confidence.
+    """
+    report = judged(bench, rows, scores, None, {"trivial": constant})
+    interval = report["gate.baseline.trivial"].interval or (0.0,)
+    if interval[0] < 2 * bench.settings.gate.staleness_margin:
+        raise NotApplicable("the model is hardly better than a constant, so it cannot get stale")

@@ -1,7 +1,11 @@
-"""Each constraint of the contract, broken in each column that has it: upstream, in a request, and in the log."""
+"""Faults that break the contract's constraints, each in every column that has it.
+
+Each constraint is broken in three places: upstream, in a request, and in the prediction log.
+"""
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +15,7 @@ import numpy as np
 
 from mlgates.contract import Column, Contract
 from mlgates.contract.constraints import INSTANT, whole_pattern
-from mlgates.data.validation import check_table
+from mlgates.data.table_checks import check_table
 from mlgates.faults.monitoring import logged, watched
 from mlgates.faults.planting import Bench, NotApplicable, fault
 from mlgates.serving.predictor import Refused, batch_model, parse_rows
@@ -20,27 +24,24 @@ from mlgates.verdict import Check, Report, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 60  # in which every second value is broken: more than any sensible share
-STRANGE = (
-    "?",
-    "\n",
-    " ",
-    "0",
-    "a",
-    "A",
-)  # of such letters a text is made that a pattern does not know
+ROWS = 60  # every second value is broken: a larger share than any sensible limit allows
 NO_WORD = "no such word"
+
+# A text of one of these letters breaks most patterns.
+LETTERS = ("?", "\n", " ", "0", "a", "A")
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One way in which a value can be wrong: what it is called, the rule that refuses it, and such a value."""
+    """One way in which a value can be wrong, and the rule that refuses such a value.
+
+    `bad_value` returns a value of the column's type that breaks the constraint. It returns None if
+    the column has no such constraint, or if no value can break it.
+    """
 
     name: str
     rule: str
-    broken: Callable[
-        [Column], object
-    ]  # a value of the column's type that breaks this one; None if nothing can
+    bad_value: Callable[[Column], object]
 
 
 def _too_high(column: Column) -> object:
@@ -50,7 +51,9 @@ def _too_high(column: Column) -> object:
         return None
     if column.kind == "int":
         return int(column.high) + 1
-    return column.high if column.exclusive_high else math.nextafter(column.high, math.inf)
+    if column.exclusive_high:
+        return column.high
+    return math.nextafter(column.high, math.inf)
 
 
 def _too_low(column: Column) -> object:
@@ -60,34 +63,41 @@ def _too_low(column: Column) -> object:
         return None
     if column.kind == "int":
         return int(column.low) - 1
-    return column.low if column.exclusive_low else math.nextafter(column.low, -math.inf)
+    if column.exclusive_low:
+        return column.low
+    return math.nextafter(column.low, -math.inf)
 
 
 def _infinite(column: Column) -> object:
     return math.inf if column.kind == "float" else None
 
 
-def _no_word(column: Column) -> object:
+def _unknown_word(column: Column) -> object:
     return NO_WORD if column.categories else None
 
 
 def _too_short(column: Column) -> object:
-    return "a" * (column.min_length - 1) if column.min_length else None
+    if not column.min_length:
+        return None
+    return "a" * (column.min_length - 1)
 
 
 def _too_long(column: Column) -> object:
-    return None if column.max_length is None else "a" * (column.max_length + 1)
+    if column.max_length is None:
+        return None
+    return "a" * (column.max_length + 1)
 
 
-def _of_another_form(column: Column) -> object:
-    """A text of an allowed length that the pattern does not match; None if the contract has none."""
-    import re
+def _not_matching(column: Column) -> object:
+    """A text of an allowed length that the pattern does not match.
 
+    None if there is no pattern, or if it matches all the texts that are tried.
+    """
     if not column.pattern:
         return None
-    least = max(1, column.min_length or 0)
-    for letter in STRANGE:
-        text = letter * least
+    length = max(1, column.min_length or 0)
+    for letter in LETTERS:
+        text = letter * length
         if not re.search(whole_pattern(column.pattern), text):
             return text
     return None
@@ -97,125 +107,148 @@ CONSTRAINTS = [
     Constraint("a value above its bound", "data.range", _too_high),
     Constraint("a value below its bound", "data.range", _too_low),
     Constraint("an infinite value", "data.range", _infinite),
-    Constraint("an unknown word", "data.category", _no_word),
+    Constraint("an unknown word", "data.category", _unknown_word),
     Constraint("a text that is too short", "data.length", _too_short),
     Constraint("a text that is too long", "data.length", _too_long),
-    Constraint("a text of another form", "data.pattern", _of_another_form),
+    Constraint("a text of another form", "data.pattern", _not_matching),
 ]
+# The bad value is None itself here, so it cannot say which columns have the constraint.
 MISSING = Constraint("a missing value", "data.missing", lambda column: None)
 
 
 def breaking(contract: Contract) -> tuple[Column, object, str] | None:
-    """A column of the request, a value that it does not allow, and the rule that refuses it; None if there is none."""
+    """A column of the request, a value that it does not allow, and the rule that refuses the value.
+
+    None if the contract allows every value.
+    """
+    columns = contract.request_columns.values()
     for constraint in CONSTRAINTS:
-        for column in contract.request_columns.values():
-            value = constraint.broken(column)
+        for column in columns:
+            value = constraint.bad_value(column)
             if value is not None:
                 return column, value, constraint.rule
-    for column in contract.request_columns.values():
+    for column in columns:
         if not column.nullable:
             return column, None, MISSING.rule
     return None
 
 
-def _planted(bench: Bench, constraint: Constraint) -> dict[str, Any]:
-    """For each column of the request that has the constraint, a value that breaks it. Raises: NotApplicable."""
-    found: dict[str, Any] = {}
+def _bad_values(bench: Bench, constraint: Constraint) -> dict[str, Any]:
+    """For each request column that has the constraint, by name, a value that breaks it.
+
+    Raises: NotApplicable if no column has it.
+    """
+    bad_values: dict[str, Any] = {}
     for name, column in bench.contract.request_columns.items():
-        value = constraint.broken(column)
-        if value is not None or (constraint is MISSING and not column.nullable):
-            found[name] = value
-    if not found:
+        value = constraint.bad_value(column)
+        must_be_present = constraint is MISSING and not column.nullable
+        if value is not None or must_be_present:
+            bad_values[name] = value
+    if not bad_values:
         raise NotApplicable(f"no column of the request can hold {constraint.name}")
-    return found
+    return bad_values
 
 
-def _spoiled(bench: Bench, rows: "pd.DataFrame", values: Mapping[str, Any]) -> "pd.DataFrame":
+def _with_bad_values(
+    bench: Bench, rows: "pd.DataFrame", bad_values: Mapping[str, Any]
+) -> "pd.DataFrame":
     """The rows with every second value of some columns replaced."""
     every_second = np.arange(len(rows)) % 2 == 0
-    spoiled = {}
-    for name, value in values.items():
-        column = rows[name].astype(object).mask(every_second, value)
+    columns = {}
+    for name, bad_value in bad_values.items():
+        values = rows[name].astype(object).mask(every_second, bad_value)
         kind = bench.contract.columns[name].kind
         if kind == "datetime":
-            column = column.astype("datetime64[us]")
+            values = values.astype("datetime64[us]")
         elif kind in ("int", "float"):
-            column = column.astype(float)
-        spoiled[name] = column
-    return rows.assign(**spoiled)
+            values = values.astype(float)
+        columns[name] = values
+    return rows.assign(**columns)
 
 
-def _overlooked(columns: list[str]) -> str:
-    return f"not found in {', '.join(columns)}"
+def _escaped(title: str, check: str, columns: list[str]) -> Report:
+    """A report in which the check did not catch the fault, because it overlooked some columns."""
+    evidence = f"not found in {', '.join(columns)}"
+    return Report(title, [Check(check, Verdict.OK, evidence=evidence)])
 
 
-def _upstream(bench: Bench, constraint: Constraint) -> Report:
-    """Every second value of each such column: the rule fails, and quarantine names every column."""
-    values = _planted(bench, constraint)
-    rows = _spoiled(bench, bench.request_rows(bench.resample(0, ROWS)), values)
+def _plant_upstream(bench: Bench, constraint: Constraint) -> Report:
+    """The rule must fail, and the quarantine must name every broken column."""
+    bad_values = _bad_values(bench, constraint)
+    healthy = bench.request_rows(bench.resample(0, ROWS))
+    rows = _with_bad_values(bench, healthy, bad_values)
     report, _, quarantine = check_table(
         rows, bench.contract, bench.settings.validate, bench.wiring("validate").check
     )
-    named = {*quarantine.loc[quarantine["rule"] == constraint.rule, "column"]}
-    if overlooked := [name for name in values if name not in named]:
-        return Report(
-            "rows", [Check(constraint.rule, Verdict.OK, evidence=_overlooked(overlooked))]
-        )
+
+    of_this_rule = quarantine["rule"] == constraint.rule
+    columns_found = set(quarantine.loc[of_this_rule, "column"])
+    overlooked = [name for name in bad_values if name not in columns_found]
+    if overlooked:
+        return _escaped("rows", constraint.rule, overlooked)
     return report
 
 
-def _in_a_request(bench: Bench, constraint: Constraint) -> Report:
-    """Each such column in a request of its own: refused under the same rule, with the column's name."""
+def _plant_in_requests(bench: Bench, constraint: Constraint) -> Report:
+    """Each broken column has a request of its own.
+
+    The service must refuse the request under the constraint's rule, and name the column.
+    """
     contract, batch = bench.contract, batch_model(bench.project)
     healthy = contract.payload(bench.resample(0, 1))[0]
-    parse_rows(batch, contract, _body(healthy))  # as it is, it is answered
+    # If the service refused the healthy row, the refusals below would prove nothing. This raises.
+    parse_rows(batch, contract, _request_body(healthy))
+
     overlooked = []
-    for name, value in _planted(bench, constraint).items():
+    for name, bad_value in _bad_values(bench, constraint).items():
         label = contract.columns[name].label
         try:
-            parse_rows(batch, contract, _body(healthy | {name: value}))
-            told = []
+            parse_rows(batch, contract, _request_body(healthy | {name: bad_value}))
         except Refused as refused:
-            told = [(each["column"], each["rule"]) for each in refused.detail or []]
-        if (label, constraint.rule) not in told:
+            reasons = [(entry["column"], entry["rule"]) for entry in refused.detail or []]
+        else:
+            reasons = []
+        if (label, constraint.rule) not in reasons:
             overlooked.append(name)
-    verdict, evidence = Verdict.FAIL, f"refused as {constraint.rule}"
+
     if overlooked:
-        verdict, evidence = Verdict.OK, _overlooked(overlooked)
-    return Report("request", [Check("serving.refused", verdict, evidence=evidence)])
+        return _escaped("request", "serving.refused", overlooked)
+    evidence = f"refused as {constraint.rule}"
+    return Report("request", [Check("serving.refused", Verdict.FAIL, evidence=evidence)])
 
 
-def _body(row: dict[str, object]) -> bytes:
+def _request_body(row: dict[str, object]) -> bytes:
     return json.dumps({"rows": [row]}, default=datetime.isoformat).encode()
 
 
-def _in_the_log(bench: Bench, constraint: Constraint) -> Report:
-    """The service let such values through: the monitor counts them, under the same rule and column."""
-    values = _planted(bench, constraint)
+def _plant_in_log(bench: Bench, constraint: Constraint) -> Report:
+    """The service has let bad values through. The monitor must report the rule and each column."""
+    bad_values = _bad_values(bench, constraint)
     log = logged(bench, bench.halves[1].head(ROWS))
-    report = watched(bench, _spoiled(bench, log, values))
-    told = report["monitor.contract"].evidence
-    if overlooked := [name for name in values if f"{constraint.rule} {name} (" not in told]:
-        return Report(
-            "monitor", [Check("monitor.contract", Verdict.OK, evidence=_overlooked(overlooked))]
-        )
+    report = watched(bench, _with_bad_values(bench, log, bad_values))
+
+    # The evidence lists "RULE COLUMN (COUNT)".
+    evidence = report["monitor.contract"].evidence
+    overlooked = [name for name in bad_values if f"{constraint.rule} {name} (" not in evidence]
+    if overlooked:
+        return _escaped("monitor", "monitor.contract", overlooked)
     return report
 
 
 def _register(constraint: Constraint) -> None:
-    """The three faults of a constraint."""
+    """Register the three faults of a constraint."""
 
     @fault(f"{constraint.name}, upstream", caught_by=constraint.rule, row="Data 1")
     def upstream(bench: Bench) -> Report:
-        return _upstream(bench, constraint)
+        return _plant_upstream(bench, constraint)
 
     @fault(f"{constraint.name}, in a request", caught_by="serving.refused", row="Mon 2")
     def in_a_request(bench: Bench) -> Report:
-        return _in_a_request(bench, constraint)
+        return _plant_in_requests(bench, constraint)
 
     @fault(f"{constraint.name}, in the log", caught_by="monitor.contract", row="Mon 2")
     def in_the_log(bench: Bench) -> Report:
-        return _in_the_log(bench, constraint)
+        return _plant_in_log(bench, constraint)
 
 
 for _constraint in [*CONSTRAINTS, MISSING]:

@@ -16,62 +16,80 @@ from mlgates.verdict import Report, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-TODAY = "2025-01-01"  # of what is measured here
-MOST_FILES = 2  # that a new feature may need: features.py, and its test
+FEATURE = "planted"  # the name of the feature that is planted
+TODAY = "2025-01-01"  # the day on which the features are measured and judged
+YESTERDAY = "2024-12-31"
+PERIODS = 3  # the default of gate.feature_periods: so often a feature must show no gain
+SLOW_SECONDS = 0.005
+
+FeatureFunction = Callable[[np.ndarray], np.ndarray]
+Ablation = dict[str, Any]  # what `ablate` measures in one period, and the day
 
 
-def _with(features: Plan, function: Callable[[np.ndarray], np.ndarray], column: str) -> Plan:
-    """The plan with one more feature, `planted`."""
+def _with_feature(features: Plan, function: FeatureFunction, column: str) -> Plan:
+    """The plan with one more feature, which reads one column."""
     return replace(
         features,
-        names=(*features.names, "planted"),
-        functions={**features.functions, "planted": function},
-        arguments={**features.arguments, "planted": (column,)},
+        names=(*features.names, FEATURE),
+        functions={**features.functions, FEATURE: function},
+        arguments={**features.arguments, FEATURE: (column,)},
     )
 
 
-def _measured(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> dict[str, Any]:
-    """What ablate says of `planted` in one period."""
+def _ablation(bench: Bench, features: Plan, rows: "pd.DataFrame", seed: int) -> Ablation:
+    """What the planted feature gains and costs in one period, whose rows the seed divides."""
     if len(rows) // 2 < bench.settings.gate.feature_min_rows:
         raise NotApplicable("too few rows to say what a feature gains")
+
     shuffled = rows.sample(frac=1, random_state=seed)
-    halves = shuffled.iloc[::2].reset_index(drop=True), shuffled.iloc[1::2].reset_index(drop=True)
-    found = ablate(bench.project, features, *halves, bench.settings, ["planted"])
-    return {**found, "measured": TODAY}
+    training = shuffled.iloc[::2].reset_index(drop=True)
+    unseen = shuffled.iloc[1::2].reset_index(drop=True)
+    measured = ablate(bench.project, features, training, unseen, bench.settings, [FEATURE])
+    return {**measured, "measured": TODAY}
 
 
-def _history(
-    bench: Bench, function: Callable[[np.ndarray], np.ndarray], periods: int
-) -> list[dict[str, Any]]:
+def _history(bench: Bench, function: FeatureFunction, periods: int) -> list[Ablation]:
+    """The ablations of a planted feature in so many periods; measured once for each function."""
     features = plan(bench.project.features, bench.contract)
-    planted = _with(features, function, features.columns[0])
-    measured = bench.once(
-        function.__name__,
-        lambda: [_measured(bench, planted, bench.rows, seed) for seed in range(periods)],
-    )
-    return list(measured)
+    planted = _with_feature(features, function, features.columns[0])
+
+    def measure() -> list[Ablation]:
+        return [_ablation(bench, planted, bench.rows, seed) for seed in range(periods)]
+
+    return list(bench.once(function.__name__, measure))
 
 
-def _judged(bench: Bench, history: list[dict[str, Any]], waived_until: str = "") -> Report:
-    waive = [f"planted until {waived_until}"] if waived_until else []
-    return strict(Report("features", judge(history, replace(bench.settings.gate, waive=waive))))
+def _judged(bench: Bench, history: list[Ablation], waived_until: str = "") -> Report:
+    """The gate's verdict on a history of ablations."""
+    waivers = []
+    if waived_until:
+        waivers.append(f"{FEATURE} until {waived_until}")
+    limits = replace(bench.settings.gate, waive=waivers)
+    return strict(Report("features", judge(history, limits)))
 
 
 def _noise(values: np.ndarray) -> np.ndarray:
+    """A feature that says nothing about the outcome; the same values every time."""
     return np.random.default_rng(len(values)).random(len(values))
 
 
 def _slow(values: np.ndarray) -> np.ndarray:
-    time.sleep(0.005)
+    """A feature that takes its time and gains nothing."""
+    time.sleep(SLOW_SECONDS)
     return np.zeros(len(values))
+
+
+def _unchanged(values: np.ndarray) -> np.ndarray:
+    """A feature that is the column itself."""
+    return values * 1.0
 
 
 @fault(
     "a feature of noise, three periods running", caught_by="gate.feature_gain.planted", row="Data 2"
 )
 def noise(bench: Bench) -> Report:
-    """Nobody asked what the feature is good for."""
-    return _judged(bench, _history(bench, _noise, 3))
+    """The feature was added, but its gain was never measured."""
+    return _judged(bench, _history(bench, _noise, PERIODS))
 
 
 @fault("a feature that takes 5 ms", caught_by="gate.feature_cost.planted", row="Data 3")
@@ -82,33 +100,35 @@ def slow(bench: Bench) -> Report:
 
 @fault("a feature whose waiver has run out", caught_by="gate.feature_gain.planted", row="Data 2")
 def expired(bench: Bench) -> Report:
-    """It was waived until the day before."""
-    return _judged(bench, _history(bench, _noise, 3), "2024-12-31")
+    """It was waived until the day before it is judged."""
+    return _judged(bench, _history(bench, _noise, PERIODS), YESTERDAY)
 
 
 @healthy("waived features", seeds=1)
 def waived(bench: Bench, _: int) -> Report:
-    """A useless and a slow feature, waived until today."""
-    reports = [
-        _judged(bench, _history(bench, *planted), TODAY) for planted in ((_noise, 3), (_slow, 1))
-    ]
-    return Report("features", [check for report in reports for check in report.checks])
+    """A useless and a slow feature, both waived until today."""
+    of_noise = _judged(bench, _history(bench, _noise, PERIODS), TODAY)
+    of_slow = _judged(bench, _history(bench, _slow, 1), TODAY)
+    return Report("features", [*of_noise.checks, *of_slow.checks])
 
 
 @healthy("a feature that tells something of the outcome")
 def useful(bench: Bench, seed: int) -> Report:
-    """It must be seen to gain, in each period, at its price."""
-    random, name, target = (
-        np.random.default_rng(seed),
-        bench.number.name,
-        bench.contract.target(bench.rows),
-    )
-    told = target + random.normal(0, 2 * target.std(), len(target))
+    """Its gain must be seen in each period: what is not ok, inconclusive too, is a false alarm."""
+    target = bench.contract.target(bench.rows)
+    column = bench.number.name
+
+    # The column is the outcome under twice its own spread of noise, and the only feature.
+    deviation = np.random.default_rng(seed).normal(0, 2 * target.std(), len(target))
+    rows = bench.rows.assign(**{column: target + deviation})
     features = plan(bench.project.features, bench.contract)
-    planted = _with(replace(features, names=(), categorical=()), lambda values: values * 1.0, name)
-    report = _judged(bench, [_measured(bench, planted, bench.rows.assign(**{name: told}), seed)])
-    shown = [
-        check if check.verdict is Verdict.OK else replace(check, verdict=Verdict.FAIL)
-        for check in report.checks
-    ]
-    return Report("features", shown)
+    without_features = replace(features, names=(), categorical=())
+    planted = _with_feature(without_features, _unchanged, column)
+
+    report = _judged(bench, [_ablation(bench, planted, rows, seed)])
+    checks = []
+    for check in report.checks:
+        if check.verdict is not Verdict.OK:
+            check = replace(check, verdict=Verdict.FAIL)
+        checks.append(check)
+    return Report("features", checks)

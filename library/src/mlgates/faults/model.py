@@ -1,7 +1,7 @@
-"""Faults in a candidate, caught by the gate, and in the features, caught before anything is fitted."""
+"""Faults in a candidate, caught by the gate, and in features, caught before a model is fitted."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from mlgates.evaluation.metrics import MAIN, unit
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
 from mlgates.features import plan
 from mlgates.files import temporary_folder
-from mlgates.gate.rules import gate, tuned
+from mlgates.gate.rules import Context, gate, tuned
 from mlgates.model_folder import Scorer, load, save
 from mlgates.training.fit import train
 from mlgates.training.split import apart
@@ -29,112 +29,224 @@ if TYPE_CHECKING:
 
 GROUP = "planted_group"
 HEALTHY_DATA = Report("validate", [Check("data.min_rows", Verdict.OK)])
+RESAMPLES = 200  # enough for the intervals that the gate compares
+FEW_ROWS = 500  # for checks that do not compare scores
 
 
 def fitted(bench: Bench, name: str = "as it is") -> tuple[Scorer, dict[str, Scorer]]:
-    """The team's model and the baselines on half of the rows, fitted once; "shuffled" has its outcomes shuffled."""
-    if name not in bench.trained:
+    """The team's model and the baselines, fitted on half of the rows, at the first call only.
+
+    With the name "shuffled" they are fitted to shuffled outcomes.
+    """
+    if name not in bench.fitted_models:
         rows = bench.halves[0]
         if name == "shuffled":
             target = bench.contract.outcome.name
             rows = rows.assign(**{target: scrambled(rows[target].to_numpy())})
-        bench.trained[name] = train(bench.project, rows, bench.settings)
-    return bench.trained[name]
+        bench.fitted_models[name] = train(bench.project, rows, bench.settings)
+    return bench.fitted_models[name]
 
 
 def scored(bench: Bench, rows: "pd.DataFrame", scorer: Scorer) -> np.ndarray:
-    """The model's scores of joined rows."""
+    """The model's scores of rows whose look-ups are joined."""
     return scorer.score(scorer.matrix(bench.contract.arrays(rows)))
 
 
 def judged(
     bench: Bench,
     rows: "pd.DataFrame",
-    candidate: np.ndarray,
+    candidate_scores: np.ndarray,
     champion_scores: np.ndarray | None,
-    simple: dict[str, Scorer],
-    held: np.ndarray | None = None,
-    groups: dict[str, Any] | None = None,
+    baselines: Mapping[str, Scorer],
     age: int = 0,
     curve: dict[str, Any] | None = None,
-    data: Report = HEALTHY_DATA,
-    **more: Any,
+    **facts: Any,
 ) -> Report:
-    """The real gate on real measurements of these scores; `held` are the candidate's on the hold-out, here the same."""
-    scores = {"candidate": candidate}
-    if champion_scores is not None:
-        scores["champion"] = champion_scores
-    scores |= {f"baseline.{name}": scored(bench, rows, scorer) for name, scorer in simple.items()}
-    measured = measure(bench.contract, rows, scores, resamples=200, seed=0)
-    periods = {"train": ["reference"], "evaluation": ["reference"]}
-    facts: dict[str, Any] = {
+    """The report of the real gate on real measurements of these scores.
+
+    Without `champion_scores` there is no champion. The hold-out has the same rows and scores,
+    unless `holdout` is among the `facts`: these replace what evaluate would have written.
+    """
+    evaluation = _evaluation(bench, rows, candidate_scores, champion_scores, baselines) | facts
+    return gate(evaluation, HEALTHY_DATA, bench.settings.gate, Context(age=age, curve=curve))
+
+
+def _evaluation(
+    bench: Bench,
+    rows: "pd.DataFrame",
+    candidate_scores: np.ndarray,
+    champion_scores: np.ndarray | None,
+    baselines: Mapping[str, Scorer],
+) -> dict[str, Any]:
+    """What evaluate would write of these scores, as the gate reads it."""
+    measured = _measured(bench, rows, candidate_scores, champion_scores, baselines)
+    return measured | {
         "model": "candidate",
         "champion": None if champion_scores is None else "champion",
-        "periods": periods,
+        "periods": {"train": ["reference"], "evaluation": ["reference"]},
         "task": bench.contract.task,
+        "holdout": measured,
+        "groups": None,
     }
-    facts |= {"holdout": measured, "groups": groups}
-    if held is not None:
-        facts["holdout"] = measure(
-            bench.contract, rows, scores | {"candidate": held}, resamples=200, seed=0
-        )
-    return gate(measured | facts | more, data, bench.settings.gate, age, curve=curve)
 
 
-def _degraded(bench: Bench, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Scores in which the rows at `places` have lost their meaning."""
+def _measured(
+    bench: Bench,
+    rows: "pd.DataFrame",
+    candidate_scores: np.ndarray,
+    champion_scores: np.ndarray | None,
+    baselines: Mapping[str, Scorer],
+) -> dict[str, Any]:
+    """The metrics of candidate, champion and baselines on the rows."""
+    scores = {"candidate": candidate_scores}
+    if champion_scores is not None:
+        scores["champion"] = champion_scores
+    for name, scorer in baselines.items():
+        scores[f"baseline.{name}"] = scored(bench, rows, scorer)
+    return measure(bench.contract, rows, scores, resamples=RESAMPLES, seed=0)
+
+
+def _trivial_baseline(bench: Bench) -> dict[str, Scorer]:
+    """Only the baseline that predicts a constant."""
+    _, baselines = fitted(bench)
+    return {"trivial": baselines["trivial"]}
+
+
+def _improved(
+    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray
+) -> np.ndarray:
+    """Scores moved towards the truth by a share of the way, one for all rows or (n,).
+
+    They are those of a sound model, however little the team's model can learn from the rows.
+    """
+    target = bench.contract.target(rows)
+    if scores.ndim == 2:
+        target = np.eye(scores.shape[1])[target.astype(int)]
+    # Transposed, so that a share of each row goes with all scores of the row.
+    moved: np.ndarray = scores + (share * (target - scores).T).T
+    return moved
+
+
+def _sound_scores(bench: Bench, rows: "pd.DataFrame") -> np.ndarray:
+    """The scores of the team's model, moved half-way towards the truth."""
+    scorer, _ = fitted(bench)
+    return _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+
+
+def _partly_scrambled(scores: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The scores, but the rows at some positions have those of each other."""
     worse = scores.copy()
-    worse[places] = scrambled(scores[places])
+    worse[positions] = scrambled(scores[positions])
     return worse
+
+
+def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
+    """Scores that predict the opposite; for regression, numbers that are far too high."""
+    if bench.contract.task == "regression":
+        far_away: np.ndarray = scores + 3 * (np.std(scores) + np.mean(np.abs(scores)) + 1)
+        return far_away
+    if scores.ndim == 1:
+        return 1 - scores
+    return np.roll(scores, 1, axis=1)
+
+
+def _ranked_in_reverse(scores: np.ndarray) -> np.ndarray:
+    """The same scores, but the highest one goes to the row that had the lowest, and so on.
+
+    With more than two classes, each class gets the score of another one.
+    """
+    if scores.ndim == 2:
+        return np.roll(scores, 1, axis=1)
+    reversed_scores = np.empty_like(scores)
+    order = np.argsort(scores)
+    reversed_scores[order] = scores[order][::-1]
+    return reversed_scores
+
+
+def _metric_loss(bench: Bench, rows: "pd.DataFrame", good: np.ndarray, bad: np.ndarray) -> float:
+    """How much worse the main metric is for the bad scores than for the good ones.
+
+    It counts in the unit of the gate's margins. NaN if the rows do not determine the metric.
+    """
+    task, target = bench.contract.task, bench.contract.target(rows)
+    metric = metrics.named(task)[MAIN[task]]
+    equal_weights = np.ones((1, len(rows)))
+    good_value = float(metric(target, good)(equal_weights)[0])
+    bad_value = float(metric(target, bad)(equal_weights)[0])
+    return metrics.sign(MAIN[task]) * (good_value - bad_value) / (unit(task, good_value) or 1.0)
+
+
+def _slices_worth_breaking(
+    bench: Bench,
+    rows: "pd.DataFrame",
+    loss_if_broken: Callable[[np.ndarray], float],
+    *,
+    min_rows: float,
+    below_rows: float,
+    min_loss: float,
+) -> dict[tuple[str, str], np.ndarray]:
+    """The positions of the rows of each slice that fits, by (column, value).
+
+    A slice fits if it has at least `min_rows` and fewer than `below_rows` rows, and if
+    `loss_if_broken` of its positions, the loss of the main metric within it, exceeds `min_loss`.
+    """
+    worth_breaking = {}
+    for name, positions in slices(bench.contract, rows).items():
+        if not min_rows <= len(positions) < below_rows:
+            continue
+        if loss_if_broken(positions) > min_loss:
+            worth_breaking[name] = positions
+    return worth_breaking
+
+
+def _random_groups(rows: "pd.DataFrame", seed: int = 0) -> np.ndarray:
+    """(n,) "a" or "b", at random: a protected group that has nothing to do with the outcome."""
+    # Plus 1,000, so that the groups do not repeat the draws of a run that has the same seed.
+    random = np.random.default_rng(1_000 + seed)
+    return np.where(random.random(len(rows)) < 0.5, "a", "b")
+
+
+def _contract_with_group(bench: Bench) -> Contract:
+    """The contract, in which the planted column is the only protected group."""
+    contract = copy.copy(bench.contract)
+    # Not by `replace`: it checks the contract again, and the planted column is not in schema.py.
+    object.__setattr__(contract, "groups", (GROUP,))
+    return contract
+
+
+def _group_facts(
+    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, seed: int = 0
+) -> dict[str, Any]:
+    """What evaluate would write about the planted group."""
+    scorer, _ = fitted(bench)
+    rows = rows.assign(**{GROUP: _random_groups(rows, seed)})
+    contract = _contract_with_group(bench)
+    rates = treatment(contract, rows, scores, scorer.threshold, resamples=100, seed=0)
+    return {"rates": rates, "proxies": {}, "waived": {}}
 
 
 @healthy("gate, more often", seeds=20, slow=True)
 @healthy("gate")
 def healthy_candidate(bench: Bench, seed: int) -> Report:
-    """A sound candidate against the constant and a champion that is as good; a linear model may really be better."""
-    scorer, simple = fitted(bench)
-    rows = (
-        bench.halves[1]
-        .sample(min(bench.size, len(bench.halves[1])), random_state=seed)
-        .reset_index(drop=True)
-    )
-    random, scores = np.random.default_rng(seed), scored(bench, rows, scorer)
-    new, old = (
-        _improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows))) for _ in range(2)
-    )
-    groups = _treated(bench, rows, new, scorer, seed)
-    report = judged(bench, rows, new, old, {"trivial": simple["trivial"]}, groups=groups)
-    report.all_checks.remove(report["gate.improvement"])  # it is no better
+    """A sound candidate against the trivial baseline and a champion that is equally good.
+
+    The linear baseline is left out, because it may really be better.
+    """
+    scorer, _ = fitted(bench)
+    n = min(bench.size, len(bench.halves[1]))
+    rows = bench.halves[1].sample(n, random_state=seed).reset_index(drop=True)
+    scores = scored(bench, rows, scorer)
+
+    # Each is as much better than the team's model as the other, but on other rows.
+    random = np.random.default_rng(seed)
+    candidate = _improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows)))
+    champion = _improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows)))
+
+    groups = _group_facts(bench, rows, candidate, seed)
+    report = judged(bench, rows, candidate, champion, _trivial_baseline(bench), groups=groups)
+    # This check fails rightly: the candidate is no better.
+    report.all_checks.remove(report["gate.improvement"])
     return report
-
-
-def _coin(rows: "pd.DataFrame", seed: int = 0) -> np.ndarray:
-    """A protected group of half of the rows that has nothing to tell."""
-    return np.where(np.random.default_rng(1_000 + seed).random(len(rows)) < 0.5, "a", "b")
-
-
-def _grouped(bench: Bench) -> Contract:
-    """The contract with one more column, which is a protected group."""
-    grouped = copy.copy(bench.contract)
-    object.__setattr__(grouped, "groups", (GROUP,))
-    return grouped
-
-
-def _treated(
-    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, scorer: Scorer, seed: int = 0
-) -> dict[str, Any]:
-    """What evaluate says of the planted group."""
-    rows = rows.assign(**{GROUP: _coin(rows, seed)})
-    rates = treatment(_grouped(bench), rows, scores, scorer.threshold, resamples=100, seed=0)
-    return {"rates": rates, "proxies": {}, "waived": {}}
-
-
-def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
-    """Scores that say the opposite, or numbers that are far too high."""
-    if bench.contract.task == "regression":
-        far: np.ndarray = scores + 3 * (np.std(scores) + np.mean(np.abs(scores)) + 1)
-        return far
-    return 1 - scores if scores.ndim == 1 else np.roll(scores, 1, axis=1)
 
 
 @fault(
@@ -144,39 +256,57 @@ def _wrong(bench: Bench, scores: np.ndarray) -> np.ndarray:
     spared="gate.champion",
 )
 def unequal(bench: Bench) -> Report:
-    """All decisions about a protected group are wrong; a champion that is as bad excuses nothing."""
-    rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
-    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    worse = _coin(rows) == "a"
-    scores[worse] = _wrong(bench, scores[worse])
-    groups = _treated(bench, rows, scores, scorer)
+    """All decisions about a protected group are wrong.
+
+    The champion is as bad, which excuses nothing.
+    """
+    rows = bench.halves[1].head(bench.size)
+    scores = _sound_scores(bench, rows)
+    is_mistreated = _random_groups(rows) == "a"
+    scores[is_mistreated] = _wrong(bench, scores[is_mistreated])
+    groups = _group_facts(bench, rows, scores)
     report = judged(bench, rows, scores, scores, {}, groups=groups)
-    most = max(
-        groups["rates"],
-        key=lambda entry: abs(entry["gap"]["value"] or 0.0) * (entry["rows"] > len(rows) / 20),
-    )
-    report.facts["caught_by"] = f"gate.fairness.{GROUP}={most['value']}.{most['rate']}"
+
+    def gap(entry: dict[str, Any]) -> float:
+        """The size of a gap; 0 if it is unknown, or if too few rows count for the rate."""
+        if entry["rows"] <= len(rows) / 20:
+            return 0.0
+        return abs(entry["gap"]["value"] or 0.0)
+
+    largest = max(groups["rates"], key=gap)
+    report.facts["caught_by"] = f"gate.fairness.{GROUP}={largest['value']}.{largest['rate']}"
     return report
 
 
 @fault("a feature is a proxy of a group", caught_by=f"gate.proxy.{GROUP}", row="Model 7")
 def proxy(bench: Bench) -> Report:
     """A feature that correlates with a protected group by 0.9."""
-    rows, (scorer, _) = bench.halves[1].head(bench.size), fitted(bench)
-    word = _coin(rows)
-    near = (word == "a") + np.random.default_rng(1).normal(0, 0.5 * (0.9**-2 - 1) ** 0.5, len(rows))
-    scores, matrix = scored(bench, rows, scorer), scorer.matrix(bench.contract.arrays(rows))
-    features = {scorer.plan.names[0]: {""}, "planted": {""}}
-    columns = np.column_stack([matrix[:, 0], near])
-    found = proxies(_grouped(bench), rows.assign(**{GROUP: word}), columns, features)
-    groups = {"rates": [], "proxies": found, "waived": {}}
-    return judged(bench, rows.head(500), scores[:500], None, {}, groups=groups)
+    rows = bench.halves[1].head(bench.size)
+    groups = _random_groups(rows)
+    # A group of half of the rows, as 0 and 1, has the standard deviation 0.5. With this noise on
+    # top, the correlation of feature and group is 0.9.
+    noise = np.random.default_rng(1).normal(0, 0.5 * (0.9**-2 - 1) ** 0.5, len(rows))
+    planted = (groups == "a") + noise
+
+    scorer, _ = fitted(bench)
+    scores = scored(bench, rows, scorer)
+    first_feature = scorer.matrix(bench.contract.arrays(rows))[:, 0]
+    matrix = np.column_stack([first_feature, planted])
+    # Which columns a feature reads matters only if a group is waived. None is.
+    read_columns = {scorer.plan.names[0]: {""}, "planted": {""}}
+
+    contract = _contract_with_group(bench)
+    rows_with_group = rows.assign(**{GROUP: groups})
+    measured = proxies(contract, rows_with_group, matrix, read_columns)
+    facts = {"rates": [], "proxies": measured, "waived": {}}
+    return judged(bench, rows.head(FEW_ROWS), scores[:FEW_ROWS], None, {}, groups=facts)
 
 
 @fault("the waiver of a group has run out", caught_by=f"gate.waiver.{GROUP}", row="Model 7")
 def waived(bench: Bench) -> Report:
-    """A feature reads a protected group, and the last day on which it may is over."""
-    rows, (scorer, _) = bench.halves[1].head(500), fitted(bench)
+    """A feature reads a protected group, and the last day on which it may do so is over."""
+    rows = bench.halves[1].head(FEW_ROWS)
+    scorer, _ = fitted(bench)
     groups = {"rates": [], "proxies": {}, "waived": {GROUP: "2001-01-01"}}
     return judged(bench, rows, scored(bench, rows, scorer), None, {}, groups=groups)
 
@@ -187,25 +317,35 @@ def waived(bench: Bench) -> Report:
     row="Model 6",
 )
 def below_floor(bench: Bench) -> Report:
-    """There is no champion yet, and a slice has it wrong."""
-    rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    limits, constant = bench.settings.gate, scored(bench, rows, simple["trivial"])
-    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    """There is no champion yet, and the model is wrong in one slice."""
+    rows, limits = bench.halves[1].head(bench.size), bench.settings.gate
+    trivial = _trivial_baseline(bench)
+    constant = scored(bench, rows, trivial["trivial"])
+    scores = _sound_scores(bench, rows)
     wrong = _wrong(bench, scores)
-    sizes = {
-        name: places
-        for name, places in slices(bench.contract, rows).items()
-        if limits.slice_min_rows * 2 <= len(places) < len(rows) / 2
-        and _lost(bench, rows.iloc[places], constant[places], wrong[places]) > 3 * limits.margin
-    }
-    if not sizes:
+
+    def loss(positions: np.ndarray) -> float:
+        in_slice = rows.iloc[positions]
+        return _metric_loss(bench, in_slice, constant[positions], wrong[positions])
+
+    # Twice the rows and three times the margin that the gate asks for, so that it is no close call.
+    worth_breaking = _slices_worth_breaking(
+        bench,
+        rows,
+        loss,
+        min_rows=2 * limits.slice_min_rows,
+        below_rows=len(rows) / 2,
+        min_loss=3 * limits.margin,
+    )
+    if not worth_breaking:
         raise NotApplicable(
-            "no slice is big enough to judge, smaller than half and worth getting right"
+            "no slice is large enough to judge, smaller than half and better with a sound model"
         )
-    name, places = max(sizes.items(), key=lambda item: len(item[1]))
-    scores[places] = wrong[places]
-    report = judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
-    report.facts["caught_by"] = f"gate.slice_floor.{'='.join(name)}"
+    largest = max(worth_breaking, key=lambda name: len(worth_breaking[name]))
+    positions = worth_breaking[largest]
+    scores[positions] = wrong[positions]
+    report = judged(bench, rows, scores, None, trivial)
+    report.facts["caught_by"] = f"gate.slice_floor.{'='.join(largest)}"
     return report
 
 
@@ -216,10 +356,12 @@ def below_floor(bench: Bench) -> Report:
     spared="gate.finite",
 )
 def refused_data(bench: Bench) -> Report:
-    """Its rows had failed in validate, and somebody trained on them all the same."""
-    rows, (scorer, _) = bench.halves[1].head(500), fitted(bench)
+    """The rows failed in validate, but a model was trained on them all the same."""
+    rows = bench.halves[1].head(FEW_ROWS)
+    scorer, _ = fitted(bench)
+    evaluation = _evaluation(bench, rows, scored(bench, rows, scorer), None, {})
     refused = Report("validate", [Check("data.range", Verdict.FAIL)])
-    return judged(bench, rows, scored(bench, rows, scorer), None, {}, data=refused)
+    return gate(evaluation, refused, bench.settings.gate)
 
 
 @fault(
@@ -230,29 +372,34 @@ def refused_data(bench: Bench) -> Report:
 )
 def opposite(bench: Bench) -> Report:
     """A constant would be right more often."""
-    rows, (scorer, simple) = bench.halves[1].head(2_000), fitted(bench)
-    scores = _wrong(bench, _improved(bench, rows, scored(bench, rows, scorer), 0.5))
-    return judged(bench, rows, scores, None, {"trivial": simple["trivial"]})
+    rows = bench.halves[1].head(2_000)
+    scores = _wrong(bench, _sound_scores(bench, rows))
+    return judged(bench, rows, scores, None, _trivial_baseline(bench))
 
 
 @fault("candidate trained on shuffled outcomes", caught_by="gate.baseline.simple", row="Model 5")
 def shuffled_outcomes(bench: Bench) -> Report:
     """The model learned nothing: the linear baseline, on true outcomes, beats it."""
-    rows, (_, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    linear = judged(
-        bench, rows, scored(bench, rows, simple["simple"]), None, {"trivial": simple["trivial"]}
-    )
-    if linear["gate.baseline.trivial"].verdict is not Verdict.OK:
+    rows = bench.halves[1].head(bench.size)
+    _, baselines = fitted(bench)
+    linear = scored(bench, rows, baselines["simple"])
+    report = judged(bench, rows, linear, None, _trivial_baseline(bench))
+    if report["gate.baseline.trivial"].verdict is not Verdict.OK:
         raise NotApplicable("the linear baseline is no better than the constant")
-    return judged(bench, rows, scored(bench, rows, fitted(bench, "shuffled")[0]), None, simple)
+
+    learned_nothing, _ = fitted(bench, "shuffled")
+    return judged(bench, rows, scored(bench, rows, learned_nothing), None, baselines)
 
 
 @fault("candidate is worse than the champion", caught_by="gate.champion", row="Infra 4")
 def degraded(bench: Bench) -> Report:
-    """Half of the candidate's scores are somebody else's."""
-    rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    return judged(bench, rows, _degraded(bench, scores, np.arange(0, len(rows), 2)), scores, simple)
+    """Half of the rows have the candidate's scores of other rows."""
+    rows = bench.halves[1].head(bench.size)
+    _, baselines = fitted(bench)
+    champion = _sound_scores(bench, rows)
+    every_second = np.arange(0, len(rows), 2)
+    candidate = _partly_scrambled(champion, every_second)
+    return judged(bench, rows, candidate, champion, baselines)
 
 
 @fault(
@@ -262,20 +409,26 @@ def degraded(bench: Bench) -> Report:
     spared="gate.champion",
 )
 def forgotten(bench: Bench) -> Report:
-    """Poisoned data made it good on the newest rows, and bad on the ones that nobody could touch."""
-    rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
-    scores = _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    return judged(
-        bench, rows, scores, scores, simple, _degraded(bench, scores, np.arange(0, len(rows), 2))
-    )
+    """Poisoned data: the candidate is good on the newest rows, and bad on the hold-out.
+
+    An attacker can change new rows, but not the hold-out.
+    """
+    rows = bench.halves[1].head(bench.size)
+    _, baselines = fitted(bench)
+    scores = _sound_scores(bench, rows)
+    every_second = np.arange(0, len(rows), 2)
+    worse = _partly_scrambled(scores, every_second)
+    holdout = _measured(bench, rows, worse, scores, baselines)
+    return judged(bench, rows, scores, scores, baselines, holdout=holdout)
 
 
 @fault("candidate equals the champion", caught_by="gate.improvement", row="Infra 4")
 def equal(bench: Bench) -> Report:
     """Nothing is gained, so nothing is promoted."""
-    rows, (scorer, simple) = bench.halves[1].head(bench.size), fitted(bench)
+    rows = bench.halves[1].head(bench.size)
+    scorer, baselines = fitted(bench)
     scores = scored(bench, rows, scorer)
-    return judged(bench, rows, scores, scores, simple)
+    return judged(bench, rows, scores, scores, baselines)
 
 
 @fault(
@@ -285,74 +438,54 @@ def equal(bench: Bench) -> Report:
     spared="gate.champion",
 )
 def broken_slice(bench: Bench) -> Report:
-    """The smallest slice that is big enough to judge has lost its meaning; all other rows are better."""
-    rows, (scorer, simple) = bench.halves[1], fitted(bench)
-    limits, champion = bench.settings.gate, _improved(bench, rows, scored(bench, rows, scorer), 0.5)
-    champion = _degraded(
-        bench, champion, np.arange(0, len(rows), 2)
-    )  # so that there is room for the better rest
+    """The smallest slice that is large enough to judge is broken. All other rows are better."""
+    rows, limits = bench.halves[1], bench.settings.gate
+    _, baselines = fitted(bench)
+    # The champion is not too good, so that the candidate can be better on all other rows.
+    every_second = np.arange(0, len(rows), 2)
+    champion = _partly_scrambled(_sound_scores(bench, rows), every_second)
 
-    sizes = {
-        name: places
-        for name, places in slices(bench.contract, rows).items()
-        if limits.slice_min_rows * 4 <= len(places) < len(rows) / 3
-        and _lost(bench, rows.iloc[places], champion[places], _inverted(champion[places]))
-        > 2 * limits.slice_margin
-    }
-    if not sizes:
+    def loss(positions: np.ndarray) -> float:
+        good = champion[positions]
+        return _metric_loss(bench, rows.iloc[positions], good, _ranked_in_reverse(good))
+
+    # Four times the rows and twice the margin that the gate asks for, so that it is no close call.
+    worth_breaking = _slices_worth_breaking(
+        bench,
+        rows,
+        loss,
+        min_rows=4 * limits.slice_min_rows,
+        below_rows=len(rows) / 3,
+        min_loss=2 * limits.slice_margin,
+    )
+    if not worth_breaking:
         raise NotApplicable(
-            "no slice is big enough to judge, small enough to hide and good enough to be broken"
+            "no slice is large enough to judge, small enough to hide and good enough to be broken"
         )
-    (column, word), places = min(sizes.items(), key=lambda item: len(item[1]))
+    smallest = min(worth_breaking, key=lambda name: len(worth_breaking[name]))
+    positions = worth_breaking[smallest]
     candidate = _improved(bench, rows, champion, 0.3)
-    candidate[places] = _inverted(champion[places])
-    report = judged(bench, rows, candidate, champion, simple)
-    report.facts["caught_by"] = f"gate.slice.{column}={word}"
+    candidate[positions] = _ranked_in_reverse(champion[positions])
+    report = judged(bench, rows, candidate, champion, baselines)
+    report.facts["caught_by"] = f"gate.slice.{'='.join(smallest)}"
     return report
 
 
-def _lost(bench: Bench, rows: "pd.DataFrame", good: np.ndarray, bad: np.ndarray) -> float:
-    """What the main metric loses from some scores to others, in the unit of the margins; NaN where it cannot tell."""
-    task, target = bench.contract.task, bench.contract.target(rows)
-    make, ones = metrics.named(task)[MAIN[task]], np.ones((1, len(rows)))
-    old, new = (float(make(target, scores)(ones)[0]) for scores in (good, bad))
-    return metrics.sign(MAIN[task]) * (old - new) / (unit(task, old) or 1.0)
+def _tuning_report(bench: Bench, seed: int, *, blind: bool) -> Report:
+    """`gate.tuning` on the team's model with one more parameter, `blind`, set to the given value.
 
-
-def _improved(
-    bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, share: float | np.ndarray
-) -> np.ndarray:
-    """Scores moved towards the truth: a model that is sound whatever the table can teach."""
-    target = bench.contract.target(rows)
-    if scores.ndim == 2:
-        target = np.eye(scores.shape[1])[target.astype(int)]
-    moved: np.ndarray = scores + (share * (target - scores).T).T
-    return moved
-
-
-def _inverted(scores: np.ndarray) -> np.ndarray:
-    """The ranking upside down: the values stay, their order is reversed."""
-    if scores.ndim == 2:
-        return np.roll(scores, 1, axis=1)
-    worse = np.empty_like(scores)
-    order = np.argsort(scores)
-    worse[order] = scores[order][::-1]
-    return worse
-
-
-def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
-    """`gate.tuning` on the team's model with one more parameter, which decides whether it learns anything."""
+    A blind model predicts a constant. The tuning compares both values.
+    """
     from sklearn.base import clone
 
-    trivial = fitted(bench)[1]["trivial"].estimator
+    _, baselines = fitted(bench)
+    trivial = baselines["trivial"].estimator
 
     def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> Any:
-        settings = {name: value for name, value in params.items() if name != "blind"}
-        return (
-            clone(trivial)
-            if params["blind"]
-            else bench.project.model.build(settings, categorical, seed)
-        )
+        if params["blind"]:
+            return clone(trivial)
+        team_params = {name: value for name, value in params.items() if name != "blind"}
+        return bench.project.model.build(team_params, categorical, seed)
 
     model = ModuleType("planted")
     model.__dict__.update(build=build, SEARCH={"blind": [False, True]})
@@ -360,35 +493,38 @@ def _tuned(bench: Bench, seed: int, *, blind: bool) -> Report:
     settings = replace(
         bench.settings,
         model=bench.settings.model | {"blind": blind},
-        evaluate=replace(bench.settings.evaluate, tune_trials=2, resamples=200),
+        evaluate=replace(bench.settings.evaluate, tune_trials=2, resamples=RESAMPLES),
     )
     rows = bench.rows.sample(6_000, random_state=seed).reset_index(drop=True)
-    found = tune(project, rows.iloc[::2], rows.iloc[1::2], settings)
-    return strict(Report("tuned", [tuned(found, bench.settings.gate)]))
+    tuning = tune(project, rows.iloc[::2], rows.iloc[1::2], settings)
+    return strict(Report("tuned", [tuned(tuning, bench.settings.gate)]))
 
 
 @healthy("parameters near the best", seeds=1)
 def near(bench: Bench, seed: int) -> Report:
-    """The other value makes the model blind, so the team's must not be called worse."""
-    return _tuned(bench, seed, blind=False)
+    """The other value makes the model blind, so the team's value must not be called worse."""
+    return _tuning_report(bench, seed, blind=False)
 
 
 @fault("a parameter is far from the best", caught_by="gate.tuning", row="Model 3")
 def untuned(bench: Bench) -> Report:
-    """Somebody regularises the model until it says the same of every row."""
-    rows, (scorer, simple) = bench.halves[1].head(2_000), fitted(bench)
-    report = judged(bench, rows, scored(bench, rows, scorer), None, {"trivial": simple["trivial"]})
+    """The model is regularized until it predicts the same for every row."""
+    rows = bench.halves[1].head(2_000)
+    scorer, _ = fitted(bench)
+    report = judged(bench, rows, scored(bench, rows, scorer), None, _trivial_baseline(bench))
     if report["gate.baseline.trivial"].verdict is not Verdict.OK:
-        raise NotApplicable("the model is not surely better than a constant")
-    return _tuned(bench, 0, blind=True)
+        raise NotApplicable("the model is not better than a constant with 95 % confidence")
+    return _tuning_report(bench, 0, blind=True)
 
 
 @fault("a period is delivered again under the next name", caught_by="train.leakage", row="Model 1")
 def leaked(bench: Bench) -> Report:
     """The rows to evaluate on were trained on: a WHERE is missing in the query."""
-    if not bench.contract.key:
-        raise NotApplicable("without a key no row is known again")
-    apart(replace(bench.contract, time=None), *bench.halves[:1] * 2)
+    bench.require_key()
+    # Without the time, so that only the keys can give the fault away.
+    contract = replace(bench.contract, time=None)
+    rows = bench.halves[0]
+    apart(contract, rows, rows)
     return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
@@ -399,72 +535,82 @@ def leaked(bench: Bench) -> Report:
 )
 def backwards(bench: Bench) -> Report:
     """The periods are in another order."""
-    if not bench.contract.time:
-        raise NotApplicable("the contract has no time")
-    rows = bench.rows.sort_values(bench.contract.time)
-    apart(replace(bench.contract, key=()), rows.tail(1_000), rows.head(1_000))
+    rows = bench.rows.sort_values(bench.require_time())
+    newest, oldest = rows.tail(1_000), rows.head(1_000)
+    # Without the key, so that only the times can give the fault away.
+    apart(replace(bench.contract, key=()), newest, oldest)
     return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
 @fault("a forbidden column among the features", caught_by="features.forbidden", row="Data 4")
 def forbidden_feature(bench: Bench) -> Report:
-    """Somebody computes a feature from what only the future knows."""
-    name = [*bench.contract.forbidden, bench.contract.outcome.name][0]
-    return _with_feature(bench, f"def leak({name}):\n    return {name} * 1.0\n")
+    """A feature is computed from what only the future knows."""
+    not_for_features = [*bench.contract.forbidden, bench.contract.outcome.name]
+    name = not_for_features[0]
+    return _plan_report(bench, f"def leak({name}):\n    return {name} * 1.0\n")
 
 
-def barring(bench: Bench, **about: str) -> Contract:
-    """The contract once it says more of a column that the features read."""
+def _contract_marking(bench: Bench, **about: str) -> Contract:
+    """The contract with a mark, as `status="deprecated"`, on a column that the features read."""
     name = plan(bench.project.features, bench.contract).columns[0]
     column = bench.contract.columns[name]
-    barred = copy.copy(bench.contract)
-    changed = replace(column, about=replace(column.about, **about))  # type: ignore[arg-type]
-    object.__setattr__(barred, "columns", bench.contract.columns | {name: changed})
-    return barred
+    marked = replace(column, about=replace(column.about, **about))  # type: ignore[arg-type]
+    contract = copy.copy(bench.contract)
+    # Not by `replace`: it reads the columns from schema.py again.
+    object.__setattr__(contract, "columns", bench.contract.columns | {name: marked})
+    return contract
 
 
 @fault("a feature reads a deprecated column", caught_by="features.forbidden", row="Data 4")
 def deprecated_feature(bench: Bench) -> Report:
-    """A column is taken out of use, and a feature still reads it."""
-    plan(bench.project.features, barring(bench, status="deprecated"))
+    """A column becomes deprecated, and a feature still reads it."""
+    plan(bench.project.features, _contract_marking(bench, status="deprecated"))
     return Report("features", [Check("features.forbidden", Verdict.OK)])
 
 
 @fault("a feature reads a sensitive column", caught_by="features.forbidden", row="Data 5")
 def sensitive_feature(bench: Bench) -> Report:
     """A column becomes sensitive, and a feature still reads it."""
-    plan(bench.project.features, barring(bench, privacy="sensitive"))
+    plan(bench.project.features, _contract_marking(bench, privacy="sensitive"))
     return Report("features", [Check("features.forbidden", Verdict.OK)])
 
 
 @fault("a stored model reads what was barred later", caught_by="features.forbidden", row="Data 5")
 def barred_later(bench: Bench) -> Report:
-    """features.py is clean by now, the model that is to be served is not."""
+    """A column becomes sensitive after a model that reads it was stored.
+
+    features.py may be clean by now, but the model that is to be served is not.
+    """
+    scorer, _ = fitted(bench)
     with temporary_folder() as folder:
-        save(fitted(bench)[0], folder / "model", bench.contract, team_code.collected(bench.project))
-        load(folder / "model", barring(bench, privacy="sensitive"))
+        save(scorer, folder / "model", bench.contract, team_code.collected(bench.project))
+        load(folder / "model", _contract_marking(bench, privacy="sensitive"))
     return Report("load", [Check("features.forbidden", Verdict.OK)])
 
 
 @fault("a feature reads a column that does not exist", caught_by="features.py", row="Data 4")
 def unknown_column(bench: Bench) -> Report:
     """A column name is misspelt."""
-    return _with_feature(bench, f"def wrong({bench.first}_):\n    return {bench.first}_\n")
+    return _plan_report(bench, f"def wrong({bench.first}_):\n    return {bench.first}_\n")
 
 
-def _with_feature(bench: Bench, code: str) -> Report:
-    module = ModuleType("planted")
-    exec(code, module.__dict__)
-    plan(module, bench.contract)
-    return Report(
-        "features", [Check("features.forbidden", Verdict.OK), Check("features.py", Verdict.OK)]
-    )
+def _plan_report(bench: Bench, code: str) -> Report:
+    """The report on a features.py with this code; only returned if the code is not refused.
+
+    Raises: ProjectError if it is.
+    """
+    features = ModuleType("planted")
+    exec(code, features.__dict__)
+    plan(features, bench.contract)
+    passed = [Check("features.forbidden", Verdict.OK), Check("features.py", Verdict.OK)]
+    return Report("features", passed)
 
 
 @fault("the scores are not numbers", caught_by="gate.finite", row="Mon 5")
 def not_finite(bench: Bench) -> Report:
     """One score in a thousand is infinite."""
-    rows, (scorer, _) = bench.halves[1], fitted(bench)
+    rows = bench.halves[1]
+    scorer, _ = fitted(bench)
     scores = scored(bench, rows, scorer)
     scores[::1000] = np.inf
     return judged(bench, rows, scores, None, {})

@@ -1,5 +1,6 @@
-"""Faults in what is served, caught by the monitor; training/serving skew and drift are told apart."""
+"""Faults in what is served, caught by the monitor, which tells skew and drift apart."""
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,39 +10,52 @@ from mlgates.contract import Arrays
 from mlgates.evaluation.metrics import named
 from mlgates.faults.model import fitted, scored
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled
-from mlgates.monitoring.performance import FAIR
-from mlgates.monitoring.watch import watch
+from mlgates.monitoring.performance import COMPARED_METRIC
+from mlgates.monitoring.watch import Log, Subject, watch
 from mlgates.serving.prediction_log import ID, identity
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 400  # predictions, in which no drift is looked for
-LEAST_SKILL = 0.2  # four times the margin of the monitor, of which half of the outcomes take half
+FEW = 400  # predictions, too few for the monitor to look for drift
+# What a model must be able to lose: four times the monitor's margin. Where half of the labels are
+# wrong, it loses half of that.
+MIN_SKILL = 0.2
+MAX_AGE = 3  # in periods: what the staleness curve of the model is taken to allow
+
+KILOMETRES = 1.609  # in a mile
+METRES = 1609  # in a mile
 
 
 def logged(bench: Bench, rows: "pd.DataFrame", seen: Arrays | None = None) -> "pd.DataFrame":
-    """What the prediction log would hold for these rows; `seen` are the columns that the serving path worked with."""
-    import json
+    """What the prediction log would hold for these rows.
 
+    `seen` are the columns that the service computed with; by default they are what the rows say.
+    """
     import pandas as pd
 
     scorer, _ = fitted(bench)
     matrix = scorer.matrix(seen or bench.contract.arrays(rows))
     scores = scorer.score(matrix)
-    features = {
-        f"feature__{name}": matrix[:, place] for place, name in enumerate(scorer.plan.names)
-    }
-    told = [json.dumps(row) for row in scores.tolist()] if scores.ndim > 1 else scores
-    own = {
-        ID: [f"id{place}" for place in range(len(rows))],
-        "at": np.arange(float(len(rows))),
-        "score": told,
-        "decision": scorer.decide(scores),
-    }
-    columns = {name: rows[name].to_numpy() for name in bench.contract.feature_columns}
-    return pd.DataFrame(columns | features | own)
+
+    log: dict[str, Any] = {}
+    for name in bench.contract.feature_columns:
+        log[name] = rows[name].to_numpy()
+    for place, name in enumerate(scorer.plan.names):
+        log[f"feature__{name}"] = matrix[:, place]
+    log[ID] = _ids(len(rows))
+    log["at"] = np.arange(float(len(rows)))
+    log["score"] = scores
+    if scores.ndim > 1:  # the log holds the scores of several classes as text
+        log["score"] = [json.dumps(of_row) for of_row in scores.tolist()]
+    log["decision"] = scorer.decide(scores)
+    return pd.DataFrame(log)
+
+
+def _ids(n_rows: int) -> list[str]:
+    """The identity of each prediction, by which a label finds it."""
+    return [f"id{place}" for place in range(n_rows)]
 
 
 def watched(
@@ -51,39 +65,30 @@ def watched(
     age: int = 1,
     **limits: Any,
 ) -> Report:
-    """The real monitor on a log."""
+    """The real monitor on a log, with the team's wiring; `limits` replace settings of `monitor`."""
     scorer, _ = fitted(bench)
-    settings = replace(bench.settings.monitor, **limits)
-    gate = bench.once("gate", lambda: _gate(bench))
-    distributions, check = (
-        bench.project.module("monitor").distributions,
-        bench.wiring("validate").check,
-    )
     reference = bench.halves[0]
-    return watch(
-        bench.contract,
-        scorer,
-        reference,
-        log,
-        outcomes,
-        settings,
-        gate,
-        age,
-        distributions,
-        check,
-        oldest=3,
-    )
+    settings = replace(bench.settings.monitor, **limits)
+    gate_metrics = bench.once("gate", lambda: _gate_metrics(bench))
+    distributions = bench.project.module("monitor").distributions
+    validate = bench.wiring("validate").check
+    subject = Subject(bench.contract, scorer, reference, gate_metrics, age, max_age=MAX_AGE)
+    return watch(subject, Log(log, outcomes), settings, distributions, validate)
 
 
-def _gate(bench: Bench) -> dict[str, float]:
-    """What the gate would have measured for the model."""
+def _gate_metrics(bench: Bench) -> dict[str, float]:
+    """What the gate would have measured for the model, by metric."""
     rows = bench.halves[1]
-    target, scores = bench.contract.target(rows), scored(bench, rows, fitted(bench)[0])
-    ones = np.ones((1, len(rows)), np.float32)
-    return {
-        name: float(metric(target, scores)(ones)[0])
-        for name, metric in named(bench.contract.task).items()
-    }
+    target = bench.contract.target(rows)
+    scores = scored(bench, rows, fitted(bench)[0])
+    return {name: _metric(bench, name, target, scores) for name in named(bench.contract.task)}
+
+
+def _metric(bench: Bench, name: str, target: np.ndarray, scores: np.ndarray) -> float:
+    """One metric of scores, where each row counts once."""
+    measure = named(bench.contract.task)[name](target, scores)
+    weights = np.ones((1, len(target)), np.float32)
+    return float(measure(weights)[0])
 
 
 def _fresh(bench: Bench, seed: int = 0) -> "pd.DataFrame":
@@ -92,28 +97,30 @@ def _fresh(bench: Bench, seed: int = 0) -> "pd.DataFrame":
     return rows.sample(min(bench.size, len(rows)), random_state=seed).reset_index(drop=True)
 
 
-def _outcomes(bench: Bench, rows: "pd.DataFrame") -> "pd.DataFrame":
-    told = rows.assign(arrived=0.0)
-    told[ID] = [f"id{place}" for place in range(len(rows))]
-    return told[[*identity(bench.contract), bench.contract.outcome.name, "arrived"]]
+def _labels(bench: Bench, rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The labels of logged rows, as the service stores them when they arrive."""
+    labels = rows.assign(arrived=0.0)
+    labels[ID] = _ids(len(rows))
+    return labels[[*identity(bench.contract), bench.contract.outcome.name, "arrived"]]
 
 
 @healthy("monitor")
 def healthy_service(bench: Bench, seed: int) -> Report:
-    """Rows like the reference, all outcomes known."""
+    """Rows like the reference, all labels known."""
     rows = _fresh(bench, seed)
-    return watched(bench, logged(bench, rows), _outcomes(bench, rows))
+    return watched(bench, logged(bench, rows), _labels(bench, rows))
 
 
 def read_number(bench: Bench) -> tuple[str, str]:
-    """A request number that a feature reads, and such a feature."""
+    """A number of the request that a feature reads, and that feature.
+
+    Raises: NotApplicable if no feature reads one.
+    """
+    contract = bench.contract
     plan = fitted(bench)[0].plan
     for name in plan.names:
         for column in sorted(plan.ancestors(name)):
-            if (
-                bench.contract.columns[column].is_number
-                and column in bench.contract.request_columns
-            ):
+            if contract.columns[column].is_number and column in contract.request_columns:
                 return column, name
     raise NotApplicable("no feature reads a number of the request")
 
@@ -126,9 +133,10 @@ def read_number(bench: Bench) -> tuple[str, str]:
 )
 def serving_unit(bench: Bench) -> Report:
     """The request says miles, the service computes with kilometres."""
-    (column, feature), rows = read_number(bench), _fresh(bench).head(FEW)
+    column, feature = read_number(bench)
+    rows = _fresh(bench).head(FEW)
     seen = bench.contract.arrays(rows)
-    seen[column] = seen[column] * 1.609
+    seen[column] = seen[column] * KILOMETRES
     report = watched(bench, logged(bench, rows, seen))
     report.facts["caught_by"] = f"skew.{feature}"
     return report
@@ -141,72 +149,90 @@ def serving_unit(bench: Bench) -> Report:
     spared="skew.",
 )
 def upstream_unit(bench: Bench) -> Report:
-    """Callers send metres: the service and training agree about them, so this is no skew."""
-    rows, name = _fresh(bench).head(FEW), bench.moving.name
-    return watched(bench, logged(bench, rows.assign(**{name: rows[name] * 1609})))
+    """Callers send metres: service and training agree about them, so this is no skew."""
+    rows = _fresh(bench).head(FEW)
+    name = bench.moving.name
+    in_metres = rows.assign(**{name: rows[name] * METRES})
+    return watched(bench, logged(bench, in_metres))
 
 
 @fault("the period has drifted", caught_by="monitor.drifted_share", row="Mon 7", spared="skew.")
 def drifted(bench: Bench) -> Report:
     """Every number comes from its upper half, every category is its rarest word."""
-    rows, random = _fresh(bench), np.random.default_rng(0)
+    rows = _fresh(bench)
+    random = np.random.default_rng(0)
     for name, column in bench.contract.feature_columns.items():
-        known = rows[name].dropna()
-        if name in bench.contract.key or known.empty:
+        values = rows[name].dropna()
+        if name in bench.contract.key or values.empty:
             continue
         if column.kind in ("int", "float"):
-            upper, lower = known[known > known.median()], known[known < known.median()]
-            rows[name] = random.choice(
-                (upper if len(upper) else lower if len(lower) else known).to_numpy(), len(rows)
-            )
+            rows[name] = random.choice(_one_side(values).to_numpy(), len(rows))
         elif column.kind != "datetime":
-            rows[name] = known.value_counts().index[-1]
+            rows[name] = values.value_counts().index[-1]
     return watched(bench, logged(bench, rows))
+
+
+def _one_side(numbers: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The numbers above their median; else those below it; else all, because all are equal."""
+    median = numbers.median()
+    above = numbers[numbers > median]
+    below = numbers[numbers < median]
+    if len(above):
+        return above
+    if len(below):
+        return below
+    return numbers
 
 
 @fault("values go missing in the service", caught_by="monitor.missing", row="Mon 2")
 def missing(bench: Bench) -> Report:
     """A third of a column that may be missing is missing; drift alone would not see it."""
-    read = fitted(bench)[0].plan.columns
     rows = _fresh(bench)
-    columns = {
-        name: rows[name].notna().mean() for name in read if bench.contract.columns[name].nullable
-    }
-    name = max(columns, key=lambda column: columns[column], default="")
-    if not name or columns[name] < 0.5:
-        raise NotApplicable("no column may be missing, or those that may are missing mostly")
-    report = watched(
-        bench, logged(bench, rows.assign(**{name: rows[name].mask(rows.index % 3 == 0)}))
-    )
+    present_shares: dict[str, float] = {}
+    for name in fitted(bench)[0].plan.columns:
+        if bench.contract.columns[name].nullable:
+            present_shares[name] = rows[name].notna().mean()
+    if not present_shares or max(present_shares.values()) < 0.5:
+        raise NotApplicable("no column that a feature reads may be missing and is mostly present")
+
+    name = max(present_shares, key=lambda column: present_shares[column])
+    every_third = rows.index % 3 == 0
+    with_gaps = rows.assign(**{name: rows[name].mask(every_third)})
+    report = watched(bench, logged(bench, with_gaps))
     report.facts["caught_by"] = f"monitor.missing.{name}"
     return report
 
 
 def _skill(bench: Bench, rows: "pd.DataFrame") -> float:
-    """What the model loses, in the unit of the margin, if all outcomes are somebody else's."""
-    name, scores = FAIR[bench.contract.task], scored(bench, rows, fitted(bench)[0])
-    makers, ones = named(bench.contract.task), np.ones((1, len(rows)), np.float32)
+    """What the model loses, in the unit of the margin, if every row has another row's label."""
+    name = COMPARED_METRIC[bench.contract.task]
+    scores = scored(bench, rows, fitted(bench)[0])
     target = bench.contract.target(rows)
-    true, random = (float(makers[name](t, scores)(ones)[0]) for t in (target, scrambled(target)))
-    return (random - true) / (true or 1.0) if bench.contract.task == "regression" else true - random
+    with_labels = _metric(bench, name, target, scores)
+    with_shuffled_labels = _metric(bench, name, scrambled(target), scores)
+    if bench.contract.task == "regression":  # an error, of which the margin is a share
+        return (with_shuffled_labels - with_labels) / (with_labels or 1.0)
+    return with_labels - with_shuffled_labels
 
 
 @fault("what comes true is not what it was", caught_by="monitor.performance", row="Mon 7")
 def shuffled(bench: Bench) -> Report:
-    """Half of the outcomes have nothing to do with the requests any more."""
+    """Half of the labels have nothing to do with the requests any more."""
     rows = _fresh(bench)
-    name, known = bench.contract.outcome.name, rows[bench.contract.outcome.name].to_numpy()
-    if _skill(bench, rows) < LEAST_SKILL:
-        raise NotApplicable("the model knows so little that it cannot lose it")
-    other = np.where(
-        np.arange(len(rows)) % 2 == 0, np.random.default_rng(0).permutation(known), known
-    )
-    return watched(bench, logged(bench, rows), _outcomes(bench, rows.assign(**{name: other})))
+    if _skill(bench, rows) < MIN_SKILL:
+        raise NotApplicable("the model is hardly better than chance, so it cannot lose much")
+
+    name = bench.contract.outcome.name
+    labels = rows[name].to_numpy()
+    is_even = np.arange(len(rows)) % 2 == 0
+    half_shuffled = np.where(is_even, scrambled(labels), labels)
+    with_wrong_labels = rows.assign(**{name: half_shuffled})
+    return watched(bench, logged(bench, rows), _labels(bench, with_wrong_labels))
 
 
 @fault("the model is 40 periods old", caught_by="monitor.staleness", row="Mon 4")
 def stale(bench: Bench) -> Report:
-    """Nobody retrained."""
+    """The model was not trained again for 40 periods."""
     return watched(bench, logged(bench, _fresh(bench).head(FEW)), age=40)
 
 
@@ -218,13 +244,17 @@ def stale(bench: Bench) -> Report:
     spared="monitor.contract",
 )
 def unsure(bench: Bench) -> Report:
-    """All scores lie close together: no outcome is known yet, and the ranking is worth less than the gate measured."""
+    """All scores lie close together, and no label is known yet.
+
+    The ranking is worth less than the gate measured.
+    """
     rows = bench.halves[1]
-    if bench.contract.task != "binary" or _skill(bench, rows) < LEAST_SKILL:
-        raise NotApplicable("no two classes are told apart well enough")
-    middle = np.argsort(scored(bench, rows, fitted(bench)[0]))[
-        len(rows) * 9 // 20 : len(rows) * 11 // 20
-    ]
+    if bench.contract.task != "binary" or _skill(bench, rows) < MIN_SKILL:
+        raise NotApplicable("the model does not tell two classes apart well enough")
+
+    # The tenth of the rows in the middle of the ranking
+    ranking = np.argsort(scored(bench, rows, fitted(bench)[0]))
+    middle = ranking[len(rows) * 9 // 20 : len(rows) * 11 // 20]
     return watched(bench, logged(bench, rows.iloc[middle[:FEW]].reset_index(drop=True)))
 
 

@@ -1,10 +1,10 @@
-"""Faults in who vouches for a model and for an answer: the service takes no such champion, the last good one stays."""
+"""Faults in who signed a model and in what was answered: the last good champion stays in use."""
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 
 from mlgates import team_code
+from mlgates.contract import Lookup
 from mlgates.evaluation import serving_environment
 from mlgates.evaluation.measure import measure, not_comparable
 from mlgates.evaluation.metrics import MAIN
@@ -34,26 +35,32 @@ from mlgates.verdict import Check, Report, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-Pointer = dict[str, Any]
+Pointer = dict[str, Any]  # what champion.json says of the champion
+# Plants a fault into the folder of a signed, judged model and what champion.json will say of it
 Spoil = Callable[[Path, Pointer], None]
+Tables = dict[str, "pd.DataFrame"]  # by the name of the look-up
+TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}  # a period's data in the manifest
 
 
 @contextmanager
 def trusting(project: Project) -> Iterator[Project]:
-    """An empty folder for the project that trusts one key: that of this process as long as the block lasts."""
+    """The project in an empty folder that trusts one key.
+
+    As long as the block lasts, this process signs with that key.
+    """
     with temporary_folder() as folder:
-        placed = project.moved(folder / "project")
+        empty = project.moved(folder / "project")
         with patch.dict(os.environ, {keys.SETTING: str(folder / "signing.pem")}):
-            keys.make(placed, "prove")
-            yield placed
+            keys.make(empty, "prove")
+            yield empty
 
 
 def released(bench: Bench, project: Project, release: str, threshold: float = 0.5) -> Pointer:
-    """Put a signed model where `promote` would put it; returns what `champion.json` would say."""
+    """Put a signed model where `promote` would put it; returns what champion.json would say."""
     folder = champion.place(project, release)
     scorer = replace(fitted(bench)[0], threshold=threshold)
     save(scorer, folder, bench.contract, team_code.collected(bench.project))
-    write_text(verify.signature(folder), keys.sign(project, folder))
+    _sign(project, folder)
     pointer: Pointer = {
         "alias": "champion",
         "release": release,
@@ -65,49 +72,78 @@ def released(bench: Bench, project: Project, release: str, threshold: float = 0.
 
 
 def as_if_judged(folder: Path, pointer: Pointer) -> None:
-    """Let a pointer say of a model what the gate and the record would."""
+    """Give a pointer the digest and the gate report that a model would have after its gate."""
     pointer["digest"] = digest(folder)
     passed = Report("gate", [Check("gate.finite", Verdict.OK)], {"model": pointer["digest"]})
     pointer["report"] = json.loads(json.dumps(passed.to_dict()))
 
 
-class _Heard(logging.Handler):
-    said = ""
+def _sign(project: Project, folder: Path) -> None:
+    """Sign a model with the key of this process."""
+    write_text(verify.signature(folder), keys.sign(project, folder))
+
+
+def _sign_changed(folder: Path, pointer: Pointer) -> None:
+    """Sign and judge a model again after a change, so that only the change itself can be found.
+
+    `folder` is PROJECT/var/models/ID.
+    """
+    _sign(Project(folder.parents[2], "elsewhere"), folder)
+    as_if_judged(folder, pointer)
+
+
+class _LastMessage(logging.Handler):
+    """Keeps the last message that was logged."""
+
+    text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said = record.getMessage()
+        self.text = record.getMessage()
+
+
+def _n_refused(check: str) -> float:
+    """How many models the service has refused because of a check, by its own metric."""
+    from prometheus_client import REGISTRY
+
+    labels = {"check": check}
+    return REGISTRY.get_sample_value("mlops_models_refused_total", labels) or 0.0
 
 
 def swapped(bench: Bench, check: str, spoil: Spoil, stays: str = "v1.0.0") -> Report:
-    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower makes of it, and counts.
+    """v2.0.0 is recorded while v1.0.0 is in service; what the service's own follower does.
 
-    Where v2.0.0 is refused, `stays` is what must be in service afterwards.
+    The report has two checks. `check` fails if the follower refused v2.0.0 and counted it under
+    that name. `serving.answers` is ok if the right model is in service afterwards: v2.0.0 if it was
+    taken, `stays` if it was refused.
     """
-    from prometheus_client import REGISTRY
-
     from mlgates.serving.model_loader import Follower, logger
 
-    def refused() -> float:
-        return REGISTRY.get_sample_value("mlops_models_refused_total", {"check": check}) or 0.0
-
+    heard = _LastMessage()
     with (
-        trusting(bench.project) as placed,
-        patch.object(logger, "handlers", [_Heard()]),
+        trusting(bench.project) as project,
+        patch.object(logger, "handlers", [heard]),
         patch.object(logger, "propagate", False),
     ):
-        champion.put_in_service(placed, released(bench, placed, "v1.0.0"))
-        follower, before = Follower(placed), refused()
+        champion.put_in_service(project, released(bench, project, "v1.0.0"))
+        follower = Follower(project)
+        n_refused_before = _n_refused(check)
         first = follower.current()
-        pointer = released(bench, placed, "v2.0.0", 0.6)
-        spoil(champion.find(placed, "v2.0.0"), pointer)
-        champion.put_in_service(placed, pointer)
-        after, told, counted = follower.current(), logger.handlers[0].said, refused() - before  # type: ignore[attr-defined]
-    served = after.release if after else "nothing"
-    right = bool(first) and served == (stays if counted else "v2.0.0")
-    caught, kept = Verdict.FAIL if counted else Verdict.OK, Verdict.OK if right else Verdict.FAIL
-    return Report(
-        "service", [Check(check, caught, evidence=told), Check("serving.answers", kept, served)]
-    )
+
+        pointer = released(bench, project, "v2.0.0", threshold=0.6)
+        spoil(champion.find(project, "v2.0.0"), pointer)
+        champion.put_in_service(project, pointer)
+        second = follower.current()
+        is_refused = _n_refused(check) > n_refused_before
+
+    release = second.release if second else "nothing"
+    expected = stays if is_refused else "v2.0.0"
+    refusal = Verdict.FAIL if is_refused else Verdict.OK
+    answers = Verdict.OK if first and release == expected else Verdict.FAIL
+    checks = [
+        Check(check, refusal, evidence=heard.text),
+        Check("serving.answers", answers, release),
+    ]
+    return Report("service", checks)
 
 
 @healthy("signed model", seeds=1)
@@ -123,15 +159,19 @@ def taken(bench: Bench, _: int) -> Report:
 )
 def cents(bench: Bench) -> Report:
     """The log says what the request said; a feature was computed from a hundred times as much."""
-    (column, _), rows = read_number(bench), bench.halves[1].head(200)
-    seen = bench.contract.arrays(rows)
-    log = logged(bench, rows, seen | {column: seen[column] * 100})
-    moved = ~same(fitted(bench)[0].matrix(seen), log.filter(like="feature__").to_numpy()).all(
-        axis=1
-    )
-    if not moved.any():
+    column, _ = read_number(bench)
+    rows = bench.halves[1].head(200)
+    arrays = bench.contract.arrays(rows)
+    in_cents = arrays | {column: arrays[column] * 100}
+    log = logged(bench, rows, in_cents)
+
+    features = fitted(bench)[0].matrix(arrays)
+    logged_features = log.filter(like="feature__").to_numpy()
+    is_changed = ~same(features, logged_features).all(axis=1)
+    if not is_changed.any():
         raise NotApplicable(f"no feature shows the unit of {column}")
-    return _explained(bench, log.iloc[np.flatnonzero(moved)[:1]].reset_index(drop=True))
+    first_changed = np.flatnonzero(is_changed)[:1]
+    return _explained(bench, log.iloc[first_changed].reset_index(drop=True))
 
 
 @fault(
@@ -142,12 +182,13 @@ def cents(bench: Bench) -> Report:
 )
 def other_score(bench: Bench) -> Report:
     """The answer was changed on its way to the log."""
-    rows = logged(bench, bench.halves[1].head(200))
-    scores = logged_scores(bench.contract, rows).reshape(len(rows), -1)
-    far = np.abs(scores - scores[0]).max(axis=1)
-    if far.max() < 0.001:
+    log = logged(bench, bench.halves[1].head(200))
+    scores = logged_scores(bench.contract, log).reshape(len(log), -1)
+    distances = np.abs(scores - scores[0]).max(axis=1)  # to the score of the first row
+    if distances.max() < 0.001:
         raise NotApplicable("all rows have the same score")
-    return _explained(bench, rows.head(1).assign(score=rows["score"][int(far.argmax())]))
+    farthest = int(distances.argmax())
+    return _explained(bench, log.head(1).assign(score=log["score"][farthest]))
 
 
 @fault(
@@ -158,64 +199,68 @@ def other_score(bench: Bench) -> Report:
 )
 def other_value(bench: Bench) -> Report:
     """The online store has other values than the tables that training joins."""
-    import pandas as pd
-
-    looked_up = [bench.contract.from_source(look.name) for look in bench.contract.lookups]
-    names = [name for columns in looked_up for name, column in columns.items() if column.is_number]
+    contract = bench.contract
+    names = []
+    for look in contract.lookups:
+        for name, column in contract.from_source(look.name).items():
+            if column.is_number:
+                names.append(name)
     rows = bench.halves[1].dropna(subset=names).head(1).reset_index(drop=True)
     if not names or rows.empty:
         raise NotApplicable("no number is looked up")
-    tables = {}
-    for look, columns in zip(bench.contract.lookups, looked_up, strict=True):
-        now = rows[[*look.keys, *columns]].assign(**{look.time: rows[look.at]})
-        before = now.assign(
-            **{look.time: rows[look.at] - np.timedelta64(int(2e6 * look.max_seconds), "us")}
-        )
-        tables[look.name] = pd.concat(
-            [before, now.assign(**{n: now[n] + 1 for n in names if n in now})]
-        )
+
+    tables = {look.name: _other_table(bench, look, rows, names) for look in contract.lookups}
     return _explained(bench, logged(bench, rows), tables)
 
 
+def _other_table(
+    bench: Bench, look: Lookup, rows: "pd.DataFrame", names: Sequence[str]
+) -> "pd.DataFrame":
+    """A look-up's table that does not say what was served.
+
+    At the time of the rows its numbers (`names` of all look-ups) are one higher. What was served is
+    there, too, but twice as old as a look-up may be.
+    """
+    import pandas as pd
+
+    columns = bench.contract.from_source(look.name)
+    served = rows[[*look.keys, *columns]].assign(**{look.time: rows[look.at]})
+    too_old = np.timedelta64(int(2e6 * look.max_seconds), "us")
+    outdated = served.assign(**{look.time: rows[look.at] - too_old})
+    higher = {name: served[name] + 1 for name in names if name in served}
+    return pd.concat([outdated, served.assign(**higher)])
+
+
 def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
-    """The card's own check on a real measurement; the manifest says what the data of each period are."""
+    """The card's own check on a real measurement.
+
+    `manifest` says by period what its data are. The model was fitted on period 1 and is evaluated
+    on period 2.
+    """
     rows = bench.halves[1].head(1_000)
-    measured = measure(
-        bench.contract,
-        rows,
-        {"candidate": scored(bench, rows, fitted(bench)[0])},
-        resamples=20,
-        seed=0,
-    )
-    measured |= {
-        "model": "0" * 64,
-        "champion": None,
-        "periods": {"train": ["1"], "evaluation": ["2"]},
-    }
-    trained = {"rows": {"fitted": len(rows)}, "features": fitted(bench)[0].plan.names}
-    report = Report(
-        "gate",
-        [Check("gate.finite", Verdict.OK)],
-        {"value": 0.0, "metric": MAIN[bench.contract.task]},
-    )
-    return Report(
-        "gate",
-        [complete(sections(bench.contract, measured, trained, manifest, bench.settings, report))],
-    )
+    scorer, _ = fitted(bench)
+    scores = {"candidate": scored(bench, rows, scorer)}
+    measured = measure(bench.contract, rows, scores, resamples=20, seed=0)
+    measured["model"] = "0" * 64
+    measured["champion"] = None
+    measured["periods"] = {"train": ["1"], "evaluation": ["2"]}
+    trained = {"rows": {"fitted": len(rows)}, "features": scorer.plan.names}
+    facts = {"value": 0.0, "metric": MAIN[bench.contract.task]}
+    report = Report("gate", [Check("gate.finite", Verdict.OK)], facts)
 
-
-TABLES = {"rows": {"rows": 1_000, "sha256": "0" * 64}}
+    card = sections(bench.contract, measured, trained, manifest, bench.settings, report)
+    return Report("gate", [complete(card)])
 
 
 @fault("the model card has an empty section", caught_by="gate.model_card", row="Infra 1")
 def empty_section(bench: Bench) -> Report:
-    """Nobody can say which data the model was evaluated on."""
+    """The manifest does not say which data the model was evaluated on."""
     return _carded(bench, {"1": TABLES})
 
 
 @healthy("model card", seeds=1)
 def full_card(bench: Bench, _: int) -> Report:
-    """What ought to be measured is measured."""
+    """Everything that the card needs was measured."""
     return _carded(bench, {"1": TABLES, "2": TABLES})
 
 
@@ -225,17 +270,17 @@ def sound(bench: Bench, seed: int) -> Report:
     return _explained(bench, logged(bench, bench.resample(seed, 1)))
 
 
-def _explained(
-    bench: Bench, row: "pd.DataFrame", tables: "dict[str, pd.DataFrame] | None" = None
-) -> Report:
+def _explained(bench: Bench, row: "pd.DataFrame", tables: Tables | None = None) -> Report:
+    """What `mlops trace` explains of one logged row."""
     return explained(bench.contract, fitted(bench)[0], bench.halves[0], row, tables or {})
 
 
-def _fault(name: str, check: str) -> Callable[[Spoil], Spoil]:
+def _fault(name: str, check: str, row: str = "Infra 4") -> Callable[[Spoil], Spoil]:
+    """Register a fault of a new champion, which the service must refuse; see `swapped`."""
+
     def register(spoil: Spoil) -> Spoil:
-        row = "Infra 6" if check == "serving.library" else "Infra 4"
-        planted = fault(name, caught_by=check, row=row, spared="serving.answers")
-        planted(lambda bench: swapped(bench, check, spoil))
+        register_fault = fault(name, caught_by=check, row=row, spared="serving.answers")
+        register_fault(lambda bench: swapped(bench, check, spoil))
         return spoil
 
     return register
@@ -248,20 +293,23 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _features_file(folder: Path) -> Path:
+    """features.py of the code that a model carries."""
+    return next((folder / team_code.FOLDER).glob("*/features.py"))
+
+
 @_fault("an edited line in the code that a model carries", "serving.digest")
 def edited_code(folder: Path, pointer: Pointer) -> None:
-    """A feature would be computed otherwise than it was trained."""
-    path = next((folder / team_code.FOLDER).glob("*/features.py"))
+    """A feature would be computed differently than in training."""
+    path = _features_file(folder)
     write_text(path, path.read_text(encoding="utf-8") + "\n")
 
 
 @_fault("bytecode beside the code that a model carries", "serving.digest")
 def planted_bytecode(folder: Path, pointer: Pointer) -> None:
-    """Python would run it in place of the text that everybody has read."""
-    path = next((folder / team_code.FOLDER).glob("*/features.py"))
-    write_text(
-        path.parent / "__pycache__" / f"features.{sys.implementation.cache_tag}.pyc", "anything"
-    )
+    """Python would run it in place of the source that people have read."""
+    name = f"features.{sys.implementation.cache_tag}.pyc"
+    write_text(_features_file(folder).parent / "__pycache__" / name, "anything")
 
 
 @fault(
@@ -271,16 +319,17 @@ def planted_bytecode(folder: Path, pointer: Pointer) -> None:
     spared="serving.answers",
 )
 def other_contract(bench: Bench) -> Report:
-    """A signed, judged release whose contract had one column less: neither it nor the one before may answer."""
+    """A signed, judged release whose contract had one column less.
+
+    Neither it nor the release before it may answer: requests would be checked by the wrong
+    contract.
+    """
 
     def spoil(folder: Path, pointer: Pointer) -> None:
         stored = read_json(folder / CONTRACT)
         del stored["columns"][bench.first]
         write_json(folder / CONTRACT, stored)
-        write_text(
-            verify.signature(folder), keys.sign(Project(folder.parents[2], "elsewhere"), folder)
-        )
-        as_if_judged(folder, pointer)
+        _sign_changed(folder, pointer)
 
     return swapped(bench, "serving.contract", spoil, stays="nothing")
 
@@ -292,18 +341,19 @@ def other_contract(bench: Bench) -> Report:
     expected=Verdict.INCONCLUSIVE,
 )
 def column_gone(bench: Bench) -> Report:
-    """It cannot be compared with: the gate says so, and why, and does not call that a pass."""
-    rows = bench.halves[1].head(1_000)
-    with trusting(bench.project) as placed:
-        folder = champion.find(placed, released(bench, placed, "v1.0.0")["fingerprint"])
+    """The candidate cannot be compared with it: the gate says so, and why; that is not a pass."""
+    with trusting(bench.project) as project:
+        pointer = released(bench, project, "v1.0.0")
+        folder = champion.find(project, pointer["fingerprint"])
         stored = read_json(folder / "features.json")
         stored["columns"]["gone by now"] = "float"
         write_json(folder / "features.json", stored)
-        reason = not_comparable(placed, "v1.0.0")
+        reason = not_comparable(project, "v1.0.0")
     if "gone by now" not in reason:
-        return Report(
-            "gate", [Check("gate.champion", Verdict.OK, evidence="it was taken to be comparable")]
-        )
+        evidence = "the champion was compared although it reads a column that is gone"
+        return Report("gate", [Check("gate.champion", Verdict.OK, evidence=evidence)])
+
+    rows = bench.halves[1].head(1_000)
     scores = scored(bench, rows, fitted(bench)[0])
     return judged(bench, rows, scores, None, {}, champion="v1.0.0", not_compared=reason)
 
@@ -315,44 +365,49 @@ def column_gone(bench: Bench) -> Report:
     slow=True,
 )
 def missing_library(bench: Bench) -> Report:
-    """The features need a tool of the pipeline: the model can be trained, and cannot be loaded by the service."""
+    """The features need a tool of the pipeline.
+
+    The model can be trained, but the service cannot load it.
+    """
     return _in_service_environment(bench, "import great_expectations\n")
 
 
 @healthy("a model in the service's environment", seeds=1, slow=True)
 def loadable(bench: Bench, _: int) -> Report:
-    """What the service installs is enough."""
+    """The model needs no more than the service installs."""
     return _in_service_environment(bench, "")
 
 
 def _in_service_environment(bench: Bench, statement: str) -> Report:
-    """The gate's check of a model whose carried features.py begins with a statement more."""
+    """The gate's check of a model whose features.py has one more statement at its beginning."""
     scorer = fitted(bench)[0]
-    code = dict(team_code.collected(bench.project))
-    for name, text in code.items():
+    code = {}
+    for name, text in team_code.collected(bench.project).items():
         if name.endswith("/features.py"):
-            code[name] = statement + text
-    with temporary_folder() as folder:
-        save(scorer, folder / "model", bench.contract, code)
+            text = statement + text
+        code[name] = text
+    with temporary_folder() as temporary:
+        folder = temporary / "model"
+        save(scorer, folder, bench.contract, code)
         arrays = bench.contract.arrays(bench.rows.head(serving_environment.ROWS))
-        tried = serving_environment.measure(bench.project, folder / "model", scorer, arrays)
-    if tried["not_tried"]:
-        raise NotApplicable(f"the service's environment cannot be made here: {tried['not_tried']}")
-    return Report("gate", [serving_rules.judge(tried)])
+        result = serving_environment.measure(bench.project, folder, scorer, arrays)
+    if result["not_tried"]:
+        raise NotApplicable(f"the service's environment cannot be built: {result['not_tried']}")
+    return Report("gate", [serving_rules.judge(result)])
 
 
 @_fault("a changed model with all that lies beside it", "serving.signature")
 def changed_with_digest(folder: Path, pointer: Pointer) -> None:
-    """Whoever can write here changes the model, its digest and its report; only the key is out of reach."""
+    """The model, its digest and its report are changed; only the key cannot be reached."""
     flip(folder / "model.pkl")
     as_if_judged(folder, pointer)
 
 
 @_fault("a model signed by a foreign key", "serving.signature")
 def foreign_key(folder: Path, pointer: Pointer) -> None:
-    """Somebody whom the team does not trust signs."""
+    """It is signed with a key that the team does not trust."""
     with trusting(Project(folder, "elsewhere")) as elsewhere:
-        write_text(verify.signature(folder), keys.sign(elsewhere, folder))
+        _sign(elsewhere, folder)
 
 
 @_fault("a model that nobody signed", "serving.signature")
@@ -363,25 +418,24 @@ def unsigned(folder: Path, pointer: Pointer) -> None:
 
 @_fault("a model without a verdict", "serving.verdict")
 def unjudged(folder: Path, pointer: Pointer) -> None:
-    """No gate ever saw it."""
+    """It was never judged by the gate."""
     pointer["report"] = None
 
 
 @_fault("a forged verdict", "serving.verdict")
 def forged(folder: Path, pointer: Pointer) -> None:
-    """The report says ok above a check that failed."""
+    """The report says ok, but one of its checks failed."""
     pointer["report"]["checks"][0]["verdict"] = "fail"
 
 
 @_fault("the verdict on another model", "serving.verdict")
 def borrowed(folder: Path, pointer: Pointer) -> None:
-    """A good report is put beside a model that it is not about."""
+    """The report is a good one, but about another model."""
     pointer["report"]["facts"]["model"] = "0" * 64
 
 
-@_fault("a model of another library version", "serving.library")
+@_fault("a model of another library version", "serving.library", row="Infra 6")
 def other_library(folder: Path, pointer: Pointer) -> None:
-    """It was trained, judged and signed where scikit-learn is another one."""
+    """It was trained, judged and signed with another version of scikit-learn."""
     write_text(folder / "requirements.txt", "scikit-learn==0.1\n")
-    write_text(verify.signature(folder), keys.sign(Project(folder.parents[2], "elsewhere"), folder))
-    as_if_judged(folder, pointer)
+    _sign_changed(folder, pointer)

@@ -1,16 +1,18 @@
-"""What others must know of a model: the card for people (Mitchell et al., 2019), the bill of materials for programs.
+"""What others must know about a model: a card for people (Mitchell et al., 2019).
 
-Both are made by `gate` from what was measured. A section that ought to be measured and is empty fails
-`gate.model_card`; what only people know comes from schema.py, and the card says where it is missing.
+The stage gate makes it from the reports of the stages before. A section that has to come from
+measurements and is empty fails `gate.model_card`. What only people know comes from schema.py, and
+the card says where to write it. The same facts for programs are in `mlgates.gate.sbom`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from platform import python_version
+from typing import Any
 
 from mlgates.contract import Contract
 from mlgates.files import read_json, write_json, write_text
-from mlgates.gate.sbom import Found, bom, libraries
+from mlgates.gate.sbom import StoredReport, bom, libraries
 from mlgates.grid import Grid
 from mlgates.layout import BOM, CARD, MANIFEST, METRICS, TRAINING
 from mlgates.project import Project
@@ -18,12 +20,13 @@ from mlgates.reports import MARKS, number
 from mlgates.settings import Settings
 from mlgates.verdict import Check, Report, at_most
 
-SLICES = ["slice", "rows", "metric", "value", "95 %"]
-
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its text; `by` is where people write it, and empty for what is measured."""
+    """A heading with its text.
+
+    `by` is the place where people write the text; it is empty for what comes from measurements.
+    """
 
     title: str
     text: str
@@ -32,140 +35,183 @@ class Section:
 
 def sections(
     contract: Contract,
-    measured: Found,
-    trained: Found,
-    manifest: Found,
+    measured: StoredReport,
+    trained: StoredReport,
+    manifest: StoredReport,
     settings: Settings,
     report: Report,
 ) -> list[Section]:
-    """The card. `measured`, `trained` and `manifest` are the reports of these names, `report` is the gate's so far."""
-    periods, rows, outcome = measured["periods"], trained["rows"], contract.outcome
-    checks = [
-        [MARKS[check.verdict], check.name, number(check.value), number(check.limit)]
-        for check in report.checks
-    ]
-    columns = contract.columns.values()
-    about = {
-        role: ", ".join(sorted({getattr(c.about, role) for c in columns} - {""}))
-        for role in ("owner", "licence")
-    }
-    told = (contract.request.__doc__ or "").strip()
-    classes = f" of {', '.join(contract.classes)}" if contract.classes else ""
+    """The sections of the card, in its order.
+
+    `measured`, `trained` and `manifest` are the reports of these names, `report` is the gate's
+    with the checks so far.
+    """
     return [
-        Section(
-            "Model",
-            f"{report.facts.get('id', '')[:8]}, SHA-256 {measured['model']}; compared with"
-            f" {report.facts.get('champion_release') or 'no champion'}",
-        ),
-        Section(
-            "What it predicts",
-            f"`{outcome.label}`: {contract.task}{classes}. {outcome.description}".strip(),
-        ),
-        Section("What it is for", told, "docstring of the request in schema.py"),
-        Section("Owner", about["owner"], "About(owner=...) in schema.py"),
-        Section("Licence of the data", about["licence"], "About(licence=...) in schema.py"),
-        Section(
-            "How to use it",
-            f"`uv run bentoml serve`, POST /predict: {', '.join(contract.request_columns)}",
-        ),
+        *_purpose(contract, measured, report),
         Section("Features", ", ".join(trained["features"])),
-        Section(
-            "Trained on",
-            _periods(periods["train"], manifest, f"{rows['fitted']:,} rows were fitted"),
-        ),
-        Section(
-            "Evaluated on",
-            _periods(periods["evaluation"], manifest, f"{measured['rows']:,} rows were measured"),
-        ),
-        Section(
-            "Metrics",
-            Grid(["model", *SLICES[2:]], list(_metrics(measured["values"], report))).markdown(),
-        ),
-        *_of_slices(measured, report.facts["metric"]),
-        Section("Verdict", Grid(["verdict", "check", "value", "limit"], checks).markdown()),
-        Section("Limits of the gate", _values(asdict(settings.gate))),
-        Section("Parameters of training", _values({**asdict(settings.train), **settings.model})),
-        Section(
-            "Libraries",
-            f"Python {python_version()}, and all that bom.json names: {len(libraries())} packages",
-        ),
+        *_data(measured, trained, manifest),
+        *_results(measured, report),
+        *_settings(settings),
     ]
+
+
+def _purpose(contract: Contract, measured: StoredReport, report: Report) -> list[Section]:
+    """Which model it is, what it predicts and for whom, and who owns it."""
+    compared = "There was no champion to compare it with."
+    if measured["champion"]:
+        release = report.facts.get("champion_release") or measured["champion"][:8]
+        compared = f"Compared with the champion {release}."
+    model_id = str(report.facts.get("id", ""))[:8]
+    classes = f" of {', '.join(contract.classes)}" if contract.classes else ""
+    outcome = contract.outcome
+    prediction = f"`{outcome.label}`: {contract.task}{classes}. {outcome.description}"
+    columns = ", ".join(contract.request_columns)
+    return [
+        Section("Model", f"{model_id} (SHA-256 {measured['model']}). {compared}".strip()),
+        Section("What it predicts", prediction.strip()),
+        Section(
+            "What it is for",
+            (contract.request.__doc__ or "").strip(),
+            by="docstring of the request in schema.py",
+        ),
+        Section("Owner", _about(contract, "owner"), by="About(owner=...) in schema.py"),
+        Section(
+            "Licence of the data",
+            _about(contract, "licence"),
+            by="About(licence=...) in schema.py",
+        ),
+        Section("How to use it", f"`uv run bentoml serve`, POST /predict: {columns}"),
+    ]
+
+
+def _about(contract: Contract, field: str) -> str:
+    """All different values of a field of `About` that the contract's columns have."""
+    values = {getattr(column.about, field) for column in contract.columns.values()}
+    return ", ".join(sorted(values - {""}))
+
+
+def _data(measured: StoredReport, trained: StoredReport, manifest: StoredReport) -> list[Section]:
+    """What the model was trained and evaluated on."""
+    periods = measured["periods"]
+    fitted = f"The model was fitted on {trained['rows']['fitted']:,} rows."
+    evaluated = f"The model was evaluated on {measured['rows']:,} rows."
+    return [
+        Section("Trained on", _tables(periods["train"], manifest, fitted)),
+        Section("Evaluated on", _tables(periods["evaluation"], manifest, evaluated)),
+    ]
+
+
+def _tables(periods: Sequence[str], manifest: StoredReport, sentence: str) -> str:
+    """The sentence, then all tables of some periods with their hashes.
+
+    Empty, which fails the check, if there is no period, or if the manifest has no table of one:
+    then it could not be shown which data that was.
+    """
+    if not periods or not all(manifest.get(period) for period in periods):
+        return ""
+    rows = []
+    for period in periods:
+        for table, entry in manifest[period].items():
+            rows.append([period, table, f"{entry['rows']:,}", entry["sha256"]])
+    grid = Grid(["period", "table", "rows", "SHA-256"], rows)
+    return f"{sentence}\n\n{grid.markdown()}"
+
+
+def _results(measured: StoredReport, report: Report) -> list[Section]:
+    """What was measured of the model, and what the gate says of it."""
+    metric_rows = list(_metric_rows(measured["values"], report))
+    metrics = Grid(["model", "metric", "value", "95 %"], metric_rows)
+    results = [Section("Metrics", metrics.markdown())]
+
+    if measured["slices"]:
+        slice_rows = list(_slice_rows(measured, report.facts["metric"]))
+        slices = Grid(["slice", "rows", "metric", "value", "95 %"], slice_rows)
+        results.append(Section("Slices", slices.markdown()))
+
+    check_rows = []
+    for check in report.checks:
+        value, limit = number(check.value), number(check.limit)
+        check_rows.append([MARKS[check.verdict], check.name, value, limit])
+    checks = Grid(["verdict", "check", "value", "limit"], check_rows)
+    results.append(Section("Verdict", checks.markdown()))
+    return results
+
+
+def _metric_rows(values: StoredReport, report: Report) -> Iterator[list[str]]:
+    """A row for each model and metric; none at all if the main metric was not measured."""
+    if report.facts.get("value") is None:
+        return
+    for model, metrics in values.items():
+        for metric, estimate in metrics.items():
+            yield [model, metric, *_value_and_interval(estimate)]
+
+
+def _slice_rows(measured: StoredReport, metric: str) -> Iterator[list[str]]:
+    """A row for each slice: the candidate's main metric."""
+    for entry in measured["slices"]:
+        estimate = entry["candidate"][metric]
+        name = f"{entry['column']}={entry['value']}"
+        yield [name, f"{entry['rows']:,}", metric, *_value_and_interval(estimate)]
+
+
+def _value_and_interval(estimate: Mapping[str, Any]) -> list[str]:
+    low, high = estimate["interval"]
+    interval = "" if low is None else f"{number(low)} to {number(high)}"
+    return [number(estimate["value"]), interval]
+
+
+def _settings(settings: Settings) -> list[Section]:
+    """What the model was made and judged with."""
+    training = {**asdict(settings.train), **settings.model}
+    packages = f"Python {python_version()} and {len(libraries())} packages, which bom.json names"
+    return [
+        Section("Limits of the gate", _listed(asdict(settings.gate))),
+        Section("Parameters of training", _listed(training)),
+        Section("Libraries", packages),
+    ]
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
 def complete(card: Sequence[Section]) -> Check:
-    """`gate.model_card`: every section that is not written by people says something."""
-    empty = [section.title for section in card if not section.by and not section.text]
-    return at_most(
-        "gate.model_card",
-        len(empty),
-        0,
-        len(card),
-        evidence=f"empty: {', '.join(empty)}" if empty else "",
-    )
+    """`gate.model_card`: every section that comes from measurements says something."""
+    empty = []
+    for section in card:
+        if not section.by and not section.text:
+            empty.append(section.title)
+    evidence = f"empty: {', '.join(empty)}" if empty else ""
+    return at_most("gate.model_card", len(empty), 0, len(card), evidence=evidence)
 
 
 def markdown(card: Sequence[Section]) -> str:
-    """The card for people."""
-    told = "Made by `gate`; (auto): from what was measured, (by people): from what the team wrote."
-    lines = ["# Model card", "", told]
+    """The card for people, as Markdown."""
+    introduction = "Made by the stage `gate`: (auto) from measurements, (by people) from schema.py."
+    lines = ["# Model card", "", introduction]
     for section in card:
-        text = section.text or (f"To be written: {section.by}." if section.by else "**Empty.**")
-        lines += ["", f"## {section.title} ({'by people' if section.by else 'auto'})", "", text]
+        text = section.text
+        if not text:
+            text = f"To be written: {section.by}." if section.by else "**Empty.**"
+        origin = "by people" if section.by else "auto"
+        lines += ["", f"## {section.title} ({origin})", "", text]
     return "\n".join(lines) + "\n"
-
-
-def _metrics(values: Found, report: Report) -> Iterable[list[str]]:
-    """A line for each model and metric; none at all if the main one was not measured."""
-    if report.facts.get("value") is not None:
-        for model, metrics in values.items():
-            yield from ([model, name, *_estimate(found)] for name, found in metrics.items())
-
-
-def _slices(measured: Found, metric: str) -> Iterable[list[str]]:
-    for part in measured["slices"]:
-        estimate = _estimate(part["candidate"][metric])
-        yield [f"{part['column']}={part['value']}", f"{part['rows']:,}", metric, *estimate]
-
-
-def _of_slices(measured: Found, metric: str) -> list[Section]:
-    """The section about slices, if the contract names any."""
-    if not measured["slices"]:
-        return []
-    return [Section("Slices", Grid(SLICES, list(_slices(measured, metric))).markdown())]
-
-
-def _estimate(found: Found) -> list[str]:
-    low, high = found["interval"]
-    return [number(found["value"]), "" if low is None else f"{number(low)} to {number(high)}"]
-
-
-def _periods(names: Sequence[str], manifest: Found, told: str) -> str:
-    """Periods with the hashes of their tables; empty if one was closed with nothing that could be shown."""
-    if not names or not all(manifest.get(name) for name in names):
-        return ""
-    lines = [
-        [name, table, f"{f['rows']:,}", f["sha256"]]
-        for name in names
-        for table, f in manifest[name].items()
-    ]
-    return f"{told}.\n\n{Grid(['period', 'table', 'rows', 'SHA-256'], lines).markdown()}"
-
-
-def _values(section: Found) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in section.items())
 
 
 def drawn(project: Project, report: Report) -> list[Section]:
     """The card of the candidate, from the reports of the stages before and the contract."""
-    return sections(project.contract, *_found(project), project.settings(), report)
+    return sections(project.contract, *_stage_reports(project), project.settings(), report)
 
 
 def write(project: Project, report: Report) -> None:
     """Write card and bill of materials."""
     write_text(project.root / CARD, markdown(drawn(project, report)))
-    write_json(project.root / BOM, bom(project, *_found(project)))
+    write_json(project.root / BOM, bom(project, *_stage_reports(project)))
 
 
-def _found(project: Project) -> tuple[Found, Found, Found]:
-    measured, trained, manifest = (project.root / path for path in (METRICS, TRAINING, MANIFEST))
-    return read_json(measured), read_json(trained), read_json(manifest)
+def _stage_reports(project: Project) -> tuple[StoredReport, StoredReport, StoredReport]:
+    """What evaluate measured, what train wrote, and the manifest of the data."""
+    measured = read_json(project.root / METRICS)
+    trained = read_json(project.root / TRAINING)
+    manifest = read_json(project.root / MANIFEST)
+    return measured, trained, manifest

@@ -1,6 +1,12 @@
-"""gate: from measurements and limits to a verdict. Pure, and without heavy imports: a new limit re-runs only this."""
+"""gate: from measurements and limits to a verdict.
 
+`gate` is a pure function. The stage measures nothing, so a new limit makes DVC run this stage only.
+It imports nothing heavy, so that this is quick.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -27,33 +33,99 @@ from mlgates.settings import GateSettings
 from mlgates.verdict import Check, Effect, Report, Verdict
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the gate takes into account besides the measurements of one evaluation.
+
+    `age` is how many periods lie between the champion's data and the newest ones, `release` the
+    champion's name, `model_id` the candidate's id. `ablations` are the ablation reports, oldest
+    period first. `tuning` is the report of tune, `curve` the staleness curve.
+    """
+
+    age: int = 0
+    release: str | None = None
+    model_id: str = ""
+    ablations: Sequence[Mapping[str, Any]] = ()
+    tuning: Mapping[str, Any] | None = None
+    curve: Mapping[str, Any] | None = None
+
+
 def gate(
     measured: Mapping[str, Any],
     data: Report,
     limits: GateSettings,
-    age: int = 0,
-    release: str | None = None,
-    model_id: str = "",
-    ablations: Sequence[Mapping[str, Any]] = (),
-    tuning: Mapping[str, Any] | None = None,
-    curve: Mapping[str, Any] | None = None,
+    context: Context | None = None,
 ) -> Report:
     """The verdict on a candidate.
 
-    `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of the parameters,
-    `age` how many periods lie between the champion's data and the newest ones, `release` the champion's name,
-    `model_id` the candidate's id,
-    `ablations` what ablate wrote, oldest period first, `tuning` what tune wrote, `curve` what age wrote.
-    Raises: ProjectError for an unknown metric, waiver or veto.
+    `measured` is what evaluate wrote, `data` the report of validate, `limits` the section `gate` of
+    the parameters. Raises: ProjectError if a parameter names an unknown metric, waiver or kind of
+    check.
     """
-    oldest, told_age = (
-        behavior_rules.oldest(curve, limits.staleness_margin)
-        if curve
-        else (None, "no curve was measured")
-    )
+    context = context or Context()
     metric = _metric(measured, limits.metric)
-    rows, finite = measured["rows"], Verdict.OK if measured["finite"] else Verdict.FAIL
-    checks = [
+    max_age, max_age_reason = _max_age(context.curve, limits)
+    is_compared = "champion" in measured["differences"]
+
+    checks = _sanity_checks(measured, data)
+    checks += _baseline_checks(measured, metric)
+    if is_compared:
+        checks += _champion_checks(measured, metric, limits, context.age, max_age)
+    elif measured["champion"]:
+        checks.append(_champion_not_compared(measured))
+    checks += slice_rules.slices(measured, metric, limits)
+    checks += feature_rules.judge(context.ablations, limits)
+    checks += behavior_rules.judge(measured, context.curve or {}, limits)
+    checks.append(serving_rules.judge(measured.get("serving_environment")))
+    checks += slice_rules.groups(measured, limits, _today(context))
+    if context.tuning:
+        checks.append(tuned(context.tuning, limits))
+    if is_compared:
+        checks.append(_holdout(measured, metric, limits))
+
+    facts = _facts(measured, metric, context)
+    facts["max_age_periods"] = max_age
+    facts["max_age_because"] = max_age_reason
+    facts.update(_values(measured))
+    return Report(_title(facts), [*data.drift, *data.warnings, *checks], facts)
+
+
+def _metric(measured: Mapping[str, Any], name: str) -> str:
+    """The metric that decides, given the parameter `gate.metric`.
+
+    The team's own metrics are shown only, so none of them can decide.
+    Raises: ProjectError if that metric was not measured.
+    """
+    if name == "auto":
+        name = MAIN[measured["task"]]
+    further = measured.get("further", [])
+    names = [metric for metric in measured["values"]["candidate"] if metric not in further]
+    expect(name, names, f"gate.metric {name!r} was not measured.")
+    return name
+
+
+def _max_age(curve: Mapping[str, Any] | None, limits: GateSettings) -> tuple[int | None, str]:
+    """How many periods old the data of a model may be (None if unknown), and the reason."""
+    if not curve:
+        return None, "no curve was measured"
+    return behavior_rules.oldest(curve, limits.staleness_margin)
+
+
+def _today(context: Context) -> str:
+    """The day on which waivers are compared, in ISO form.
+
+    It is the day of the newest ablation report, so that a verdict that is computed again is the
+    same on any later day.
+    """
+    if context.ablations:
+        return str(context.ablations[-1]["measured"])
+    return str(date.today())
+
+
+def _sanity_checks(measured: Mapping[str, Any], data: Report) -> list[Check]:
+    """`gate.data` and `gate.finite`: the data are sound, and every score is a number."""
+    finite = Verdict.OK if measured["finite"] else Verdict.FAIL
+    return [
         Check(
             "gate.data",
             data.verdict,
@@ -61,55 +133,169 @@ def gate(
             "ok",
             evidence="what it was trained and measured on",
         ),
-        Check("gate.finite", finite, rows=rows, evidence="every score is a number"),
+        Check("gate.finite", finite, rows=measured["rows"], evidence="every score is a number"),
     ]
-    for name, told, required in (("trivial", "better", True), ("simple", "not worse", False)):
-        if difference := measured["differences"].get(f"baseline.{name}"):
-            told, full = f"{told} than the {name} baseline", f"gate.baseline.{name}"
-            checks.append(
-                compared(full, difference[metric], 0.0, rows, evidence=told, required=required)
+
+
+def _baseline_checks(measured: Mapping[str, Any], metric: str) -> list[Check]:
+    """`gate.baseline.*`: better than the trivial baseline, and not worse than the simple one.
+
+    The second one is not required, because a linear model may really be as good: then the
+    difference stays inconclusive.
+    """
+    checks = []
+    for name, claim, required in (("trivial", "better", True), ("simple", "not worse", False)):
+        differences = measured["differences"].get(f"baseline.{name}")
+        if differences:
+            check = compared(
+                f"gate.baseline.{name}",
+                differences[metric],
+                0.0,
+                measured["rows"],
+                evidence=f"{claim} than the {name} baseline",
+                required=required,
             )
-    if "champion" in measured["differences"]:
-        difference = measured["differences"]["champion"][metric]
-        margin = limits.margin * unit(
-            measured["task"], measured["values"]["champion"][metric]["value"]
+            checks.append(check)
+    return checks
+
+
+def _champion_checks(
+    measured: Mapping[str, Any], metric: str, limits: GateSettings, age: int, max_age: int | None
+) -> list[Check]:
+    """`gate.champion`, which asks that the candidate is not worse, and `gate.improvement`."""
+    rows = measured["rows"]
+    difference = measured["differences"]["champion"][metric]
+    value = measured["values"]["champion"][metric]["value"]
+    margin = limits.margin * unit(measured["task"], value)
+    return [
+        compared("gate.champion", difference, -margin, rows, evidence="not worse"),
+        _improvement(difference, margin, rows, age, max_age),
+    ]
+
+
+def _champion_not_compared(measured: Mapping[str, Any]) -> Check:
+    """`gate.champion` where there is a champion that could not score these rows.
+
+    It is not required: otherwise no candidate could ever replace that champion.
+    """
+    reason = measured.get("not_compared") or "it was not measured"
+    evidence = f"not compared with the champion: {reason}; baselines and limits decide alone"
+    return Check("gate.champion", Verdict.INCONCLUSIVE, required=False, evidence=evidence)
+
+
+def _improvement(
+    difference: Mapping[str, Any], margin: float, rows: int, age: int, max_age: int | None
+) -> Check:
+    """`gate.improvement`: the candidate gains the margin, and half of it with 95 % confidence.
+
+    Against an old champion it is enough that the candidate is not worse. The champion's age counts
+    from the periods that it was evaluated on. So when `age` reaches `max_age`, its training data
+    are one period older than allowed.
+    """
+    champion_is_old = max_age is not None and age >= max_age
+    bounds = interval(difference)
+    value = difference["value"]
+
+    verdict = Verdict.INCONCLUSIVE
+    if bounds:
+        low, high = bounds
+        gains_margin = low >= margin / 2 and value >= margin
+        replaces_old = champion_is_old and low >= -margin
+        required_gain = -margin if champion_is_old else margin
+        if gains_margin or replaces_old:
+            verdict = Verdict.OK
+        elif high < required_gain:
+            verdict = Verdict.FAIL
+
+    evidence = "better"
+    if max_age is not None:
+        evidence += f", or not worse and the champion {max_age} periods old (it is {age})"
+    return Check("gate.improvement", verdict, value, margin, bounds, rows, evidence=evidence)
+
+
+def _holdout(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> Check:
+    """`gate.holdout`: not worse than the champion on rows that no training ever saw.
+
+    It shows what poisoning or forgetting does to rows that the training loop never uses. It only
+    warns, because where the data drift these rows become old, and a good candidate may lose on
+    them.
+    """
+    holdout = measured["holdout"]
+    if not holdout["rows"]:
+        return Check(
+            "gate.holdout", Verdict.INCONCLUSIVE, rows=0, required=False, effect=Effect.WARN
         )
-        checks.append(compared("gate.champion", difference, -margin, rows, evidence="not worse"))
-        checks.append(_better(difference, margin, rows, age, oldest))
-    elif measured["champion"]:
-        reason = measured.get("not_compared") or "it was not measured"
-        told = f"not compared with the champion: {reason}; baselines and limits decide alone"
-        checks.append(Check("gate.champion", Verdict.INCONCLUSIVE, required=False, evidence=told))
-    checks += slice_rules.slices(measured, metric, limits)
-    checks += feature_rules.judge(ablations, limits)
-    checks += behavior_rules.judge(measured, curve or {}, limits)
-    checks.append(serving_rules.judge(measured.get("serving_environment")))
-    today = ablations[-1]["measured"] if ablations else str(date.today())
-    checks += slice_rules.groups(measured, limits, today)
-    if tuning:
-        checks.append(tuned(tuning, limits))
-    if "champion" in measured["differences"]:
-        checks.append(_holdout(measured["holdout"], metric, measured["task"], limits))
-    facts = {
+    value = holdout["values"]["champion"][metric]["value"]
+    margin = limits.holdout_margin * unit(measured["task"], value)
+    return compared(
+        "gate.holdout",
+        holdout["differences"]["champion"][metric],
+        -margin,
+        holdout["rows"],
+        min_rows=limits.slice_min_rows,
+        evidence="on rows that no training ever saw",
+        required=False,
+        effect=Effect.WARN,
+    )
+
+
+def tuned(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
+    """`gate.tuning`: the team's parameters are within tolerance of the best that tune found."""
+    effect = Effect.BLOCK if limits.tune_blocking else Effect.WARN
+    trials = tuning["trials"]
+    if not trials:
+        return Check(
+            "gate.tuning",
+            Verdict.INCONCLUSIVE,
+            evidence="nothing was tried: no SEARCH in model.py, or no trials",
+            required=False,
+            effect=effect,
+        )
+
+    in_use = trials[0]["values"]  # the first trial is always of the values in use
+    best = trials[tuning["best"]]["values"]
+    changes = []
+    for name, value in best.items():
+        if value != in_use[name]:
+            changes.append(f"{name}={value}, not {in_use[name]}")
+    description = ", ".join(changes) or "the values in use"
+    return compared(
+        "gate.tuning",
+        tuning["difference"],
+        -limits.tune_tolerance * tuning["unit"],
+        tuning["rows"],
+        min_rows=limits.slice_min_rows,
+        evidence=f"best of {len(trials)}: {description}",
+        required=False,
+        effect=effect,
+    )
+
+
+def _facts(measured: Mapping[str, Any], metric: str, context: Context) -> dict[str, Any]:
+    """What the report says about candidate, champion and rows, in the order of its page."""
+    values = measured["values"]
+    champion_value = None
+    if "champion" in values:
+        champion_value = values["champion"].get(metric, {}).get("value")
+    return {
         "metric": metric,
-        "value": measured["values"]["candidate"][metric]["value"],
-        "champion value": measured["values"].get("champion", {}).get(metric, {}).get("value"),
-        "id": model_id,
+        "value": values["candidate"][metric]["value"],
+        "champion value": champion_value,
+        "id": context.model_id,
         "model": measured["model"],  # its digest: what promote compares bytes with
         "champion": measured["champion"],
-        "champion_release": release,
+        "champion_release": context.release,
         "evaluated on": ", ".join(measured["periods"]["evaluation"]),
         "trained on": ", ".join(measured["periods"]["train"]),
-        "rows": rows,
-        "max_age_periods": oldest,
-        "max_age_because": told_age,
-        **_values(measured),
+        "rows": measured["rows"],
     }
-    return Report(_title(facts), [*data.drift, *data.warnings, *checks], facts)
 
 
 def _values(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The candidate's value of each metric; of the team's own ones, which no check shows, with the interval."""
+    """The candidate's value of each metric.
+
+    The team's own metrics have the interval too, because no check shows it.
+    """
     values = {}
     further = measured.get("further", [])
     for name, estimate in measured["values"]["candidate"].items():
@@ -118,14 +304,6 @@ def _values(measured: Mapping[str, Any]) -> dict[str, Any]:
             low, high = estimate["interval"]
             values[name] = f"{number(estimate['value'])} [{number(low)}, {number(high)}]"
     return values
-
-
-def _metric(measured: Mapping[str, Any], name: str) -> str:
-    further = measured.get("further", [])
-    known = [metric for metric in measured["values"]["candidate"] if metric not in further]
-    name = MAIN[measured["task"]] if name == "auto" else name
-    expect(name, known, f"gate.metric {name!r} was not measured.")
-    return name
 
 
 def _title(facts: Mapping[str, Any]) -> str:
@@ -137,76 +315,37 @@ def _title(facts: Mapping[str, Any]) -> str:
     return f"gate  {candidate} against {against}, {where}"
 
 
-def _better(
-    difference: Mapping[str, Any], margin: float, rows: int, age: int, most: int | None
-) -> Check:
-    """Better by more than a hair: gains the margin, and surely half of it. An old champion need not lose.
-
-    Its age counts from the periods that it was evaluated on, so at `most` its data are one period older than allowed.
-    """
-    value, sure, old = difference["value"], interval(difference), most is not None and age >= most
-    verdict = Verdict.INCONCLUSIVE
-    if sure and ((sure[0] >= margin / 2 and value >= margin) or (old and sure[0] >= -margin)):
-        verdict = Verdict.OK
-    elif sure and sure[1] < (-margin if old else margin):
-        verdict = Verdict.FAIL
-    told = (
-        f", or not worse and the champion {most} periods old (it is {age})"
-        if most is not None
-        else ""
-    )
-    evidence = f"better{told}"
-    return Check("gate.improvement", verdict, value, margin, sure, rows, evidence=evidence)
-
-
-def _holdout(held: Mapping[str, Any], metric: str, task: str, limits: GateSettings) -> Check:
-    """What poison or forgetting does to the rows that the loop never feeds; where data drift, they drift away too."""
-    more: dict[str, Any] = {"required": False, "effect": Effect.WARN}
-    if not held["rows"]:
-        return Check("gate.holdout", Verdict.INCONCLUSIVE, rows=0, **more)
-    margin = limits.holdout_margin * unit(task, held["values"]["champion"][metric]["value"])
-    more |= {"min_rows": limits.slice_min_rows, "evidence": "on rows that no training ever saw"}
-    difference = held["differences"]["champion"][metric]
-    return compared("gate.holdout", difference, -margin, held["rows"], **more)
-
-
-def tuned(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
-    """Whether the team's values of what may be tuned are within tolerance of the best that tune found."""
-    effect = Effect.BLOCK if limits.tune_blocking else Effect.WARN
-    more: dict[str, Any] = {"required": False, "effect": effect}
-    if not tuning["trials"]:
-        told = "nothing was tried: no SEARCH in model.py, or no trials"
-        return Check("gate.tuning", Verdict.INCONCLUSIVE, evidence=told, **more)
-    own, best = (tuning["trials"][place]["values"] for place in (0, tuning["best"]))
-    told = ", ".join(
-        f"{name}={value}, not {own[name]}" for name, value in best.items() if value != own[name]
-    )
-    told = f"best of {len(tuning['trials'])}: {told or 'the values in use'}"
-    margin, least = limits.tune_tolerance * tuning["unit"], limits.slice_min_rows
-    more |= {"min_rows": least, "evidence": told}
-    return compared("gate.tuning", tuning["difference"], -margin, tuning["rows"], **more)
-
-
 def decide(project: Project) -> Report:
-    """The verdict on models/candidate, computed afresh from the measurements in reports/ and the parameters.
+    """The verdict on models/candidate, computed from the measurements in reports/ and parameters.
 
     checks.py of the team may add checks: `checks(measured) -> list[Check]`.
+    Raises: ProjectError if the measurements are too old, or if the team's checks fail to run.
     """
     measured = read_json(project.root / METRICS)
-    if "conduct" in measured:  # until 0.3; its checks would be left out
+    # Until 0.3 `behavior` was called so. Its checks would be left out without a word.
+    if "conduct" in measured:
         raise ProjectError(
             f"{METRICS} was written by an older mlgates.", "Measure again: uv run dvc repro"
         )
     data = Report.from_dict(read_json(project.root / VALIDATION))
-    now = project.cycle()
     limits = project.settings().gate
-    more = (
-        _ablations(project, measured, limits),
-        read_json(project.root / TUNING),
-        read_json(project.root / STALENESS),
+    cycle = project.cycle()
+    context = Context(
+        age=cycle["age"],
+        release=cycle["release"],
+        model_id=dvc_lock.candidate_id(project),
+        ablations=_ablations(project, measured, limits),
+        tuning=read_json(project.root / TUNING),
+        curve=read_json(project.root / STALENESS),
     )
-    model_id = dvc_lock.candidate_id(project)
-    report = gate(measured, data, limits, now["age"], now["release"], model_id, *more)
+    report = gate(measured, data, limits, context)
+    _add_team_checks(project, report, measured)
+    report.add(model_card.complete(model_card.drawn(project, report)))
+    return report
+
+
+def _add_team_checks(project: Project, report: Report, measured: Mapping[str, Any]) -> None:
+    """Add what the team's checks.py returns. Raises: ProjectError if it fails."""
     try:
         report.add(*project.module("checks").checks(measured))
     except ProjectError:
@@ -215,17 +354,18 @@ def decide(project: Project) -> Report:
         raise ProjectError(
             f"checks.py: checks() failed: {type(error).__name__}: {error}"
         ) from error
-    report.add(model_card.complete(model_card.drawn(project, report)))
-    return report
 
 
 def _ablations(
     project: Project, measured: Mapping[str, Any], limits: GateSettings
 ) -> list[dict[str, Any]]:
     """The ablation report of the evaluated period, after as many earlier ones as can matter."""
-    last = read_json(project.root / FEATURES / f"{measured['periods']['evaluation'][-1]}.json")
-    earlier = last["before"][max(0, len(last["before"]) - limits.feature_periods + 1) :]
-    return [*(read_json(project.root / FEATURES / f"{period}.json") for period in earlier), last]
+    folder = project.root / FEATURES
+    newest = read_json(folder / f"{measured['periods']['evaluation'][-1]}.json")
+    earlier = newest["before"]
+    first = max(0, len(earlier) - limits.feature_periods + 1)
+    reports = [read_json(folder / f"{period}.json") for period in earlier[first:]]
+    return [*reports, newest]
 
 
 def write(project: Project, report: Report) -> None:
@@ -238,10 +378,22 @@ def write(project: Project, report: Report) -> None:
     write_text(project.root / GATE_PAGE, page(report, pictures))
 
 
+def without_names(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as it is stored, without what names the candidate.
+
+    Where train ran again and gave the same bytes, the model has a new id, and DVC does not run gate
+    again.
+    """
+    content: dict[str, Any] = json.loads(json.dumps(report, default=str))
+    del content["title"]
+    content["facts"].pop("id", None)
+    return content
+
+
 def sentence(report: Report) -> str:
     """What follows from the verdict."""
     if report.verdict is Verdict.OK:
         return "It may be promoted: uv run mlops promote"
     if report.verdict is Verdict.FAIL:
-        return "Vetoed. Nothing is promoted."
-    return "Not shown to be good enough. Nothing is promoted."
+        return "A blocking check failed. Nothing is promoted."
+    return "The measurements do not show that it is good enough. Nothing is promoted."

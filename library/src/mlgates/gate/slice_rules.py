@@ -1,7 +1,11 @@
-"""From what evaluate measured of slices and groups to checks: the more are looked at, the surer each must be."""
+"""Checks of slices and of protected groups.
 
-import math
-from collections.abc import Iterator, Mapping
+Where many slices are looked at, some look bad by chance. So the more of them are judged together,
+the wider the interval of each one is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from statistics import NormalDist
 from typing import Any
@@ -10,9 +14,12 @@ from mlgates.evaluation.metrics import unit
 from mlgates.limits import effects, expect
 from mlgates.reports import number
 from mlgates.settings import GateSettings, SliceLimits
-from mlgates.verdict import Check, Verdict, at_most, not_below
+from mlgates.verdict import Check, Effect, Verdict, at_most, not_below
 
-ERROR = 0.05  # of all intervals of a family together, so that many slices veto a sound candidate no more than one
+# The chance that any of the intervals of a family misses. It is one number for all slices together,
+# so that many slices stop a sound candidate no more often than one does.
+FAMILY_ERROR = 0.05
+
 KINDS = (
     "selection",
     "true_positive",
@@ -24,105 +31,213 @@ KINDS = (
 )
 
 
-def surely(entry: Mapping[str, Any], looked_at: int) -> tuple[float, float] | None:
-    """The interval of one of so many values that are looked at together (Bonferroni, by the normal quantile)."""
-    if entry["value"] is None or entry["error"] is None:
+def adjusted_interval(entry: Mapping[str, Any], judged: int) -> tuple[float, float] | None:
+    """The interval of one value out of `judged` values that are judged together.
+
+    Bonferroni's correction, by the normal quantile and the standard error of the value. None if the
+    value could not be measured.
+    """
+    value = entry["value"]
+    standard_error = entry["error"]
+    if value is None or standard_error is None:
         return None
-    far = NormalDist().inv_cdf(1 - ERROR / 2 / max(1, looked_at)) * entry["error"]
-    return entry["value"] - far, entry["value"] + far
+    error_of_each = FAMILY_ERROR / 2 / max(1, judged)  # by 2: an interval has two ends
+    half_width = NormalDist().inv_cdf(1 - error_of_each) * standard_error
+    return value - half_width, value + half_width
+
+
+@dataclass(frozen=True)
+class _SliceFamily:
+    """What the checks of all slices have in common."""
+
+    metric: str
+    task: str
+    limits: GateSettings
+    judged: int  # the number of slices that have enough rows
+    baseline_gain: float  # of the candidate over the trivial baseline, on all rows; at least 0
 
 
 def slices(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> list[Check]:
-    """`gate.slice.*` against the champion, `gate.slice_floor.*` against the trivial baseline, for each slice.
+    """For each slice `gate.slice.*` against the champion, `gate.slice_floor.*` against a baseline.
 
-    `limits` is the section `gate` of the parameters. Raises: ProjectError for limits of a slice that does not exist.
+    `measured` is what evaluate wrote, `metric` the one that decides, `limits` the section `gate` of
+    the parameters. Without a champion there are the checks against the trivial baseline alone.
+
+    Raises: ProjectError for limits of a slice that does not exist.
     """
-    parts, own = (
-        {f"{part['column']}={part['value']}": part for part in measured["slices"]},
-        limits.slices,
+    entries = {f"{entry['column']}={entry['value']}": entry for entry in measured["slices"]}
+    for name in limits.slices:
+        expect(name, entries, f"gate.slices names {name!r}, which is no slice.")
+
+    baseline = measured["differences"].get("baseline.trivial", {})
+    gain = baseline.get(metric, {}).get("value") or 0.0
+    family = _SliceFamily(
+        metric,
+        measured["task"],
+        limits,
+        judged=_with_enough_rows(entries.values(), limits),
+        baseline_gain=max(0.0, gain),
     )
-    for name in own:
-        expect(name, parts, f"gate.slices names {name!r}, which is no slice.")
-    least, task = limits.slice_min_rows, measured["task"]
-    judged = sum(part["rows"] >= least for part in parts.values())
-    whole = measured["differences"].get("baseline.trivial", {}).get(metric, {}).get("value")
-    checks: list[Check] = []
-
-    def check(kind: str, each: Mapping[str, Any], limit: float, told: str) -> None:
-        told = f"{number(new) or '?'}{told}"
-        more: dict[str, Any] = {"min_rows": least, "required": False}
-        args = (each["value"], surely(each, judged), limit, part["rows"])
-        checks.append(not_below(f"{kind}.{name}", *args, evidence=told, **more))
-
-    for name, part in parts.items():
-        mine, new = own.get(name, SliceLimits()), part["candidate"][metric]["value"]
-        if "difference" in part:
-            old = part["champion"][metric]["value"]
-            margin = limits.slice_margin if mine.margin is None else mine.margin
-            limit = -margin * unit(task, old)
-            check(
-                "gate.slice",
-                part["difference"][metric],
-                limit,
-                f" (champion: {number(old) or '?'})",
-            )
-        if "floor" in part:
-            floor = limits.slice_floor if mine.floor is None else mine.floor
-            asked = floor * max(0.0, whole or 0.0)
-            limit = asked - limits.margin * unit(task, new)
-            check("gate.slice_floor", part["floor"][metric], limit, ", better than a constant")
+    checks = []
+    for name, entry in entries.items():
+        if "difference" in entry:
+            checks.append(_champion_check(name, entry, family))
+        if "floor" in entry:
+            checks.append(_baseline_check(name, entry, family))
     return checks
 
 
-def groups(measured: Mapping[str, Any], limits: GateSettings, today: str) -> Iterator[Check]:
-    """Checks of protected groups, of the kinds in KINDS, and of the groups that schema.py waives.
+def _with_enough_rows(entries: Iterable[Mapping[str, Any]], limits: GateSettings) -> int:
+    """How many of the slices or rates are judged at all; the others do not widen the intervals."""
+    return sum(entry["rows"] >= limits.slice_min_rows for entry in entries)
 
-    Raises: ProjectError if `fairness_blocking` names another kind.
-    """
-    effect = effects(limits.fairness_blocking, "gate.fairness_blocking", KINDS)
-    found, least = (
-        measured.get("groups") or {"rates": [], "proxies": {}, "waived": {}},
-        limits.slice_min_rows,
+
+def _champion_check(name: str, entry: Mapping[str, Any], family: _SliceFamily) -> Check:
+    """`gate.slice.<name>`: the slice may not lose more than a margin against the champion."""
+    margin = family.limits.slices.get(name, SliceLimits()).margin
+    if margin is None:
+        margin = family.limits.slice_margin
+
+    candidate = entry["candidate"][family.metric]["value"]
+    champion = entry["champion"][family.metric]["value"]
+    difference = entry["difference"][family.metric]
+    return not_below(
+        f"gate.slice.{name}",
+        difference["value"],
+        adjusted_interval(difference, family.judged),
+        -margin * unit(family.task, champion),
+        entry["rows"],
+        min_rows=family.limits.slice_min_rows,
+        required=False,
+        evidence=f"{_shown(candidate)} (champion: {_shown(champion)})",
     )
-    judged = sum(entry["rows"] >= least for entry in found["rates"])
-    for entry in found["rates"]:
-        limit, sure, rows = (
-            limits.fairness_margin * entry["unit"],
-            surely(entry["gap"], judged),
+
+
+def _baseline_check(name: str, entry: Mapping[str, Any], family: _SliceFamily) -> Check:
+    """`gate.slice_floor.<name>`: the slice must keep a share of the gain over the trivial baseline.
+
+    By default the share is 0: the slice may then be worse than the baseline by the gate's margin.
+    """
+    share = family.limits.slices.get(name, SliceLimits()).floor
+    if share is None:
+        share = family.limits.slice_floor
+
+    candidate = entry["candidate"][family.metric]["value"]
+    difference = entry["floor"][family.metric]
+    margin = family.limits.margin * unit(family.task, candidate)
+    return not_below(
+        f"gate.slice_floor.{name}",
+        difference["value"],
+        adjusted_interval(difference, family.judged),
+        share * family.baseline_gain - margin,
+        entry["rows"],
+        min_rows=family.limits.slice_min_rows,
+        required=False,
+        evidence=f"{_shown(candidate)}, compared with the trivial baseline",
+    )
+
+
+def groups(measured: Mapping[str, Any], limits: GateSettings, today: str) -> Iterator[Check]:
+    """Checks of protected groups: `gate.fairness.*`, `gate.proxy.*` and `gate.waiver.*`.
+
+    `measured` is what evaluate wrote, `limits` the section `gate` of the parameters, `today` the
+    day (ISO) that waivers are compared with.
+
+    Raises: ProjectError if `fairness_blocking` names none of KINDS.
+    """
+    effect_of = effects(limits.fairness_blocking, "gate.fairness_blocking", KINDS)
+    group_data = measured.get("groups")
+    if not group_data:
+        return
+    yield from _fairness_checks(group_data["rates"], limits, effect_of)
+    for column, proxy in group_data["proxies"].items():
+        yield _proxy_check(column, proxy, limits, effect_of["proxy"])
+    for column, last_day in group_data["waived"].items():
+        yield _waiver_check(column, last_day, today)
+
+
+def _fairness_checks(
+    rates: list[Mapping[str, Any]], limits: GateSettings, effect_of: Mapping[str, Effect]
+) -> Iterator[Check]:
+    """`gate.fairness.<column>=<value>.<rate>`: a group's rate against that of all other rows."""
+    judged = _with_enough_rows(rates, limits)
+    for entry in rates:
+        limit = limits.fairness_margin * entry["unit"]
+        gap_interval = adjusted_interval(entry["gap"], judged)
+        verdict = Verdict.INCONCLUSIVE
+        if entry["rows"] >= limits.slice_min_rows:
+            verdict = _within(gap_interval, limit)
+        kind = entry["rate"].partition(".")[0]  # with several classes the rate is KIND.CLASS
+        yield Check(
+            f"gate.fairness.{entry['column']}={entry['value']}.{entry['rate']}",
+            verdict,
+            entry["gap"]["value"],
+            limit,
+            gap_interval,
             entry["rows"],
+            required=False,
+            evidence=f"{_shown(entry['group'])} (the rest: {_shown(entry['rest'])})",
+            effect=effect_of[kind],
         )
-        verdict = _alike(sure, limit) if rows >= least else Verdict.INCONCLUSIVE
-        told = f"{number(entry['group']) or '?'} (the rest: {number(entry['rest']) or '?'})"
-        name = f"gate.fairness.{entry['column']}={entry['value']}.{entry['rate']}"
-        kind = entry["rate"].partition(".")[0]  # of several classes it is measured as KIND.CLASS
-        more: dict[str, Any] = {"required": False, "evidence": told, "effect": effect[kind]}
-        yield Check(name, verdict, entry["gap"]["value"], limit, sure, rows, **more)
-    for column, proxy in found["proxies"].items():
-        known = {
-            feature: value for feature, value in proxy["features"].items() if value is not None
-        }
-        near = {name: value for name, value in known.items() if value > limits.proxy_limit}
-        named = ", ".join(
-            f"{name} {near[name]:.3f}" for name in sorted(near, key=lambda name: -near[name])
-        )
-        told = (
-            f"ROC AUC of the group from the features; {named or 'no feature alone'} above the limit"
-        )
-        values = [value for value in (proxy["all"], *known.values()) if value is not None]
-        more = {"min_rows": least, "required": False, "evidence": told, "effect": effect["proxy"]}
-        most = max(values, default=None)
-        yield at_most(f"gate.proxy.{column}", most, limits.proxy_limit, proxy["rows"], **more)
-    for column, until in found["waived"].items():
-        verdict = (
-            Verdict.OK if date.fromisoformat(today) <= date.fromisoformat(until) else Verdict.FAIL
-        )
-        told = f"protected, and waived in schema.py until {until}"
-        yield Check(f"gate.waiver.{column}", verdict, until, today, evidence=told)
 
 
-def _alike(interval: tuple[float, float] | None, limit: float) -> Verdict:
-    """`ok` if a difference surely lies within the limit, on whichever side, `fail` if surely beyond."""
-    low, high = interval or (-math.inf, math.inf)
+def _within(interval: tuple[float, float] | None, limit: float) -> Verdict:
+    """`ok` if all of the interval is within -limit to limit, `fail` if none of it is."""
+    if interval is None:
+        return Verdict.INCONCLUSIVE
+    low, high = interval
     if low > limit or high < -limit:
         return Verdict.FAIL
-    return Verdict.OK if -limit <= low and high <= limit else Verdict.INCONCLUSIVE
+    if low >= -limit and high <= limit:
+        return Verdict.OK
+    return Verdict.INCONCLUSIVE
+
+
+def _proxy_check(
+    column: str, proxy: Mapping[str, Any], limits: GateSettings, effect: Effect
+) -> Check:
+    """`gate.proxy.<column>`: how well the features predict a protected group.
+
+    The value is the highest ROC AUC, of all features together or of any feature alone.
+    """
+    auc_of = {name: auc for name, auc in proxy["features"].items() if auc is not None}
+    all_aucs = list(auc_of.values())
+    if proxy["all"] is not None:
+        all_aucs.append(proxy["all"])
+
+    proxies = []
+    for name, auc in sorted(auc_of.items(), key=lambda item: -item[1]):
+        if auc > limits.proxy_limit:
+            proxies.append(f"{name} {auc:.3f}")
+    evidence = "ROC AUC with which the features predict the group; "
+    if proxies:
+        evidence += f"single features above the limit: {', '.join(proxies)}"
+    else:
+        evidence += "no single feature is above the limit"
+    return at_most(
+        f"gate.proxy.{column}",
+        max(all_aucs, default=None),
+        limits.proxy_limit,
+        proxy["rows"],
+        min_rows=limits.slice_min_rows,
+        required=False,
+        evidence=evidence,
+        effect=effect,
+    )
+
+
+def _waiver_check(column: str, last_day: str, today: str) -> Check:
+    """`gate.waiver.<column>`: features may read a protected column until the waiver's last day."""
+    is_over = date.fromisoformat(today) > date.fromisoformat(last_day)
+    return Check(
+        f"gate.waiver.{column}",
+        Verdict.FAIL if is_over else Verdict.OK,
+        last_day,
+        today,
+        evidence=f"a protected column that features may read until {last_day} (see schema.py)",
+    )
+
+
+def _shown(value: float | None) -> str:
+    """A value as text, "?" if it could not be measured."""
+    return number(value) or "?"

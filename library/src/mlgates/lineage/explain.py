@@ -1,8 +1,11 @@
-"""explain: one prediction from request to decision, each step computed again and compared with what was served.
+"""Explain one prediction, from the request to the decision (`mlops trace ID` prints it).
 
-A feature contributes what the score loses when its value is not known: on average over the values of rows of the
-reference (Robnik-Sikonja and Kononenko, 2008, doi:10.1109/TKDE.2007.190734). That works for any model. Of features that
-say the same none contributes much, so the contributions need not add up.
+Each step is computed again and compared with what was served.
+
+The contribution of a feature is what the score loses when its value is not known: the mean
+difference to the scores with the values of other rows, those of the reference (Robnik-Sikonja and
+Kononenko, 2008, doi:10.1109/TKDE.2007.190734). This works for any model. Where several features
+carry the same information each contributes little, so the contributions need not add up.
 """
 
 from collections.abc import Mapping
@@ -24,36 +27,40 @@ from mlgates.project import Project
 from mlgates.registry import deploy, releases
 from mlgates.reports import number, terminal
 from mlgates.trust.champion import load_signed
-from mlgates.verdict import Check, Report, Verdict
+from mlgates.verdict import Check, Report, Verdict, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 200  # of the reference, whose values stand in for an unknown one
+ROWS = 200  # of the reference, whose values take the place of an unknown one
+
+Table = list[list[str]]  # its first row has the headings
 
 
 @dataclass
 class Explained(Report):
-    """A report on one prediction; `parts` are tables of what it was made of, headings first."""
+    """A report on one prediction; `parts` are tables of the values that it was made of."""
 
-    parts: list[list[list[str]]] = field(default_factory=list)
+    parts: list[Table] = field(default_factory=list)
 
     def __str__(self) -> str:
         """All of it for a terminal."""
-        facts = "\n".join(f"{name}: {number(value)}" for name, value in self.facts.items())
-        return "\n\n".join(
-            [
-                facts,
-                *(Grid(head, rows).text() for head, *rows in self.parts if rows),
-                terminal(self),
-            ]
-        )
+        facts = []
+        for name, value in self.facts.items():
+            facts.append(f"{name}: {number(value)}")
+        paragraphs = ["\n".join(facts)]
+        for headings, *rows in self.parts:
+            if rows:
+                paragraphs.append(Grid(headings, rows).text())
+        paragraphs.append(terminal(self))
+        return "\n\n".join(paragraphs)
 
 
 def explain(project: Project, prediction: str) -> Explained:
     """Explain a logged prediction by the model that made it.
 
-    Raises: ProjectError if the log or the record does not know it, or the model cannot be had or is not trusted.
+    Raises: ProjectError if the log or the record does not know it, or if its model is lost or not
+    trusted.
     """
     import pandas as pd
 
@@ -61,28 +68,38 @@ def explain(project: Project, prediction: str) -> Explained:
 
     logged = prediction_log.read(project, one=prediction)
     if logged.empty:
-        erased = " Rows that were erased are gone from it." if tombstones.listed(project) else ""
-        remedy = f"Each answer names its own; they look like {prediction_log.new_ids(1)[0]}"
+        erased = ""
+        if tombstones.listed(project):
+            erased = " Rows that were erased are not in it any more."
         raise ProjectError(
-            f"The prediction log of this machine has no {prediction!r}.{erased}", remedy
+            f"The prediction log of this machine has no {prediction!r}.{erased}",
+            f"Each answer has its id, such as {prediction_log.new_ids(1)[0]}",
         )
-    known, fingerprint = releases.read(project), str(logged["fingerprint"][0])
-    made = known.of(fingerprint)
-    if made is None:
+    record = releases.read(project)
+    fingerprint = str(logged["fingerprint"][0])
+    release = record.of(fingerprint)
+    if release is None:
         raise ProjectError(
-            f"The record has no model {fingerprint[:8]}, which made it.", "Run: git fetch --tags"
+            f"The record does not have the model {fingerprint[:8]}, which made this prediction.",
+            "Run: git fetch --tags",
         )
-    folder = deploy.bring(project, known, made)
+
+    folder = deploy.bring(project, record, release)
     scorer = load_signed(project, folder, str(logged["digest"][0]))
-    tables = {look.name: lookup_table(project, look, logged) for look in project.contract.lookups}
-    found = explained(project.contract, scorer, pd.read_parquet(folder / REFERENCE), logged, tables)
-    made_at = f"{datetime.fromtimestamp(logged['at'][0], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    found.facts = {
+    reference = pd.read_parquet(folder / REFERENCE)
+    tables = {}
+    for look in project.contract.lookups:
+        tables[look.name] = lookup_table(project, look, logged)
+    report = explained(project.contract, scorer, reference, logged, tables)
+
+    made = datetime.fromtimestamp(logged["at"][0], UTC)
+    facts = {
         "prediction": prediction,
         "release": logged["release"][0],
-        "made": made_at,
-    } | found.facts
-    return found
+        "made": f"{made:%Y-%m-%d %H:%M:%S} UTC",
+    }
+    report.facts = {**facts, **report.facts}
+    return report
 
 
 def explained(
@@ -94,77 +111,98 @@ def explained(
 ) -> Explained:
     """Explain the one row `logged`, as `serving.prediction_log` reads it.
 
-    `tables` are the checked look-ups of its time.
+    `reference` are rows that the model was trained on, `tables` the checked look-ups of the time.
     """
-    features = [f"feature__{name}" for name in scorer.plan.names]
-    arrays, scores = contract.arrays(logged), logged_scores(contract, logged)
-    served = logged[features].to_numpy(dtype=float, na_value=np.nan)
-    *equal, close = skew.features(scorer, served, scorer.matrix(arrays), scores)
-    looked_up = skew.looked_up(contract, logged, arrays, tables)
-    decision, again = logged["decision"].iloc[0], scorer.decide(scores)[0]
-    if decision != again:
-        close = replace(
-            close, verdict=Verdict.FAIL, evidence=f"decided {decision}, the score says {again}"
-        )
-    checks = [_all("explain.features", equal), replace(close, name="explain.score")]
-    if looked_up:
-        checks.insert(0, _all("explain.lookup", looked_up))
-    values = [["part", "column", "served", "age"]]
-    for name, column in contract.feature_columns.items():
-        age = _cell(logged[aged].iloc[0]) if (aged := f"{column.source}__age") in logged else ""
-        values.append(
-            [column.source, column.label, _cell(logged[name].iloc[0]), f"{age} s" if age else ""]
-        )
+    arrays = contract.arrays(logged)
+    scores = logged_scores(contract, logged)
+    names = [f"feature__{name}" for name in scorer.plan.names]
+    served = logged[names].to_numpy(dtype=float, na_value=np.nan)
+    *feature_checks, score_check = skew.features(scorer, served, scorer.matrix(arrays), scores)
+    lookup_checks = skew.looked_up(contract, logged, arrays, tables)
+
+    decision = logged["decision"].iloc[0]
+    expected = scorer.decide(scores)[0]
+    if decision != expected:
+        evidence = f"decided {decision}, the score says {expected}"
+        score_check = replace(score_check, verdict=Verdict.FAIL, evidence=evidence)
+
+    checks = []
+    if lookup_checks:
+        checks.append(_combined("explain.lookup", lookup_checks))
+    checks.append(_combined("explain.features", feature_checks))
+    checks.append(replace(score_check, name="explain.score"))
+
     gains = contributions(scorer, served[0], scorer.matrix(contract.arrays(reference)))
-    lines = zip(scorer.plan.names, _words(scorer, served[0]), gains, strict=True)
-    weighed = [
-        [name, _cell(value), f"{gain:+.4f}"]
-        for name, value, gain in sorted(lines, key=lambda x: -abs(x[2]))
-    ]
-    weighed.insert(0, ["feature", "served", "contribution"])
-    shown = ", ".join(f"{x:.6g}" for x in np.ravel(scores[0]))
-    return Explained(
-        "explain", checks, {"decision": _cell(again), "score": shown}, parts=[values, weighed]
-    )
+    shown_scores = ", ".join(f"{score:.6g}" for score in np.ravel(scores[0]))
+    facts = {"decision": _cell(expected), "score": shown_scores}
+    parts = [_column_table(contract, logged), _feature_table(scorer, served[0], gains)]
+    return Explained("explain", checks, facts, parts=parts)
 
 
 def contributions(scorer: Scorer, row: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(k,) what each feature adds to the score of one row (k,); for classes, to that of the most probable one."""
+    """(k,) what each feature adds to the score of one row of (k,) features.
+
+    `reference` are the (n, k) features of other rows. Of several classes the score is that of the
+    most probable one.
+    """
     others = reference[np.linspace(0, len(reference) - 1, ROWS).astype(int)]
-    changed = np.tile(row, (len(row), ROWS, 1))
+    changed = np.tile(row, (len(row), ROWS, 1))  # (feature that is unknown, other row, feature)
     for place in range(len(row)):
         changed[place, :, place] = others[:, place]
+    # One call scores all of them, and the row itself first: calls cost more than rows.
     scores = scorer.score(np.vstack([row[None], changed.reshape(-1, len(row))]))
     if scores.ndim > 1:
         scores = scores[:, scores[0].argmax()]
     return np.asarray(scores[0] - scores[1:].reshape(len(row), ROWS).mean(axis=1))
 
 
-def _all(name: str, parts: list[Check]) -> Check:
-    """Some checks as one: it fails if any does, and is inconclusive, but not required, if none could be made."""
-    wrong = [check for check in parts if check.verdict is Verdict.FAIL]
-    told = "; ".join(
-        f"{check.name.partition('.')[2]}: {check.evidence.removeprefix('first: ')}"
-        for check in wrong
-    )
-    if not wrong and not any(check.verdict is Verdict.OK for check in parts):
-        return replace(parts[0], name=name)
-    return Check(
-        name, Verdict.FAIL if wrong else Verdict.OK, len(wrong), 0, rows=len(parts), evidence=told
-    )
+def _combined(name: str, checks: list[Check]) -> Check:
+    """Several checks as one: it fails if any of them does.
+
+    It is inconclusive, and not required, if none of them could be made.
+    """
+    verdicts = {check.verdict for check in checks}
+    if verdicts == {Verdict.INCONCLUSIVE}:
+        return replace(checks[0], name=name)
+    reasons = []
+    for check in checks:
+        if check.verdict is Verdict.FAIL:
+            subject = check.name.partition(".")[2]
+            reasons.append(f"{subject}: {check.evidence.removeprefix('first: ')}")
+    return at_most(name, len(reasons), 0, len(checks), evidence="; ".join(reasons))
 
 
-def _words(scorer: Scorer, row: np.ndarray) -> list[Any]:
-    """Feature values as people know them: a category is its word."""
-    known = [
-        (scorer.vocabulary.get(name), value)
-        for name, value in zip(scorer.plan.names, row, strict=True)
-    ]
-    return [words[int(value)] if words and value == value else value for words, value in known]
+def _column_table(contract: Contract, logged: "pd.DataFrame") -> Table:
+    """What was requested and looked up, and how old each looked-up value was."""
+    table = [["part", "column", "served", "age"]]
+    for name, column in contract.feature_columns.items():
+        age = ""
+        age_column = f"{column.source}__age"
+        if age_column in logged:
+            age = _cell(logged[age_column].iloc[0])
+        if age:
+            age += " s"
+        table.append([column.source, column.label, _cell(logged[name].iloc[0]), age])
+    return table
+
+
+def _feature_table(scorer: Scorer, row: np.ndarray, gains: np.ndarray) -> Table:
+    """The features of one row and their contributions, the largest first."""
+    table = [["feature", "served", "contribution"]]
+    for place in sorted(range(len(gains)), key=lambda place: -abs(gains[place])):
+        name = scorer.plan.names[place]
+        value = row[place]
+        categories = scorer.vocabulary.get(name)
+        if categories and value == value:  # not NaN: the number of a category
+            value = categories[int(value)]
+        table.append([name, _cell(value), f"{gains[place]:+.4f}"])
+    return table
 
 
 def _cell(value: Any) -> str:
-    value = getattr(value, "item", lambda: value)()
+    """A value as text; empty if it is missing."""
+    if hasattr(value, "item"):  # a number of NumPy's
+        value = value.item()
     if value is None or value != value:
         return ""
     return number(value) if isinstance(value, bool | int | float) else str(value)

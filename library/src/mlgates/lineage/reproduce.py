@@ -1,351 +1,328 @@
-"""`mlops reproduce`: a release made again in a clean clone, from git and the DVC remote alone, and compared."""
+"""`mlops reproduce`: make a release again in a clean clone and compare it with what was released.
 
-import platform
-import sys
+It needs git and the DVC remote, and nothing else.
+"""
+
 import time
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlgates import tools
 from mlgates.dvc_lock import locked, stages
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json, read_yaml, write_json
-from mlgates.layout import CANDIDATE, CYCLE, LIBRARY, MADE, REPORTS, UV_LOCK
+from mlgates.layout import CANDIDATE, CYCLE, MADE, REPORTS
 from mlgates.layout import GATE as GATE_REPORT
-from mlgates.lineage.trace import found, vouched
+from mlgates.lineage.check_record import check_record
+from mlgates.lineage.environment import Environment, environment_of
+from mlgates.lineage.trace import find_release
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
-from mlgates.registry import dvc_storage, wheel
+from mlgates.registry import dvc_storage
 from mlgates.registry.deploy import bring, fetch
-from mlgates.registry.releases import Record, Release, freshen, read, show
+from mlgates.registry.releases import Record, Release, freshen, read
 from mlgates.registry.sandbox import cloned
-from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict, at_most
 
-TRAIN, MEASURING, GATE = "train", ("evaluate", "studies"), "gate"
-SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode")
-WITHOUT_LIBRARY = (
-    "--no-install-package",
-    wheel.NAME,
-)  # so the git host that it came from is not asked
-INSTALL = ("pip", "install", "--quiet", "--offline", "--no-deps")
-SPEED = (
+# The stages that run again. `studies` is absent from projects without any study.
+TRAIN = "train"
+MEASURING = ("evaluate", "studies")
+GATE = "gate"
+
+# The values in reports that another machine, or the same one on another day, measures differently.
+OF_THE_MACHINE = {
     "seconds",
     "milliseconds_1",
     "milliseconds_100",
     "microseconds",
     "batch_microseconds",
     "lookup_microseconds",
-)
-OF_THE_MACHINE = {*SPEED, "memory", "bytes", "measured"}  # the last is the day
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a release is made again with: a folder of programs, and a library that goes before theirs, if any."""
-
-    programs: Path
-    library: Path | None = None
-
-    def run(self, work: Project, *words: str) -> tools.Ended:
-        """Run a tool that finds them before those of this process."""
-        return tools.run(
-            work, *words, environs=tools.environment(work, self.programs, self.library)
-        )
-
-    @property
-    def python(self) -> str:
-        """Their interpreter."""
-        return str(self.programs / Path(sys.executable).name)
+    "memory",
+    "bytes",
+    "measured",  # the day
+}
+MAX_SHOWN = 3  # numbers that differ, in the evidence
 
 
 def reproduce(project: Project, name: str) -> Report:
-    """Rebuild a release and compare data, predictions, numbers and model with what was released.
+    """Rebuild a release, and compare data, predictions, numbers and model with what was released.
 
-    What cannot be had any more is `inconclusive` and says what is missing.
+    What is lost is `inconclusive`, and its check says what is missing.
     Raises: ProjectError if there is no such release.
     """
-    away, started = freshen(project), time.monotonic()
+    remote_note = freshen(project)
+    started = time.monotonic()
     record = read(project)
-    if not (release := found(record, name)):
-        told = f"There is no release {name!r}."
-        raise ProjectError(
-            told, nearest(name, [one.version for one in record.releases]) if record.releases else ""
-        )
-    report = Report(
-        f"reproduce  {release.tag} ({release.fingerprint[:8]})", vouched(project, release)
-    )
+    release = find_release(record, name)
+    if not release:
+        versions = [known.version for known in record.releases]
+        remedy = "Nothing was released yet. Run: uv run mlops status"
+        if versions:
+            remedy = nearest(name, versions)
+        raise ProjectError(f"There is no release {name!r}.", remedy)
+
+    title = f"reproduce  {release.tag} ({release.fingerprint[:8]})"
+    report = Report(title, check_record(project, release))
     if release.erased:
-        report.add(_missing("reproduce.data", release.erased))
+        report.add(_unavailable("reproduce.data", release.erased))
         return report
     try:
         with cloned(project, release.commit) as (work, base):
             report.add(*_rebuilt(project, work, base, record, release))
     except ProjectError as error:
-        report.add(_missing("reproduce.data", str(error)))
-    report.facts["seconds"] = round(time.monotonic() - started, 1)
-    report.title += f", {report.facts['seconds']} s{away}"
+        report.add(_unavailable("reproduce.data", str(error)))
+    seconds = round(time.monotonic() - started, 1)
+    report.facts["seconds"] = seconds
+    report.title += f", {seconds} s{remote_note}"
     return report
 
 
-def _missing(name: str, told: str) -> Check:
-    return Check(name, Verdict.INCONCLUSIVE, evidence=" ".join(told.split()))
+def _unavailable(name: str, reason: str) -> Check:
+    """The check of something that cannot be compared, because a part of the release is lost."""
+    return Check(name, Verdict.INCONCLUSIVE, evidence=" ".join(reason.split()))
 
 
 def _rebuilt(
     project: Project, work: Project, base: Path, record: Record, release: Release
 ) -> Iterator[Check]:
-    """The checks of a rebuild, in the order in which they can be made; ends where the next cannot be."""
+    """Train in the clone `work` again and compare; each check as soon as it can be made.
+
+    It ends with a check that fails where the next ones cannot be made.
+    """
     dvc_storage.lend(project, work, base / "cache")
-    lock, released, then = stages(locked(work)), fetch(work, release), _reports(work)
-    for path in list(_needed(work, lock)):
+    lock = stages(locked(work))
+    released_model = fetch(work, release)
+    recorded_reports = _reports(work)
+    for path in _absent_inputs(work, lock):
         dvc_storage.pull(work, path)
-    then_with, told = surroundings(project, work, base, release)
-    yield told
-    if said := _run(work, then_with, TRAIN):
-        yield Check("reproduce.predictions", Verdict.FAIL, evidence=said)
+    environment, check = environment_of(project, work, base, release)
+    yield check
+
+    problem = _run(work, environment, TRAIN)
+    if problem:
+        yield Check("reproduce.predictions", Verdict.FAIL, evidence=problem)
         return
-    yield _data(lock[TRAIN], stages(locked(work))[TRAIN])
-    yield _predictions(work, then_with, base, released)
-    made = digest(work.root / CANDIDATE, IGNORED)
-    same = Verdict.OK if made == release.digest else Verdict.INCONCLUSIVE
-    yield Check(
-        "reproduce.model",
-        same,
-        made[:8],
-        release.digest[:8],
-        required=False,
-        evidence="bytes of the model",
-    )
+    yield data(lock[TRAIN], stages(locked(work))[TRAIN])
+    yield _predictions(work, environment, base, released_model)
+    yield _model(work, release)
+
     try:
-        _opponent(work, record)
+        _bring_champion(work, record)
     except ProjectError as error:
-        yield _missing("reproduce.metrics", str(error))
+        yield _unavailable("reproduce.metrics", str(error))
         return
-    for stage in _measuring(lock):
-        if said := _run(work, then_with, stage):
-            yield Check("reproduce.metrics", Verdict.FAIL, evidence=said)
+    yield from _judged_again(work, environment, release, recorded_reports)
+
+
+def _judged_again(
+    work: Project, environment: Environment, release: Release, recorded_reports: dict[str, Any]
+) -> Iterator[Check]:
+    """Evaluate and judge again: `reproduce.metrics` and `reproduce.verdict`."""
+    for stage in _measuring_stages(stages(locked(work))):
+        problem = _run(work, environment, stage)
+        if problem:
+            yield Check("reproduce.metrics", Verdict.FAIL, evidence=problem)
             return
-    again = _reports(work)
-    yield metrics(then, again)
-    for name, content in again.items():
-        write_json(work.root / REPORTS / name, _as_fast(content, then.get(name)))
-    if said := _run(work, then_with, GATE):
-        yield Check("reproduce.verdict", Verdict.FAIL, evidence=said)
+    reports = _reports(work)
+    yield metrics(recorded_reports, reports)
+
+    # The gate has limits for speed and memory too. It judges what was measured on the machine that
+    # released the model, because this one may be slower.
+    for name, report in reports.items():
+        path = work.root / REPORTS / name
+        write_json(path, _with_recorded_speed(report, recorded_reports.get(name)))
+    problem = _run(work, environment, GATE)
+    if problem:
+        yield Check("reproduce.verdict", Verdict.FAIL, evidence=problem)
         return
-    verdict = str(Report.from_dict(read_json(work.root / GATE_REPORT)).verdict)
-    same = Verdict.OK if verdict == release.verdict else Verdict.FAIL
+    stored = read_json(work.root / GATE_REPORT)
+    verdict = str(Report.from_dict(stored).verdict)
     yield Check(
         "reproduce.verdict",
-        same,
-        verdict,
-        release.verdict,
+        Verdict.OK if verdict == release.verdict else Verdict.FAIL,
+        value=verdict,
+        limit=release.verdict,
         evidence="what the gate says of these numbers",
     )
 
 
-def surroundings(
-    project: Project, work: Project, base: Path, release: Release
-) -> tuple[Surroundings, Check]:
-    """The programs and the library to rebuild with.
-
-    The interpreter that runs serves where its version and what uv.lock names are those of then; else uv makes another.
-    The library is that of the wheel which the release kept in the DVC remote.
-    """
-    name = "reproduce.environment"
-    now = platform.python_version()
-    then = str(read_yaml(champion.place(work, release.fingerprint) / "python_env.yaml")["python"])
-    here = Path(sys.executable).parent
-    library = _library(work, base)
-    lock, present = show(work, release.commit, UV_LOCK), project.root / UV_LOCK
-    current = present.read_text(encoding="utf-8") if present.exists() else ""
-
-    if now == then and _others(lock) == _others(current):
-        told = "this interpreter"
-        if library and not wheel.is_running(library):
-            told += f", with the mlgates of then ({_version(library)})"
-        else:
-            library = None
-        if not lock:
-            told += "; the release has no uv.lock"
-        return Surroundings(here, library), Check(name, Verdict.OK, now, then, evidence=told)
-    if not lock:
-        told = "this one; no uv.lock"
-        return Surroundings(here, library), Check(
-            name, Verdict.INCONCLUSIVE, now, then, required=False, evidence=told
-        )
-    said = _make(work, base, then)
-    if said:
-        told = f"this interpreter, for uv sync cannot make that of then: {said}"
-        return Surroundings(here, library), Check(
-            name, Verdict.INCONCLUSIVE, now, then, evidence=told
-        )
-    told = "made again by uv sync --frozen"
-    if library:
-        told += f", with mlgates {_version(library)} from the DVC remote"
-    return Surroundings(base / "env" / here.name), Check(
-        name, Verdict.OK, then, then, evidence=told
-    )
-
-
-def _library(work: Project, base: Path) -> Path | None:
-    """The library that judged a release, unpacked; None if the release kept none.
-
-    Raises: ProjectError if the DVC remote does not have it any more.
-    """
-    outs = stages(locked(work)).get(GATE, {}).get("outs", [])
-    if not any(out["path"] == LIBRARY.as_posix() for out in outs):
-        return None
-    dvc_storage.pull(work, LIBRARY.as_posix())
-    return wheel.unpack(_wheel(work), base / "library")
-
-
-def _wheel(work: Project) -> Path:
-    return next((work.root / LIBRARY).glob("*.whl"))
-
-
-def _version(library: Path) -> str:
-    """The version of an unpacked library."""
-    (described,) = library.glob(f"{wheel.NAME}-*.dist-info")
-    return described.name.removeprefix(f"{wheel.NAME}-").removesuffix(".dist-info")
-
-
-def _others(lock: str) -> list[dict[str, Any]]:
-    """What uv.lock names, without mlgates, which is a file of the release, and the project, which is in git."""
-    packages = tomllib.loads(lock).get("package", [])
-    return [
-        one for one in packages if one["name"] != wheel.NAME and "editable" not in one["source"]
-    ]
-
-
-def _make(work: Project, base: Path, python: str) -> str:
-    """Let uv make the environment of then in `base/env`; returns why it cannot, or nothing."""
-    made = base / "env"
-    kept = (work.root / LIBRARY).exists()
-    without = WITHOUT_LIBRARY if kept else ()
-    said = _uv(work, made, *SYNC, *without, "--python", python)
-    if said or not kept:
-        return said
-    return _uv(work, made, *INSTALL, "--python", str(made), str(_wheel(work)))
-
-
-def _uv(work: Project, made: Path, *words: str) -> str:
-    """Run uv on the environment `made`; returns why it stopped, or nothing."""
-    environs = tools.environment(work) | {"UV_PROJECT_ENVIRONMENT": str(made)}
-    try:
-        ran = tools.run(work, "uv", *words, environs=environs)
-    except ProjectError as error:
-        return " ".join(str(error).split())
-    return ran.reason if ran.code else ""
-
-
-def _measuring(lock: dict[str, Any]) -> list[str]:
+def _measuring_stages(lock: dict[str, Any]) -> list[str]:
     """The measuring stages that the release has."""
     return [name for name in MEASURING if name in lock]
 
 
-def _needed(work: Project, lock: dict[str, Any]) -> Iterator[str]:
-    """What the stages read and neither they nor git have."""
-    names = [TRAIN, *_measuring(lock), GATE]
-    made = {out["path"] for name in names for out in lock[name]["outs"]}
-    deps = dict.fromkeys(dep["path"] for name in names for dep in lock[name]["deps"])
-    yield from (path for path in deps if path not in made and not (work.root / path).exists())
+def _absent_inputs(work: Project, lock: dict[str, Any]) -> list[str]:
+    """The inputs of the stages that are neither in git nor the output of one of these stages."""
+    inputs: dict[str, None] = {}  # a dictionary, because a set has no order
+    outputs = set()
+    for stage in [TRAIN, *_measuring_stages(lock), GATE]:
+        for file in lock[stage]["deps"]:
+            inputs[file["path"]] = None
+        for file in lock[stage]["outs"]:
+            outputs.add(file["path"])
+    absent = []
+    for path in inputs:
+        if path not in outputs and not (work.root / path).exists():
+            absent.append(path)
+    return absent
 
 
 def _reports(work: Project) -> dict[str, Any]:
-    """The reports that are in git, by name."""
-    paths = sorted((work.root / REPORTS).rglob("*.json"))
-    return {path.relative_to(work.root / REPORTS).as_posix(): read_json(path) for path in paths}
+    """The content of all reports in the clone, by their path below `reports/`."""
+    folder = work.root / REPORTS
+    reports = {}
+    for path in sorted(folder.rglob("*.json")):
+        reports[path.relative_to(folder).as_posix()] = read_json(path)
+    return reports
 
 
-def _run(work: Project, then_with: Surroundings, stage: str) -> str:
-    """Run a stage as DVC does, with the programs and the library of then; returns why they stopped, or nothing.
+def _run(work: Project, environment: Environment, stage: str) -> str:
+    """Run one stage as DVC does; returns why it stopped, or nothing.
 
-    DVC itself is that of now: only the stage's own command finds the programs of then first.
+    DVC itself is today's. Only the command of the stage finds the release's programs and library
+    first.
     """
-    return then_with.run(
-        work, "dvc", "repro", "--force", "--single-item", "--no-commit", stage
-    ).failure
+    words = ("dvc", "repro", "--force", "--single-item", "--no-commit", stage)
+    return environment.run(work, *words).failure
 
 
-def _data(then: dict[str, Any], again: dict[str, Any]) -> Check:
-    """`reproduce.data`: what training read, and the rows to evaluate on, are those of then."""
-    sides = [
-        {part["path"]: part["md5"] for part in [*entry["deps"], *entry["outs"]]}
-        for entry in (then, again)
-    ]
-    compared = [path for path in sides[0] if Path(path).parts[0] not in (str(MADE), str(REPORTS))]
-    other = [path for path in compared if sides[1].get(path) != sides[0][path]]
-    return at_most(
-        "reproduce.data", len(other), 0, len(compared), evidence=", ".join(other) or "hashes equal"
+def data(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
+    """`reproduce.data`: training read the recorded data and wrote the recorded rows to evaluate on.
+
+    Both are entries of `train` in dvc.lock. Models and reports are compared by other checks.
+    """
+    recorded_hashes = _hashes(recorded)
+    hashes = _hashes(again)
+    compared = []
+    for path in recorded_hashes:
+        if Path(path).parts[0] not in (str(MADE), str(REPORTS)):
+            compared.append(path)
+    different = [path for path in compared if hashes.get(path) != recorded_hashes[path]]
+    evidence = ", ".join(different) or "hashes equal"
+    return at_most("reproduce.data", len(different), 0, len(compared), evidence=evidence)
+
+
+def _hashes(entry: dict[str, Any]) -> dict[str, str]:
+    """The hashes of a stage's inputs and outputs in dvc.lock, by path."""
+    hashes = {}
+    for file in [*entry["deps"], *entry["outs"]]:
+        hashes[file["path"]] = file["md5"]
+    return hashes
+
+
+def _predictions(work: Project, environment: Environment, base: Path, released: Path) -> Check:
+    """`reproduce.predictions`: the released and the new model score the same rows.
+
+    Both are scored in the release's environment, by its own library.
+    """
+    recorded_scores = base / "then.npy"
+    scores = base / "again.npy"
+    paths = (released, recorded_scores, work.root / CANDIDATE, scores)
+    words = [environment.python, "-m", "mlgates.lineage.score_again"]
+    ended = environment.run(work, *words, *map(str, paths))
+    if ended.code:
+        return Check("reproduce.predictions", Verdict.FAIL, evidence=ended.reason)
+    return equal(np.load(recorded_scores), np.load(scores))
+
+
+def equal(recorded: np.ndarray, again: np.ndarray) -> Check:
+    """`reproduce.predictions`: no score differs, not even in its last bit."""
+    if recorded.shape != again.shape:
+        return Check(
+            "reproduce.predictions",
+            Verdict.FAIL,
+            value=str(again.shape),
+            limit=str(recorded.shape),
+        )
+    is_different = (recorded != again) & ~(np.isnan(recorded) & np.isnan(again))
+    largest = float(np.nanmax(np.abs(recorded - again), initial=0.0))
+    evidence = f"rows that differ; largest difference {largest:.3g}"
+    different = int(is_different.sum())
+    return at_most("reproduce.predictions", different, 0, len(recorded), evidence=evidence)
+
+
+def _model(work: Project, release: Release) -> Check:
+    """`reproduce.model`: the bytes of the model, which need not be equal.
+
+    With another number of threads an equal model may be written as other bytes.
+    """
+    model = digest(work.root / CANDIDATE, IGNORED)
+    return Check(
+        "reproduce.model",
+        Verdict.OK if model == release.digest else Verdict.INCONCLUSIVE,
+        value=model[:8],
+        limit=release.digest[:8],
+        required=False,
+        evidence="bytes of the model",
     )
 
 
-def _predictions(work: Project, then_with: Surroundings, base: Path, released: Path) -> Check:
-    """Both models score the same rows, by the library of then."""
-    files = [base / "then.npy", base / "again.npy"]
-    words = [
-        str(part)
-        for pair in zip((released, work.root / CANDIDATE), files, strict=True)
-        for part in pair
-    ]
-    scored = then_with.run(work, then_with.python, "-m", "mlgates.lineage.score_again", *words)
-    if scored.code:
-        return Check("reproduce.predictions", Verdict.FAIL, evidence=scored.reason)
-    return equal(*map(np.load, files))
+def metrics(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
+    """`reproduce.metrics`: every number is the recorded one, except for speed and memory.
+
+    Both are the contents of reports, by name.
+    """
+    recorded_values = _leaves(recorded)
+    values = _leaves(_with_recorded_speed(again, recorded))
+    different = sorted({name for name, _ in recorded_values.items() ^ values.items()})
+    examples = []
+    for name in different[:MAX_SHOWN]:
+        shown = name.removeprefix(".")
+        examples.append(f"{shown}: {values.get(name)}, recorded {recorded_values.get(name)}")
+    evidence = ", ".join(examples) or "numbers equal"
+    return at_most("reproduce.metrics", len(different), 0, len(recorded_values), evidence=evidence)
 
 
-def equal(then: np.ndarray, again: np.ndarray) -> Check:
-    """`reproduce.predictions`: no score differs, not in its last bit."""
-    if then.shape != again.shape:
-        return Check("reproduce.predictions", Verdict.FAIL, str(again.shape), str(then.shape))
-    differ = (then != again) & ~(np.isnan(then) & np.isnan(again))
-    largest = float(np.nanmax(np.abs(then - again), initial=0.0))
-    told = f"rows that differ; largest difference {largest:.3g}"
-    return at_most("reproduce.predictions", int(differ.sum()), 0, len(then), evidence=told)
+def _with_recorded_speed(again: Any, recorded: Any, name: str = "") -> Any:
+    """What was measured again, with the recorded values of all that depends on the machine.
 
-
-def _as_fast(again: Any, then: Any, name: str = "") -> Any:
-    """Measurements with what those of then say of speed and memory."""
+    `name` is the key under which `again` is stored.
+    """
     if isinstance(again, dict):
-        known = then if isinstance(then, dict) else {}
-        return {key: _as_fast(part, known.get(key), key) for key, part in again.items()}
+        recorded_parts = recorded if isinstance(recorded, dict) else {}
+        parts = {}
+        for key, part in again.items():
+            parts[key] = _with_recorded_speed(part, recorded_parts.get(key), key)
+        return parts
     if isinstance(again, list):
-        parts = then if isinstance(then, list) else []
-        return [_as_fast(part, one) for part, one in zip_longest(again, parts[: len(again)])]
-    return then if name in OF_THE_MACHINE else again
-
-
-def metrics(then: dict[str, Any], again: dict[str, Any]) -> Check:
-    """`reproduce.metrics`: every number is that of then, but for speed and memory."""
-    sides = [_leaves(then), _leaves(_as_fast(again, then))]
-    other = sorted({name for name, _ in sides[0].items() ^ sides[1].items()})
-    few = ", ".join(
-        f"{name[1:]}: {sides[1].get(name)}, recorded {sides[0].get(name)}" for name in other[:3]
-    )
-    return at_most(
-        "reproduce.metrics", len(other), 0, len(sides[0]), evidence=few or "numbers equal"
-    )
+        recorded_items = recorded if isinstance(recorded, list) else []
+        items = []
+        for position, item in enumerate(again):
+            recorded_item = None
+            if position < len(recorded_items):
+                recorded_item = recorded_items[position]
+            items.append(_with_recorded_speed(item, recorded_item))
+        return items
+    return recorded if name in OF_THE_MACHINE else again
 
 
 def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(content, dict | list):
+    """The values in nested dictionaries and lists by their path, such as `.slices.0.value`."""
+    if isinstance(content, dict):
+        parts = list(content.items())
+    elif isinstance(content, list):
+        parts = list(enumerate(content))
+    else:
         return {prefix: content}
-    parts = content.items() if isinstance(content, dict) else enumerate(content)
-    return {
-        name: leaf for key, part in parts for name, leaf in _leaves(part, f"{prefix}.{key}").items()
-    }
+    leaves = {}
+    for key, part in parts:
+        leaves.update(_leaves(part, f"{prefix}.{key}"))
+    return leaves
 
 
-def _opponent(work: Project, record: Record) -> None:
-    """Put the opponent of the cycle where evaluate reads it. Raises: ProjectError if it cannot be had."""
-    if opponent := read_yaml(work.root / CYCLE)["champion"]:
-        if not (release := record.of(opponent)):
-            raise ProjectError(f"The opponent {opponent[:8]} is not in the record.")
-        bring(work, record, release)
+def _bring_champion(work: Project, record: Record) -> None:
+    """Put the champion of that cycle where evaluate reads it.
+
+    Raises: ProjectError if the record or the DVC remote does not have it.
+    """
+    fingerprint = read_yaml(work.root / CYCLE)["champion"]
+    if not fingerprint:  # the first model had none
+        return
+    release = record.of(fingerprint)
+    if not release:
+        raise ProjectError(
+            f"The record does not have the champion of that cycle, {fingerprint[:8]}."
+        )
+    bring(work, record, release)

@@ -1,7 +1,10 @@
-"""Score the evaluation rows with stored models: `python -m mlgates.lineage.score_again FOLDER TARGET [FOLDER TARGET]`.
+"""Score the evaluation rows with stored models.
 
-`mlops reproduce` runs it by the library of a release, which may be another version than the one that compares: these
-words are all that both have to agree about.
+Usage: `python -m mlgates.lineage.score_again FOLDER TARGET [FOLDER TARGET]`.
+
+`mlops reproduce` runs it with the library of a release, which may be another version than the one
+that compares the scores. These words are all that both versions must agree on, so they must not
+change.
 """
 
 import sys

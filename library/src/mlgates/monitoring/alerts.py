@@ -1,4 +1,7 @@
-"""alarm: the last monitor report as one GitHub issue, and at most one training for each closed period."""
+"""`mlops alarm`: keeps one GitHub issue in step with the last monitor report, and starts training.
+
+Training starts at most once for each closed period.
+"""
 
 import json
 import os
@@ -14,63 +17,104 @@ from mlgates.project import Project
 from mlgates.reports import MARKS, number
 from mlgates.verdict import Report, Verdict
 
-LABEL, WORKFLOW = "monitor", "ct.yml"
-ACTS = {
+LABEL = "monitor"  # of the issue: this is how it is found again
+WORKFLOW = "ct.yml"  # the one that trains
+
+# What follows from a verdict on GitHub. An inconclusive report changes nothing there.
+ACTIONS = {
     Verdict.FAIL: "open or comment the issue and start training",
     Verdict.OK: "close the issue, if one is open",
 }
 
 
 def alarm(project: Project) -> int:
-    """Fail: open the issue or comment, and start training once per period. Ok: comment and close. Else touch nothing.
+    """Bring the issue on GitHub in line with the last monitor report; returns the exit code, 0.
 
-    Without GitHub (`GITHUB_REPOSITORY` and `gh`) it says what it would do. Raises: ProjectError if GitHub refuses.
+    `fail` opens the issue or comments on it, and starts training once for each closed period. `ok`
+    comments on an open issue and closes it. `inconclusive` changes nothing. Without GitHub
+    (`GITHUB_REPOSITORY` and the program `gh`) it prints what it would do.
+
+    Raises: ProjectError if there is no monitor report, or if GitHub refuses a call.
     """
-    report = Report.from_dict(read_json(project.root / MONITOR_LATEST, "Run: uv run mlops monitor"))
-    if (
-        report.verdict not in ACTS
-        or not os.environ.get("GITHUB_REPOSITORY")
-        or not shutil.which("gh")
-    ):
-        print(
-            f"alarm: {report.verdict}; on GitHub this means: {ACTS.get(report.verdict, 'touch nothing')}"
-        )
+    stored = read_json(project.root / MONITOR_LATEST, "Run: uv run mlops monitor")
+    report = Report.from_dict(stored)
+    if report.verdict not in ACTIONS or not _is_on_github():
+        action = ACTIONS.get(report.verdict, "touch nothing")
+        print(f"alarm: {report.verdict}; on GitHub this means: {action}")
         return 0
-    found = _gh(project, "GET", f"issues?state=all&labels={LABEL}&per_page=100")
-    issues = [issue for issue in found if "pull_request" not in issue]
-    issue = next((issue for issue in issues if issue["state"] == "open"), None)
-    if issue:
-        _gh(project, "POST", f"issues/{issue['number']}/comments", body=_body(report))
-    if issue and report.verdict is Verdict.OK:
-        _gh(project, "PATCH", f"issues/{issue['number']}", state="closed")
+
+    issues = _issues(project)
+    open_issue = next((issue for issue in issues if issue["state"] == "open"), None)
+    if open_issue:
+        _call(project, "POST", f"{_path(open_issue)}/comments", body=_body(report))
+        if report.verdict is Verdict.OK:
+            _call(project, "PATCH", _path(open_issue), state="closed")
     if report.verdict is Verdict.FAIL:
-        issue = issue or _gh(
-            project,
-            "POST",
-            "issues",
-            title=f"The {report.title} says fail",
-            body=_body(report),
-            labels=[LABEL],
-        )
-        marker = f"<!-- training started for {project.cycle()['until']} -->"
-        if not any(marker in (one["body"] or "") for one in [*issues, issue]):
-            # noted before it starts, so that it starts at most once
-            _gh(project, "PATCH", f"issues/{issue['number']}", body=f"{issue['body']}\n{marker}")
-            branch = os.environ.get("GITHUB_REF_NAME", "main")
-            _gh(project, "POST", f"actions/workflows/{WORKFLOW}/dispatches", ref=branch)
-    print(f"alarm: {report.verdict}; issue {issue['number'] if issue else 'none'}")
+        if not open_issue:
+            open_issue = _open_issue(project, report)
+            issues.append(open_issue)
+        _train_once(project, open_issue, issues)
+
+    issue_number = open_issue["number"] if open_issue else "none"
+    print(f"alarm: {report.verdict}; issue {issue_number}")
     return 0
 
 
+def _is_on_github() -> bool:
+    return bool(os.environ.get("GITHUB_REPOSITORY") and shutil.which("gh"))
+
+
+def _issues(project: Project) -> list[dict[str, Any]]:
+    """The issues of the monitor, open and closed; GitHub lists pull requests among them."""
+    listed = _call(project, "GET", f"issues?state=all&labels={LABEL}&per_page=100")
+    issues = []
+    for issue in listed:
+        if "pull_request" not in issue:
+            text = issue["body"] or ""  # null if somebody opened it without a text
+            issues.append({**issue, "body": text})
+    return issues
+
+
+def _open_issue(project: Project, report: Report) -> dict[str, Any]:
+    """A new issue about the report, as GitHub answers it."""
+    title = f"The {report.title} says fail"
+    issue: dict[str, Any] = _call(
+        project, "POST", "issues", title=title, body=_body(report), labels=[LABEL]
+    )
+    return issue
+
+
+def _train_once(project: Project, issue: dict[str, Any], issues: list[dict[str, Any]]) -> None:
+    """Start training, unless one of the issues notes that it was started for this period."""
+    marker = f"<!-- training started for {project.cycle()['until']} -->"
+    if any(marker in other["body"] for other in issues):
+        return
+    # The note is written before training starts: if this run dies in between, training starts
+    # once less, and never twice.
+    _call(project, "PATCH", _path(issue), body=f"{issue['body']}\n{marker}")
+    branch = os.environ.get("GITHUB_REF_NAME", "main")
+    _call(project, "POST", f"actions/workflows/{WORKFLOW}/dispatches", ref=branch)
+
+
+def _path(issue: dict[str, Any]) -> str:
+    return f"issues/{issue['number']}"
+
+
 def _body(report: Report) -> str:
-    bad = [check for check in [*report.checks, *report.drift] if check.verdict is Verdict.FAIL]
-    rows = [[check.name, number(check.value), number(check.limit), check.evidence] for check in bad]
+    """The verdict and a table of the checks that failed, as Markdown."""
+    rows = []
+    for check in [*report.checks, *report.drift]:
+        if check.verdict is Verdict.FAIL:
+            rows.append([check.name, number(check.value), number(check.limit), check.evidence])
     table = Grid(["check", "value", "limit", "evidence"], rows).markdown()
     return f"**{report.title}**: {MARKS[report.verdict]}\n\n{table}".rstrip("\n")
 
 
-def _gh(project: Project, method: str, path: str, **fields: Any) -> Any:
-    """What GitHub answers. Raises: ProjectError with its reason if it refuses."""
+def _call(project: Project, method: str, path: str, **fields: Any) -> Any:
+    """What GitHub's API answers, or None for an empty answer. `fields` are sent as JSON.
+
+    Raises: ProjectError with GitHub's reason if it refuses.
+    """
     words = ["gh", "api", "-X", method, f"repos/{os.environ['GITHUB_REPOSITORY']}/{path}"]
     if fields:
         words += ["--input", "-"]

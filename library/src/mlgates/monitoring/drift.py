@@ -1,7 +1,9 @@
-"""Drift of what was served against what the model was trained on, by Evidently's distances.
+"""Drift: how far what was served has moved from what the model was trained on.
 
-What is compared, how, and what is no drift yet, `mlgates.drift` says, as it does for periods.
-Evidently computes the same distances, but for two things that `by_evidently` knows.
+Evidently computes the distances and judges them. Which columns are compared, by which distance,
+and how large a distance chance alone reaches comes from `mlgates.drift`, which validate uses for
+periods too. Evidently's distances equal those of `mlgates.drift` except in two cases: see
+`by_evidently`.
 """
 
 import warnings
@@ -21,36 +23,42 @@ from mlgates.verdict import Check, Effect, Verdict, at_most
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOOR = 0.001  # Evidently takes no standard deviation for smaller
-NATS = float(np.sqrt(np.log(2)))  # of our Jensen-Shannon distance, in bits, is Evidently's, in nats
+SMALLEST_DEVIATION = 0.001  # Evidently divides by this where a standard deviation is smaller
+NATS = float(np.sqrt(np.log(2)))  # Jensen-Shannon distance: ours is in bits, Evidently's in nats
 VALUE_DRIFT = "evidently:metric_v2:ValueDrift"
-VERDICTS = {"SUCCESS": Verdict.OK, "FAIL": Verdict.FAIL}
+VERDICTS = {"SUCCESS": Verdict.OK, "FAIL": Verdict.FAIL}  # of Evidently's tests
 
 
 def watched(contract: Contract, scorer: Scorer, arrays: Arrays, matrix: np.ndarray) -> Arrays:
-    """What is compared: the columns that the model reads and, for times, the features made of them.
+    """The columns whose drift matters, by name: (n,) arrays of numbers or words.
 
-    A key that no feature reads may move as it likes. A time always moves; an hour or a weekday should not.
+    `arrays` are the contract's columns of n rows, `matrix` their (n, k) features. Only columns that
+    the model reads count: a key that no feature reads may move freely. A time is left out, because
+    it always moves. The features made of it (an hour, a weekday) should not move, so they are
+    compared in its place.
     """
     kinds = {name: contract.columns[name].kind for name in scorer.plan.columns}
-    found = {name: arrays[name] for name, kind in kinds.items() if kind != "datetime"}
-    for place, name in enumerate(scorer.plan.names):
-        if name not in kinds and any(
-            kinds[column] == "datetime" for column in scorer.plan.ancestors(name)
-        ):
-            found[name] = matrix[:, place]
+    columns: Arrays = {}
     for name, kind in kinds.items():
         if kind == "bool":
-            found[name] = measure.bools_as_words(found[name])
-    return found
+            columns[name] = measure.bools_as_words(arrays[name])
+        elif kind != "datetime":
+            columns[name] = arrays[name]
+    for position, feature in enumerate(scorer.plan.names):
+        if feature in kinds:
+            continue
+        if any(kinds[column] == "datetime" for column in scorer.plan.ancestors(feature)):
+            columns[feature] = matrix[:, position]
+    return columns
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two frames whose columns are to be compared, and how: what Evidently is asked in the wiring, monitor.py.
+    """What Evidently is asked to compare, in the wiring file monitor.py.
 
-    `reference` are the rows that the model was trained on, `current` those that were served. `limits` holds the
-    distance of each column that is still no drift.
+    `reference` are the rows that the model was trained on, `current` those that were served.
+    `numbers` and `categories` name their columns. `limits` has the largest distance of each column
+    that is not drift yet.
     """
 
     reference: "pd.DataFrame"
@@ -65,108 +73,143 @@ class Comparison:
         return [*self.numbers, *self.categories]
 
 
-Distributions = Callable[[Comparison], Any]  # of the wiring: Evidently's snapshot
+Distributions = Callable[
+    [Comparison], Any
+]  # the wiring's function; it returns Evidently's snapshot
 
 
 def comparison(reference: Arrays, current: Arrays, limits: MonitorSettings) -> Comparison:
     """What can be compared, with limits that chance alone does not reach.
 
     `limits` is the section `monitor` of the parameters. Free text, and a column without any value,
-    are left out. Evidently drops missing values, so `missing` checks their share. Numbers whose
-    spread Evidently would take for larger than it is are handed over in standard deviations.
+    are left out. Evidently drops missing values; their share is checked by `missing`. Numbers whose
+    standard deviation is too small for Evidently are given to it in standard deviations.
     """
     import pandas as pd
 
-    before, now, bounds = {}, {}, {}
-    numbers, categories = [], []
+    reference_columns: Arrays = {}
+    current_columns: Arrays = {}
+    numbers: list[str] = []
+    categories: list[str] = []
+    distances: dict[str, float] = {}
     for pair in pairs(reference, current):
-        before[pair.name], now[pair.name] = pair.reference, pair.current
+        reference_columns[pair.name] = pair.reference
+        current_columns[pair.name] = pair.current
         if pair.method is measure.Method.WASSERSTEIN:
             numbers.append(pair.name)
-            if (unit := _unit(pair)) != 1:
-                before[pair.name], now[pair.name] = pair.reference / unit, pair.current / unit
+            unit = _unit(pair)
+            if unit != 1:
+                reference_columns[pair.name] = pair.reference / unit
+                current_columns[pair.name] = pair.current / unit
         else:
             categories.append(pair.name)
-        bounds[pair.name] = pair.limit(limits.drift_limit)
-    return Comparison(pd.DataFrame(before), pd.DataFrame(now), numbers, categories, bounds)
+        distances[pair.name] = pair.limit(limits.drift_limit)
+
+    reference_rows = pd.DataFrame(reference_columns)
+    current_rows = pd.DataFrame(current_columns)
+    return Comparison(reference_rows, current_rows, numbers, categories, distances)
 
 
 def pairs(reference: Arrays, current: Arrays) -> list[measure.Pair]:
-    """The columns that Evidently can compare; what `watched` gives are numbers and words."""
+    """The columns that Evidently can compare, of those that `watched` returns."""
     kinds = {}
     for name, values in reference.items():
         kinds[name] = "text" if values.dtype == object else "float"
-    found = measure.pairs(kinds, reference, current, measure.LOG)
-    return [pair for pair in found if min(pair.rows)]
+    comparable = measure.pairs(kinds, reference, current, measure.LOG)
+    return [pair for pair in comparable if min(pair.rows)]  # with values on both sides
 
 
 def by_evidently(pair: measure.Pair) -> float:
-    """What Evidently has to report of a pair that `comparison` handed over, by our own measure.
+    """The distance that Evidently reports of a pair that `comparison` gave it, by our own measure.
 
-    Its Jensen-Shannon distance has another unit. Where all numbers of the reference are the same,
-    so that there is no standard deviation, it tells the distance in thousandths.
+    It differs from `pair.distance()` in two cases. Evidently's Jensen-Shannon distance is in nats,
+    ours in bits. And where all numbers of the reference are the same, so that their standard
+    deviation is 0, Evidently gives the distance in thousandths.
     """
-    found = pair.distance()
+    distance = pair.distance()
     if pair.method is measure.Method.JENSEN_SHANNON:
-        return NATS * found
-    unit, deviation = _unit(pair), measure.spread(pair.reference)
-    return found * (deviation or 1.0) / unit / max(deviation / unit, FLOOR)
+        return NATS * distance
+    unit = _unit(pair)
+    deviation = measure.spread(pair.reference)
+    unscaled = distance * (deviation or 1.0)  # undo the division in `pair.distance()`
+    return unscaled / unit / max(deviation / unit, SMALLEST_DEVIATION)
 
 
 def _unit(pair: measure.Pair) -> float:
-    """What numbers are divided by before Evidently sees them: 1, but for those of a tiny spread."""
-    known = pair.reference[~gone(pair.reference)]
+    """What numbers are divided by before Evidently sees them: 1, or a tiny standard deviation."""
+    values = pair.reference[~gone(pair.reference)]
     deviation = measure.spread(pair.reference)
-    varies = known.min() < known.max()  # sums are rounded: equal numbers may have a deviation
-    return deviation if varies and deviation < FLOOR else 1.0
+    # Sums are rounded, so even equal numbers may have a standard deviation above 0.
+    varies = values.min() < values.max()
+    return deviation if varies and deviation < SMALLEST_DEVIATION else 1.0
 
 
 def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Check], str]:
-    """One check `monitor.drift.<column>` each, judged by Evidently's tests, and Evidently's own page.
+    """One check `monitor.drift.<column>` for each column, and Evidently's own page as HTML.
 
-    Raises: ProjectError if Evidently was not asked about a column: what was not looked at did not pass.
+    Evidently's tests are the judges. Raises: ProjectError if Evidently was not asked about one of
+    the columns: a column that was not looked at did not pass.
     """
     if not compared.columns:
         return [], ""
     with warnings.catch_warnings(action="ignore"):
-        found = distributions(compared)
-        told = found.dict()
-        page = found.get_html_str(as_iframe=False)
-    values, checks = {}, {}
-    for metric in told["metrics"]:
+        snapshot = distributions(compared)
+        results = snapshot.dict()
+        page = snapshot.get_html_str(as_iframe=False)
+
+    distances = {}
+    for metric in results["metrics"]:
         if metric["config"]["type"] == VALUE_DRIFT:
-            values[metric["config"]["column"]] = float(metric["value"])
-    for test in told["tests"]:
+            distances[metric["config"]["column"]] = float(metric["value"])
+    checks = {}
+    for test in results["tests"]:
         settings = test["metric_config"]["params"]
-        if settings["type"] != VALUE_DRIFT:
-            continue
-        name = settings["column"]
-        verdict = VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE)
-        value, limit = round(values[name], 6), round(compared.limits[name], 6)
-        evidence = f"{settings['method']} distance"
-        rows = len(compared.current)
-        more = (value, limit, None, rows, False, evidence, Effect.RETRAIN)
-        checks[name] = Check(f"monitor.drift.{name}", verdict, *more)
-    if unasked := [name for name in compared.columns if name not in checks]:
+        if settings["type"] == VALUE_DRIFT:
+            column = settings["column"]
+            checks[column] = _drift_check(compared, test, distances[column])
+
+    missing_columns = [name for name in compared.columns if name not in checks]
+    if missing_columns:
+        names = ", ".join(missing_columns)
         raise ProjectError(
-            f"monitor.py does not compare {', '.join(unasked)}: Evidently reported no drift test of it.",
+            f"monitor.py does not compare {names}: Evidently reported no drift test of it.",
             "Bring the call back: git checkout HEAD -- src/*/monitor.py",
         )
     return [checks[name] for name in compared.columns], page
 
 
+def _drift_check(compared: Comparison, test: Any, distance: float) -> Check:
+    """The result of one of Evidently's drift tests as a check."""
+    settings = test["metric_config"]["params"]
+    column = settings["column"]
+    return Check(
+        f"monitor.drift.{column}",
+        VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE),
+        value=round(distance, 6),
+        limit=round(compared.limits[column], 6),
+        rows=len(compared.current),
+        required=False,
+        evidence=f"{settings['method']} distance",
+        effect=Effect.RETRAIN,
+    )
+
+
 def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, rows: int) -> Check:
-    """`monitor.drifted_share`: how many of the compared columns drifted.
+    """`monitor.drifted_share`: which share of the compared columns drifted.
 
     `checks` are those of the columns, in their order.
     """
-    moved = []
+    drifted = []
     for name, check in zip(compared.columns, checks, strict=True):
         if check.verdict is Verdict.FAIL:
-            moved.append(name)
-    value = round(len(moved) / len(checks), 6) if checks else None
-    told = f"{len(moved)} of {len(checks)}" + (f": {', '.join(moved)}" if moved else "")
-    return at_most("monitor.drifted_share", value, limits.max_drifted_share, rows, evidence=told)
+            drifted.append(name)
+    value = round(len(drifted) / len(checks), 6) if checks else None
+    evidence = f"{len(drifted)} of {len(checks)}"
+    if drifted:
+        evidence += f": {', '.join(drifted)}"
+    return at_most(
+        "monitor.drifted_share", value, limits.max_drifted_share, rows, evidence=evidence
+    )
 
 
 def missing(
@@ -175,18 +218,29 @@ def missing(
     """`monitor.missing.<column>`: by how much the share of rows without a value has risen."""
     checks = []
     for name in columns:
-        rise, most = measure.missing(reference[name], current[name]), limits.missing_limit
-        check = at_most(f"monitor.missing.{name}", round(rise, 6), most, len(current[name]))
-        checks.append(check)
+        rise = round(measure.missing(reference[name], current[name]), 6)
+        rows = len(current[name])
+        checks.append(at_most(f"monitor.missing.{name}", rise, limits.missing_limit, rows))
     return checks
 
 
 def predictions(reference: np.ndarray, current: np.ndarray, limits: MonitorSettings) -> Check:
-    """`monitor.prediction_drift`: the scores against those of the reference rows; of several classes the worst."""
-    old, new = (scores.reshape(len(scores), -1).T for scores in (reference, current))
-    method = measure.Method.WASSERSTEIN
-    worst = max(measure.distance(a, b, method) for a, b in zip(old, new, strict=True))
-    limit = round(measure.limit(limits.drift_limit, len(reference), len(current), 0), 6)
-    told = "wasserstein distance of the scores"
-    more: dict[str, Any] = {"required": False, "evidence": told, "effect": Effect.RETRAIN}
-    return at_most("monitor.prediction_drift", round(worst, 6), limit, len(current), **more)
+    """`monitor.prediction_drift`: the distance of the served scores from those of the reference.
+
+    Both are (n,) scores, or (n, c) for c classes. Of several classes the largest distance counts.
+    """
+    reference_scores = reference.reshape(len(reference), -1)
+    current_scores = current.reshape(len(current), -1)
+    distances = []
+    for old, new in zip(reference_scores.T, current_scores.T, strict=True):
+        distances.append(measure.distance(old, new, measure.Method.WASSERSTEIN))
+    limit = measure.limit(limits.drift_limit, len(reference), len(current), words=0)
+    return at_most(
+        "monitor.prediction_drift",
+        round(max(distances), 6),
+        round(limit, 6),
+        len(current),
+        required=False,
+        evidence="wasserstein distance of the scores",
+        effect=Effect.RETRAIN,
+    )

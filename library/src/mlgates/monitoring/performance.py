@@ -1,7 +1,7 @@
-"""Quality of what was served, once outcomes are known, and an estimate until then."""
+"""Quality of what was served: measured once labels are known, estimated until then."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,51 +14,65 @@ from mlgates.verdict import Check, Verdict, not_below
 if TYPE_CHECKING:
     import pandas as pd
 
-FAIR = {"binary": "roc_auc", "multiclass": "macro_roc_auc", "regression": "mean_absolute_error"}
-RESAMPLES = 200
+# The metric that is compared with the gate's measurement, by task. See `judge` for the reason.
+COMPARED_METRIC = {
+    "binary": "roc_auc",
+    "multiclass": "macro_roc_auc",
+    "regression": "mean_absolute_error",
+}
+RESAMPLES = 200  # for the 95 % interval
+SECONDS_A_DAY = 86_400
 
 
 def index(contract: Contract, frame: "pd.DataFrame", *also: str) -> "pd.MultiIndex":
-    """What tells rows apart, in the contract's types, so that the same from another source is equal."""
+    """The key of each row, with the columns `also`.
+
+    The values have the contract's types, so keys from different sources can be compared.
+    """
     import pandas as pd
 
-    columns = identity(contract) | {name: contract.columns[name] for name in also}
-    arrays = {name: to_array(column, frame[name]) for name, column in columns.items()}
+    columns = dict(identity(contract))
+    for name in also:
+        columns[name] = contract.columns[name]
+    arrays = {}
+    for name, column in columns.items():
+        arrays[name] = to_array(column, frame[name])
     return pd.MultiIndex.from_frame(pd.DataFrame(arrays))
 
 
 def joined(
     contract: Contract, logged: "pd.DataFrame", outcomes: "pd.DataFrame | None"
 ) -> "pd.DataFrame":
-    """The logged predictions whose outcome is known, with outcome and `arrived`."""
+    """The logged predictions whose label is known, with the label and the time when it `arrived`.
+
+    Of several labels for one key the last one counts.
+    """
     if outcomes is None or outcomes.empty:
         return logged.iloc[:0]
-    known = index(contract, outcomes)
-    last = ~known.duplicated(keep="last")
-    places = known[last].get_indexer(index(contract, logged))
-    found = outcomes[last].iloc[places[places >= 0]]
-    return logged[places >= 0].assign(
-        **{name: found[name].to_numpy() for name in (contract.outcome.name, "arrived")}
-    )
+    keys = index(contract, outcomes)
+    is_last = ~keys.duplicated(keep="last")
+    positions = keys[is_last].get_indexer(index(contract, logged))  # -1 where no label is known
+    is_known = positions >= 0
+    labels = outcomes[is_last].iloc[positions[is_known]]
+    added = {}
+    for name in (contract.outcome.name, "arrived"):
+        added[name] = labels[name].to_numpy()
+    return logged[is_known].assign(**added)
 
 
 def coverage(known: "pd.DataFrame", logged: int) -> Check:
-    """`monitor.labels`: the share of predictions whose outcome is known; none is inconclusive, and not required."""
-    verdict, told = Verdict.INCONCLUSIVE, "no outcome is known yet: mlops outcomes FILE"
+    """`monitor.labels`: the share of the `logged` predictions whose label is known.
+
+    Without any label it is inconclusive. It is not required, because labels arrive late.
+    """
+    verdict = Verdict.INCONCLUSIVE
+    evidence = "no label is known yet: mlops outcomes FILE"
     if len(known):
-        days = np.median(known["arrived"] - known["at"]) / 86_400
-        verdict, told = (
-            Verdict.OK,
-            f"of {len(known):,} predictions, half of them within {days:.1f} days",
-        )
-    return Check(
-        "monitor.labels",
-        verdict,
-        round(len(known) / logged, 6),
-        rows=logged,
-        required=False,
-        evidence=told,
-    )
+        verdict = Verdict.OK
+        days = np.median(known["arrived"] - known["at"]) / SECONDS_A_DAY
+        evidence = f"of {len(known):,} predictions, half of them within {days:.1f} days"
+    share = round(len(known) / logged, 6)
+    return Check("monitor.labels", verdict, share, rows=logged, required=False, evidence=evidence)
 
 
 def judge(
@@ -68,67 +82,98 @@ def judge(
     gate: Mapping[str, float],
     limits: MonitorSettings,
 ) -> Check:
-    """`monitor.performance`: the loss against what the gate measured for this model, by its whole interval.
+    """`monitor.performance`: the change since the gate measured this model, with its 95 % interval.
 
-    The metric must not move when only the share of outcomes moves: so roc_auc for classes, not the gate's average
-    precision, which for an equally good model grows with that share (flights: 15 to 36 % a month). The absolute error
-    of numbers does move with the outcomes, so its first fall is a question, not an answer. An error has a unit, so its
-    loss is a share of the gate's value. Where the champion's record lacks the fair metric, the gate's own is used. It
-    fails when the whole interval lies below the margin; not required, for outcomes come late, and an interval astride
-    the margin is no finding.
+    `known` are the predictions whose label is known, `scores` what was served for them, and `gate`
+    has what the gate measured, by metric. A negative value is a loss. The check fails if the whole
+    interval lies below the margin. It is inconclusive if the margin lies within the interval. It is
+    not required, because labels arrive late.
+
+    The compared metric must not change just because the share of positive labels changes. For
+    classes it is therefore roc_auc. The gate's average precision would not do: it rises with that
+    share although the model is as good as before (flights: 15 to 36 % a month). The absolute error
+    of numbers does change with the labels, so its first loss is a reason to look and not a finding.
+    An error has a unit, so its loss is given as a share of the gate's value. If the gate did not
+    measure the metric, the first metric of the task that it did measure is used.
     """
-    makers = metrics.named(contract.task)
-    name = next(
-        (name for name in [FAIR[contract.task], *makers] if gate.get(name) is not None), None
-    )
-    if name is None or known.empty:
-        told = (
-            "no outcome is known yet"
-            if known.empty
-            else "the champion's record holds no measurement of the gate"
-        )
+    metric = _compared_metric(contract, gate)
+    if metric is None or known.empty:
+        evidence = "the champion's record holds no measurement of the gate"
+        if known.empty:
+            evidence = "no label is known yet"
         return Check(
             "monitor.performance",
             Verdict.INCONCLUSIVE,
             rows=len(known),
             required=False,
-            evidence=told,
+            evidence=evidence,
         )
-    measure = makers[name](contract.target(known), scores)
-    found = metrics.estimates({name: measure}, len(known), RESAMPLES, seed=0)[name]
-    unit = metrics.sign(name) / (abs(gate[name]) or 1.0 if contract.task == "regression" else 1.0)
-    value, low, high = (unit * (number - gate[name]) for number in (found.value, *found.interval()))
-    told = f"{name} {found.value:.4f}, the gate measured {gate[name]:.4f}"
-    more: dict[str, Any] = {"min_rows": limits.min_rows, "required": False, "evidence": told}
-    edges = (min(low, high), max(low, high))
+
+    measure = metrics.named(contract.task)[metric](contract.target(known), scores)
+    estimates = metrics.estimates({metric: measure}, len(known), RESAMPLES, seed=0)
+    measured = estimates[metric]
+    scale = 1.0
+    if contract.task == "regression":
+        scale = abs(gate[metric]) or 1.0
+    gain_per_unit = metrics.sign(metric) / scale
+
+    change = gain_per_unit * (measured.value - gate[metric])
+    ends = [gain_per_unit * (end - gate[metric]) for end in measured.interval()]
     return not_below(
-        "monitor.performance", value, edges, -limits.performance_margin, len(known), **more
+        "monitor.performance",
+        change,
+        (min(ends), max(ends)),
+        -limits.performance_margin,
+        len(known),
+        min_rows=limits.min_rows,
+        required=False,
+        evidence=f"{metric} {measured.value:.4f}, the gate measured {gate[metric]:.4f}",
     )
 
 
-def estimate(scores: np.ndarray, gate: Mapping[str, float], limits: MonitorSettings) -> Check:
-    """`monitor.estimated_performance`: the roc_auc to be expected if the probabilities are right (CBPE).
+def _compared_metric(contract: Contract, gate: Mapping[str, float]) -> str | None:
+    """The metric that `judge` compares: the first of its choice that the gate measured, or None."""
+    for name in [COMPARED_METRIC[contract.task], *metrics.named(contract.task)]:
+        if gate.get(name) is not None:
+            return name
+    return None
 
-    Advice only: it never fails. It sees a change of the rows, not a change of what the rows mean.
+
+def estimate(scores: np.ndarray, gate: Mapping[str, float], limits: MonitorSettings) -> Check:
+    """`monitor.estimated_performance`: the roc_auc that the (n,) probabilities promise (CBPE).
+
+    It is right if the probabilities are right. So it sees that other rows arrive, but not that the
+    same rows mean something else now. It never fails: below the limit it is inconclusive.
+    """
+    expected = _expected_roc_auc(scores)
+    limit = None
+    if "roc_auc" in gate:
+        limit = gate["roc_auc"] - limits.performance_margin
+    verdict = Verdict.INCONCLUSIVE
+    if expected is not None and limit is not None and expected >= limit:
+        verdict = Verdict.OK
+    return Check(
+        "monitor.estimated_performance",
+        verdict,
+        expected,
+        limit,
+        rows=len(scores),
+        required=False,
+        evidence="roc_auc expected from the scores alone; this check never fails",
+    )
+
+
+def _expected_roc_auc(scores: np.ndarray) -> float | None:
+    """The probability that a positive row has a higher score than a negative one.
+
+    A row with the score p counts as p positive and 1 - p negative rows. None if there is no pair of
+    a positive and a negative row, as where all scores are 0.
     """
     positive = np.sort(scores)
     negative = 1 - positive
     pairs = positive.sum() * negative.sum()
-    value = (
-        float((positive * (np.cumsum(negative) - negative / 2)).sum() / pairs)
-        if pairs > 0
-        else None
-    )
-    limit = gate["roc_auc"] - limits.performance_margin if "roc_auc" in gate else None
-    good = value is not None and limit is not None and value >= limit
-    verdict = Verdict.OK if good else Verdict.INCONCLUSIVE
-    told = "roc_auc expected from the scores alone; advice only"
-    return Check(
-        "monitor.estimated_performance",
-        verdict,
-        value,
-        limit,
-        rows=len(scores),
-        required=False,
-        evidence=told,
-    )
+    if not pairs > 0:  # also if a score is NaN
+        return None
+    # Of the negative rows those with a lower score count in full, and those of the same row half.
+    negative_below = np.cumsum(negative) - negative / 2
+    return float((positive * negative_below).sum() / pairs)

@@ -1,18 +1,14 @@
-"""`mlops erase --purge`: what holds erased rows leaves the DVC cache, its remote, var/ and MLflow, in all versions.
+"""`mlops erase --purge`: delete all that holds erased rows, in every version of data and models.
 
-Everything is found before anything is deleted, and what leads to a thing is deleted after it: a killed purge is ended
-by the next one. A store inside the project is searched whole, one outside, which others may share, for what git names.
+It is deleted from the DVC cache, its remote, var/ and MLflow. All of it is found before anything is
+deleted, so that the next purge can end one that was killed. What DVC keeps is in objects.py.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 from mlgates.data import tombstones
 from mlgates.data.tombstones import Tombstones
@@ -20,6 +16,7 @@ from mlgates.dvc_lock import stages
 from mlgates.errors import ProjectError
 from mlgates.files import temporary_folder
 from mlgates.layout import DVC_LOCK, ERASED, MLFLOW_DATABASE, REFERENCE, STATE, TRAINING
+from mlgates.privacy.objects import Objects, objects_to_delete
 from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage
 from mlgates.registry.git import git, remote
@@ -28,218 +25,181 @@ from mlgates.registry.promote import committed
 from mlgates.registry.releases import Record, Release, read, settle, show, show_json
 from mlgates.registry.releases import erase as erase_releases
 
-Tree = dict[str, str]
-HISTORY = (f":(glob)**/{DVC_LOCK.name}", ":(glob)**/?*.dvc")
+SEEN_IN_DATA = "its training data hold them"
+SEEN_IN_PERIODS = (
+    "its training periods had some; its data are neither in the DVC cache nor in its remote"
+)
 
 
-class Objects:
-    """What the cache and the remote hold, each object looked at once."""
+def trained(project: Project, erased_rows: Tombstones) -> dict[Release, str]:
+    """The releases that were trained on erased rows, each with how that is known.
 
-    def __init__(self, stores: Sequence[Any], gone: Tombstones) -> None:
-        """`stores` are DVC's object databases."""
-        self.stores, self.gone = stores, gone
-        self.tree, self.holds, self._store = (
-            cache(self._tree),
-            cache(self._holds),
-            cache(self._first),
-        )
-
-    def there(self, oid: str) -> bool:
-        """Whether any store has it."""
-        return self._store(oid) is not None
-
-    def delete(self, oid: str) -> None:
-        """Delete it from every store."""
-        for store in self.stores:
-            if store.exists(oid):
-                store.delete(oid)
-
-    def _first(self, oid: str) -> Any:
-        return next((store for store in self.stores if store.exists(oid)), None)
-
-    def _open(self, oid: str) -> Any:
-        store = self._store(oid)
-        return store.fs.open(store.oid_to_path(oid), "rb")
-
-    def _tree(self, oid: str) -> Tree:
-        """Path and hash of each file of a folder; empty for a file, or if no store has the list."""
-        if not oid.endswith(".dir") or not self.there(oid):
-            return {}
-        with self._open(oid) as file:
-            return {entry["relpath"]: entry["md5"] for entry in json.load(file)}
-
-    def _holds(self, oid: str) -> bool:
-        """Whether it is a table with an erased row in it."""
-        if oid.endswith(".dir") or not self.there(oid):
-            return False
-        with self._open(oid) as file:
-            return file.read(4) == b"PAR1" and self.gone.hold(file)
-
-
-def trained(project: Project, gone: Tombstones) -> dict[Release, str]:
-    """The releases that were trained on erased rows, and what that is known by: their data or only their periods."""
+    It is known by the data of a release, or only by its periods where the data cannot be read.
+    """
     record = read(project)
     try:
         with dvc_storage.stores(project) as stores:
-            return _affected(project, record, Objects(stores, gone))
-    except ProjectError:  # the remote is away
-        return _affected(project, record, Objects([], gone))
+            return _trained_on_erased_rows(project, record, Objects(stores, erased_rows))
+    except ProjectError:  # the remote cannot be reached
+        return _trained_on_erased_rows(project, record, Objects([], erased_rows))
 
 
-def _affected(project: Project, record: Record, objects: Objects) -> dict[Release, str]:
-    found = {}
-    for release in (release for release in record.releases if not release.erased):
-        periods, entry = _periods(project, release), _trained(project, release)
-        trees = [
-            objects.tree(part["md5"]) for part in (*entry.get("deps", []), *entry.get("outs", []))
-        ]
-        files = {oid for tree in trees for path, oid in tree.items() if _counts(path, periods)}
-        if any(objects.holds(oid) for oid in files):
-            found[release] = "its data"
-        elif overdue(project, release) and not (files and all(objects.there(oid) for oid in files)):
-            found[release] = "its periods (its data are neither in the cache nor in the remote)"
-    return found
+def _trained_on_erased_rows(
+    project: Project, record: Record, objects: Objects
+) -> dict[Release, str]:
+    affected = {}
+    for release in record.releases:
+        if release.erased:
+            continue
+        evidence = _evidence(project, release, objects)
+        if evidence:
+            affected[release] = evidence
+    return affected
 
 
-def _counts(path: str, periods: set[str]) -> bool:
-    period, _, name = path.rpartition("/")
-    return name.endswith(".parquet") and (not period or period.removeprefix("period=") in periods)
+def _evidence(project: Project, release: Release, objects: Objects) -> str:
+    """How it is known that a release was trained on erased rows; empty if it was not."""
+    tables = _training_tables(project, release, objects)
+    if any(objects.holds_erased_rows(oid) for oid in tables):
+        return SEEN_IN_DATA
+    are_readable = bool(tables) and all(objects.exists(oid) for oid in tables)
+    if overdue(project, release) and not are_readable:
+        return SEEN_IN_PERIODS
+    return ""
 
 
-def _periods(project: Project, release: Release) -> set[str]:
-    return set(show_json(project, release.commit, TRAINING).get("periods", {}).get("train", []))
+def _training_tables(project: Project, release: Release, objects: Objects) -> set[str]:
+    """The Parquet files that a release was trained on or carries.
+
+    Of the inputs that are folders of periods only the training periods count: a release that was
+    evaluated on an erased row did not learn from it.
+    """
+    periods = _training_periods(project, release)
+    entry = _training_entry(project, release)
+    oids = set()
+    for part in [*entry.get("deps", []), *entry.get("outs", [])]:
+        for path, oid in objects.files(part["md5"]).items():
+            folder, _, name = path.rpartition("/")
+            is_used = not folder or folder.removeprefix("period=") in periods
+            if is_used and name.endswith(".parquet"):
+                oids.add(oid)
+    return oids
 
 
-def _trained(project: Project, release: Release) -> dict[str, Any]:
-    """The entry of its training in dvc.lock."""
+def _training_periods(project: Project, release: Release) -> set[str]:
+    report = show_json(project, release.commit, TRAINING)
+    return set(report.get("periods", {}).get("train", []))
+
+
+def _training_entry(project: Project, release: Release) -> dict[str, Any]:
+    """The entry of a release's training in dvc.lock."""
     return dict(stages(show(project, release.commit, DVC_LOCK)).get("train", {}))
 
 
 def overdue(project: Project, release: Release) -> bool:
-    """Whether a release was trained on a period of which rows were erased since; asks nothing but git."""
-    if not (known := tombstones.listed(project)):
-        return False
-    before = {entry.hash for entry in tombstones.parsed(show(project, release.commit, ERASED))}
-    periods = _periods(project, release)
-    return any(entry.hash not in before and periods.intersection(entry.periods) for entry in known)
+    """Whether a release was trained on a period of which rows were erased since.
 
-
-def purge(project: Project, gone: Tombstones) -> str:
-    """Delete every version of data and models that holds erased rows, and erase the releases trained on them.
-
-    Raises: ProjectError, before anything is deleted, unless all is committed, made anew and pushed, the remote is
-    there, and no release that has an alias is among them.
+    It asks nothing but git.
     """
-    _ready(project)
+    entries = tombstones.listed(project)
+    if not entries:
+        return False
+    parsed = tombstones.parsed(show(project, release.commit, ERASED))
+    erased_before = {entry.hash for entry in parsed}
+    erased_since = [entry for entry in entries if entry.hash not in erased_before]
+    periods = _training_periods(project, release)
+    return any(periods.intersection(entry.periods) for entry in erased_since)
+
+
+def purge(project: Project, erased_rows: Tombstones) -> str:
+    """Delete every version of data and models that holds erased rows.
+
+    The releases that were trained on such rows are erased in the record.
+    Raises: ProjectError, before anything is deleted, unless everything is committed and pushed, the
+    pipeline has run since the erasure, the remote can be reached, and no affected release has an
+    alias.
+    """
+    _check_ready(project)
     record = read(project)
     with dvc_storage.stores(project) as stores:
-        objects = Objects(stores, gone)
-        releases = _affected(project, record, objects)
-        _not_in_use(project, record, releases)
-        erased = [release for release in record.releases if release.erased or release in releases]
-        doomed = list(_doomed(project, objects, erased))
-        erase_releases(project, releases, "it was trained on erased rows")
+        objects = Objects(stores, erased_rows)
+        affected = _trained_on_erased_rows(project, record, objects)
+        _check_not_in_use(project, record, affected)
+        # Also what an earlier purge erased: if that was killed, the models are still there.
+        erased = [release for release in record.releases if release.erased]
+        erased += affected
+        models = _model_outputs(project, erased)
+        doomed = objects_to_delete(project, objects, models)
+
+        erase_releases(project, affected, "it was trained on erased rows")
         for oid in doomed:
             objects.delete(oid)
+
     deploy.forget(project, read(project))
-    for path in [path for path in (project.root / STATE).rglob("*.parquet") if gone.hold(path)]:
-        shutil.rmtree(path.parent) if (path.parent / "MLmodel").exists() else path.unlink()
-    _forget_runs(project, gone, {release.fingerprint for release in erased})
-    told = ", ".join(release.tag for release in releases) or "no release"
-    return f"{len(doomed):,} objects deleted from the DVC cache and its remote; erased in the record: {told}."
+    _delete_tables_of_this_machine(project, erased_rows)
+    _forget_runs(project, erased_rows, {release.fingerprint for release in erased})
+
+    tags = ", ".join(release.tag for release in affected) or "no release"
+    deleted = f"{len(doomed):,} objects deleted from the DVC cache and its remote"
+    return f"{deleted}; erased in the record: {tags}."
 
 
-def _ready(project: Project) -> None:
+def _check_ready(project: Project) -> None:
     committed(project)
     if git(project.root, "rev-parse", "--is-shallow-repository") == "true":
         raise ProjectError(
             "This clone does not have the whole history.", "Run: git fetch --unshallow"
         )
-    if stages := dvc_storage.outdated(project):
-        told = f"The tombstones are not in the data yet: {', '.join(stages)} must run"
+    outdated = dvc_storage.outdated(project)
+    if outdated:
+        message = f"Erased rows are still in the data: {', '.join(outdated)} must run"
         raise ProjectError(
-            f"{told}; nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push"
+            f"{message}. Nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push"
         )
-    if where := remote(project.root):
-        git(project.root, "fetch", "--quiet", where)
+    git_remote = remote(project.root)
+    if git_remote:
+        git(project.root, "fetch", "--quiet", git_remote)
     settle(project)
 
 
-def _not_in_use(project: Project, record: Record, releases: Mapping[Release, str]) -> None:
+def _check_not_in_use(project: Project, record: Record, affected: Mapping[Release, str]) -> None:
     for alias in project.settings().promote.path:
-        if (held := record.holder(alias)) and held.release in releases:
-            told = f"{held.release.tag} is {alias} and was trained on erased rows, to judge by {releases[held.release]}"
-            remedy = f"First retrain: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro, commit, "
-            raise ProjectError(
-                f"{told}; nothing was purged.",
-                f"{remedy}uv run mlops promote (see docs/runbook.md)",
-            )
+        holder = record.holder(alias)
+        if holder is None or holder.release not in affected:
+            continue
+        release = holder.release
+        message = f"{release.tag} is {alias} and was trained on erased rows ({affected[release]})"
+        retrain = f"uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro, commit"
+        raise ProjectError(
+            f"{message}. Nothing was purged.",
+            f"First retrain: {retrain}, uv run mlops promote (see docs/runbook.md)",
+        )
 
 
-def _doomed(project: Project, objects: Objects, erased: Iterable[Release]) -> Iterator[str]:
-    """What is to be deleted, in the order in which that is safe: derived things, tables, lists of files."""
-    versions = [*_versions(project)]
-    within = {
-        oid
-        for store in objects.stores
-        if Path(store.path).is_relative_to(project.root)
-        for oid in store.all()
-    }
-    versions.append({oid for oid in within if oid.endswith(".dir")})
-    trees = {oid: objects.tree(oid) for version in versions for oid in version}
-    tables = {
-        oid
-        for oid in within.union(*versions, *(t.values() for t in trees.values()))
-        if objects.holds(oid)
-    }
-    derived, safe = set(), set()
-    for version in versions:
-        named = [trees[oid] for oid in version]
-        folders = {
-            path.rpartition("/")[0] for tree in named for path, oid in tree.items() if oid in tables
-        } - {""}
-        derived |= {
-            oid
-            for tree in named
-            for path, oid in tree.items()
-            if path.rpartition("/")[0] in folders
-        }
-        if not folders and not tables.intersection(version):
-            safe |= {oid for tree in named for oid in tree.values()}
-    models = {
-        oid
-        for oid, tree in trees.items()
-        if "MLmodel" in tree and tables.intersection(tree.values())
-    }
-    for release in erased:
-        models |= {out["md5"] for out in _trained(project, release).get("outs", [])} & trees.keys()
-    shared = {oid for name, tree in trees.items() if name not in models for oid in tree.values()}
-    derived |= {oid for name in models for oid in trees[name].values()} - shared
-    yield from sorted(derived - safe - tables)
-    yield from sorted(tables)
-    yield from sorted(
-        name
-        for name, tree in trees.items()
-        if (tables | derived - safe).intersection(tree.values())
-    )
+def _model_outputs(project: Project, releases: list[Release]) -> set[str]:
+    """The oids of what the training of some releases wrote."""
+    oids = set()
+    for release in releases:
+        for output in _training_entry(project, release).get("outs", []):
+            oids.add(output["md5"])
+    return oids
 
 
-def _versions(project: Project) -> Iterator[set[str]]:
-    """The hashes of all outputs in each version of a dvc.lock or .dvc file that any commit, tag or reflog names."""
-    listed = git(
-        project.root, "rev-list", "--objects", "--all", "--reflog", "--", *HISTORY
-    ).splitlines()
-    for line in listed:
-        blob, _, path = line.partition(" ")
-        if PurePosixPath(path).name != DVC_LOCK.name and PurePosixPath(path).suffix != ".dvc":
-            continue  # a commit, or a folder on the way to such a file
-        content = yaml.safe_load(git(project.root, "cat-file", "blob", blob)) or {}
-        parts = content["stages"].values() if "stages" in content else [content]
-        yield {out["md5"] for part in parts for out in part.get("outs") or [] if "md5" in out}
+def _delete_tables_of_this_machine(project: Project, erased_rows: Tombstones) -> None:
+    """Delete the tables in var/ that hold erased rows; a model that carries one goes whole."""
+    tables = [path for path in (project.root / STATE).rglob("*.parquet") if erased_rows.hold(path)]
+    for path in tables:
+        if (path.parent / "MLmodel").exists():
+            shutil.rmtree(path.parent)
+        else:
+            path.unlink(missing_ok=True)  # it may have gone with its model
 
 
-def _forget_runs(project: Project, gone: Tombstones, fingerprints: set[str]) -> None:
-    """Delete the models of MLflow's runs that are erased or carry an erased row; numbers and pictures stay."""
+def _forget_runs(project: Project, erased_rows: Tombstones, fingerprints: set[str]) -> None:
+    """Delete the models of MLflow's runs that are erased or carry an erased row.
+
+    Numbers and pictures of the runs stay. `fingerprints` are those of erased releases.
+    """
     if not (project.root / MLFLOW_DATABASE).exists() and "MLFLOW_TRACKING_URI" not in os.environ:
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -247,27 +207,37 @@ def _forget_runs(project: Project, gone: Tombstones, fingerprints: set[str]) -> 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     store = open_store(project)
     with reachable(store.tracking_uri):
-        page = store.search_runs([store.experiment])
-        runs = [*page]
-        while page.token:
-            page = store.search_runs([store.experiment], page_token=page.token)
-            runs += page
-        for run in runs:
-            files = {
-                Path(entry.path).name for entry in store.list_artifacts(run.info.run_id, "model")
-            }
-            if files and (
-                run.data.tags.get("fingerprint") in fingerprints
-                or _carries(store, run, files, gone)
-            ):
-                get_artifact_repository(run.info.artifact_uri, store.tracking_uri).delete_artifacts(
-                    "model"
-                )
+        for run in _all_runs(store):
+            if _must_be_forgotten(store, run, erased_rows, fingerprints):
+                repository = get_artifact_repository(run.info.artifact_uri, store.tracking_uri)
+                repository.delete_artifacts("model")
 
 
-def _carries(store: Any, run: Any, files: set[str], gone: Tombstones) -> bool:
+def _must_be_forgotten(
+    store: Any, run: Any, erased_rows: Tombstones, fingerprints: set[str]
+) -> bool:
+    """Whether a run has a model that is erased or carries an erased row."""
+    artifacts = store.list_artifacts(run.info.run_id, "model")
+    names = {Path(artifact.path).name for artifact in artifacts}
+    if not names:
+        return False
+    if run.data.tags.get("fingerprint") in fingerprints:
+        return True
+    return REFERENCE in names and _carries_erased_row(store, run, erased_rows)
+
+
+def _all_runs(store: Any) -> list[Any]:
+    """All runs of the project's experiment, which MLflow hands out page by page."""
+    page = store.search_runs([store.experiment])
+    runs = [*page]
+    while page.token:
+        page = store.search_runs([store.experiment], page_token=page.token)
+        runs += page
+    return runs
+
+
+def _carries_erased_row(store: Any, run: Any, erased_rows: Tombstones) -> bool:
+    """Whether the reference rows in a run's model hold an erased one."""
     with temporary_folder() as folder:
-        found = REFERENCE in files and store.download_artifacts(
-            run.info.run_id, f"model/{REFERENCE}", str(folder)
-        )
-        return bool(found and gone.hold(Path(found)))
+        path = store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
+        return bool(path) and erased_rows.hold(Path(path))

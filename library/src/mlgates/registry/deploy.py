@@ -1,4 +1,7 @@
-"""The machine's champion: from the record and the DVC remote to `var/`, which is all that the service reads."""
+"""The champion of this machine: from the record and the DVC remote to `var/`.
+
+The service reads nothing but `var/`.
+"""
 
 import shutil
 from contextlib import suppress
@@ -27,130 +30,178 @@ from mlgates.trust import champion, verify
 
 
 def fetch(project: Project, release: Release) -> Path:
-    """`var/models/<fingerprint>` with the recorded bytes, taken from DVC's cache or its remote.
+    """`var/models/<fingerprint>` with the recorded model, taken from DVC's cache or its remote.
 
-    Raises: ProjectError if the bytes cannot be had, were erased or are not the recorded ones; what lay there stays.
+    Raises: ProjectError if the model is in neither of them, was erased, or is not the recorded one.
+    What lay in the folder stays then.
     """
     if release.erased:
-        raise ProjectError(f"{release.erased}.", "Take another one: uv run gto history")
-    target = champion.place(project, release.fingerprint)
-    if is_whole(target, release.digest):
-        return target
+        raise ProjectError(f"{release.erased}.", "See the other releases: uv run gto history")
+    folder = champion.place(project, release.fingerprint)
+    if is_whole(folder, release.digest):
+        return folder
     _, path = artifact(project)
-    with whole(target) as temporary:
+    with whole(folder) as temporary:
         dvc_storage.get(project, release.commit, path, temporary)
-        if (found := digest(temporary, IGNORED)) != release.digest:
-            told = f"{found[:8]}, not {release.digest[:8] or 'known: it was registered by hand'}"
-            raise ProjectError(f"{path} of {release.tag} is not the recorded model ({told}).")
-    return target
+        if not release.digest:
+            raise ProjectError(
+                f"{path} of {release.tag} cannot be verified: the record holds no digest of it,"
+                " because it was registered by hand."
+            )
+        fetched = digest(temporary, IGNORED)
+        if fetched != release.digest:
+            difference = f"{fetched[:8]}, not {release.digest[:8]}"
+            raise ProjectError(f"{path} of {release.tag} is not the recorded model ({difference}).")
+    return folder
 
 
 def usable(project: Project, release: Release) -> Path:
-    """`fetch`, for a model that is to be served. Raises: ProjectError also if it reads a column that is barred now."""
+    """`fetch`, for a model that is to be served.
+
+    Raises: ProjectError also if the model reads a column that the contract bars by now.
+    """
     folder = fetch(project, release)
     described(folder, project.contract)
     return folder
 
 
-def vouched(project: Project, folder: Path, held: Assignment | None) -> Path:
-    """A fetched model with the assignment's signature beside it; a release that never had an alias has none.
+def vouched(project: Project, folder: Path, assignment: Assignment | None) -> Path:
+    """The folder of a fetched model, once the signature of an assignment is verified and beside it.
 
-    Raises: ProjectError unless a key vouches for it that the team trusts; the signature that lay there stays.
+    A release that never had an alias has no signature. Raises: ProjectError unless a key signed it
+    that the team trusts. The signature that lay beside the folder stays then.
     """
     with whole(verify.signature(folder)) as temporary:
-        temporary.write_text(signature(project, held) if held else "", encoding="utf-8")
+        content = signature(project, assignment) if assignment else ""
+        temporary.write_text(content, encoding="utf-8")
         verify.signed(project, folder, temporary)
     return folder
 
 
 def bring(project: Project, record: Record, release: Release) -> Path:
-    """`fetch` and `vouched`, by whoever gave the release an alias last."""
-    return vouched(project, fetch(project, release), next(reversed(record.history(release)), None))
+    """`fetch`, with the signature of whoever gave the release an alias last.
+
+    Raises: ProjectError as `fetch` and `vouched`.
+    """
+    folder = fetch(project, release)
+    history = record.history(release)
+    last = history[-1] if history else None
+    return vouched(project, folder, last)
 
 
-def pointer(project: Project, held: Assignment) -> dict[str, object]:
-    """What `var/champion.json` has to say; `report` is the gate's report on the release."""
-    release, since = held.release, held.when.isoformat()
-    report = show_json(project, release.commit, GATE) or None
-    model = {
+def pointer(project: Project, assignment: Assignment) -> dict[str, Any]:
+    """The content of `var/champion.json`; `report` is the gate's report on the release."""
+    release = assignment.release
+    return {
+        "alias": assignment.alias,
         "release": release.version,
         "fingerprint": release.fingerprint,
         "digest": release.digest,
+        "commit": release.commit,
+        "since": assignment.when.isoformat(),
+        "report": show_json(project, release.commit, GATE) or None,
+        **assignment.again,
     }
-    model |= {"commit": release.commit}
-    return {"alias": held.alias, **model, "since": since, "report": report, **held.again}
 
 
-def _before(project: Project, record: Record, held: Assignment) -> dict[str, object]:
-    """What `rollback --now` would switch to, its model brought to this machine; empty if there is none to be had."""
-    for release in record.standing(held.alias)[-2::-1]:
+def _pointer_before(
+    project: Project, record: Record, assignment: Assignment
+) -> dict[str, Any] | None:
+    """What `rollback --now` switches to, its model brought to this machine.
+
+    It is the newest of the releases before that can be served here; None if there is none.
+    """
+    releases_before = record.standing(assignment.alias)[:-1]
+    for release in reversed(releases_before):
         with suppress(ProjectError):
-            last = record.history(release, held.alias)[-1]
+            last = record.history(release, assignment.alias)[-1]
             vouched(project, usable(project, release), last)
-            return {"before": pointer(project, last)}
-    return {}
+            return pointer(project, last)
+    return None
 
 
 def behind(project: Project, record: Record) -> Assignment | None:
-    """What this machine's service should follow but does not; None if it does, or there is nothing to follow."""
-    held = record.holder(project.settings().serve.alias)
-    if held is None or pending(project):
+    """The assignment that this machine's service has not picked up yet.
+
+    None if it has, if nobody has the alias yet, or if `rollback --now` decides what is served.
+    """
+    assignment = record.holder(project.settings().serve.alias)
+    if assignment is None or pending(project):
         return None
-    served = champion.in_service_or_nothing(project)  # what is missing or damaged is written again
-    same = (served.get("fingerprint"), served.get("since")) == (
-        held.release.fingerprint,
-        held.when.isoformat(),
+    release = assignment.release
+    # A pointer that is missing or damaged is written again, so it is no error here.
+    served = champion.in_service_or_nothing(project)
+    is_served = (
+        served.get("fingerprint") == release.fingerprint
+        and served.get("since") == assignment.when.isoformat()
     )
-    needed = (champion.place(project, held.release.fingerprint), project.root / ONLINE_STORE)
-    there = all(path.exists() for path in needed)
-    return None if same and there else held
+    model = champion.place(project, release.fingerprint)
+    if is_served and model.exists() and (project.root / ONLINE_STORE).exists():
+        return None
+    return assignment
 
 
 def serve(project: Project, record: Record) -> str:
     """Let this machine's service follow the record: the model first, then `var/champion.json`.
 
-    What `rollback --now` did here stays until it is recorded.
-    Raises: ProjectError if nobody has the alias yet, or the model cannot be had.
+    After `rollback --now` the service stays where it is until the record has that rollback.
+
+    Raises: ProjectError if nobody has the alias yet, or if the model cannot be fetched or served.
     """
-    if note := pending(project):
+    note = pending(project)
+    if note:
         return f"The service stays at {note['to']}: {note['told']}"
     alias = project.settings().serve.alias
-    held = record.holder(alias)
-    if held is None:
+    assignment = record.holder(alias)
+    if assignment is None:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
-    vouched(project, usable(project, held.release), held)
-    before = champion.in_service_or_nothing(project)
+
+    release = assignment.release
+    vouched(project, usable(project, release), assignment)
+    served_before = champion.in_service_or_nothing(project)
     if behind(project, record):
-        champion.put_in_service(project, pointer(project, held) | _before(project, record, held))
-    since = f"{held.release.tag}, {alias} since {held.when:%Y-%m-%d %H:%M} UTC"
-    if reason := champion.other_contract(project, champion.in_service(project)):
-        return f"{CHAMPION} names {since}. A service that runs this code answers 503: {reason}"
-    return f"{CHAMPION} names {since}; a running service takes it with its next request.{_redeployed(before, project)}"
+        content = pointer(project, assignment)
+        before = _pointer_before(project, record, assignment)
+        if before:
+            content["before"] = before
+        champion.put_in_service(project, content)
+
+    since = f"{release.tag}, {alias} since {assignment.when:%Y-%m-%d %H:%M} UTC"
+    refusal = champion.other_contract(project, champion.in_service(project))
+    if refusal:
+        return f"{CHAMPION} names {since}. A service that runs this code answers 503: {refusal}"
+    warning = _contract_changed(project, served_before)
+    return f"{CHAMPION} names {since}; a running service takes it with its next request.{warning}"
 
 
-def _redeployed(before: dict[str, Any], project: Project) -> str:
-    """A sentence for the case that the champion before was made for another contract; empty if it was not."""
+def _contract_changed(project: Project, served_before: dict[str, Any]) -> str:
+    """A warning if the champion before was made for another contract; else empty."""
     try:
-        stored = read_json(champion.find(project, before["fingerprint"]) / CONTRACT)
+        folder = champion.find(project, served_before["fingerprint"])
+        stored = read_json(folder / CONTRACT)
     except (KeyError, ProjectError):  # nothing was in service, or its model is gone
         return ""
     if not project.contract.differences(stored):
         return ""
+    commit = champion.in_service(project)["commit"][:12]
     return (
-        "\nThe contract is another one than before: a service that still runs the old code answers 503 until it is"
-        f" deployed anew, from commit {champion.in_service(project)['commit'][:12]}."
+        "\nThe contract has changed. A service that still runs the old code answers 503 until it is"
+        f" deployed anew, from commit {commit}."
     )
 
 
 def look_up(project: Project) -> None:
-    """Bring the online store up to date. Raises: ProjectError if that fails; the old store stays."""
+    """Bring the online store up to date.
+
+    Raises: ProjectError if that fails. The old store stays then.
+    """
     from mlgates.serving import online_store
 
     try:
-        online_store.refresh(project, opened(project))
+        online_store.refresh(project, open_periods(project))
     except ProjectError:
         raise
-    except Exception as error:
+    except Exception as error:  # data.py may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise ProjectError(
             f"The online store stays as it was: {reason}", "Then run: uv run mlops follow"
@@ -166,28 +217,49 @@ def forget(project: Project, record: Record) -> None:
             verify.signature(folder).unlink(missing_ok=True)
 
 
-def opened(project: Project) -> list[str]:
-    """The periods whose look-ups come from data.py itself: the open ones, and all where data/checked is not here."""
-    known, until = names(project.data), project.cycle()["until"]
-    checked = any((project.root / CHECKED).glob("period=*"))
-    return known[known.index(until) + 1 :] if until in known and checked else known
+def open_periods(project: Project) -> list[str]:
+    """The periods whose look-ups come from data.py itself: those that are not closed yet.
+
+    Where data/checked is not on this machine, these are all periods.
+    """
+    periods = names(project.data)
+    until = project.cycle()["until"]
+    is_checked = any((project.root / CHECKED).glob("period=*"))
+    if not is_checked or until not in periods:
+        return periods
+    return periods[periods.index(until) + 1 :]
 
 
 def follow(project: Project) -> str:
-    """Bring the recorded champion, the opponent of the cycle and the look-ups to this machine.
+    """Bring to this machine what the record says.
 
-    With the git remote away it follows what is known here, and says so. An opponent that cannot be had stops no
-    service. Raises: ProjectError as `serve` does.
+    That is the champion in service, the look-ups, and the champion that the cycle compares with.
+    Where the git remote cannot be reached, the record is what this clone has; the message says so.
+    If the model to compare with cannot be fetched, the service goes on.
+
+    Raises: ProjectError as `serve` and `look_up`.
     """
-    away = freshen(project)
-    caught = caught_up(project)
+    unreachable = freshen(project)
+    recorded = caught_up(project)
     record = read(project)
-    told = caught + serve(project, record)
+    message = recorded + serve(project, record)
     forget(project, record)
     look_up(project)
-    if (opponent := project.cycle()["champion"]) and (release := record.of(opponent)):
-        try:
-            bring(project, record, release)
-        except ProjectError as error:
-            told += f"\n{error}\nFor another opponent than {release.tag}: uv run mlops close {project.cycle()['until']}"
-    return told + away
+    message += _bring_champion_to_beat(project, record)
+    return message + unreachable
+
+
+def _bring_champion_to_beat(project: Project, record: Record) -> str:
+    """Bring the champion that cycle.yaml names; returns why that failed, or nothing."""
+    cycle = project.cycle()
+    if not cycle["champion"]:
+        return ""
+    release = record.of(cycle["champion"])
+    if release is None:
+        return ""
+    try:
+        bring(project, record, release)
+    except ProjectError as error:
+        remedy = f"To compare with another champion than {release.tag}, run: uv run mlops close"
+        return f"\n{error}\n{remedy} {cycle['until']}"
+    return ""

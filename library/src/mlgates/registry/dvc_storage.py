@@ -1,4 +1,7 @@
-"""DVC's own API on this project: does the lock agree with the tree, send outputs to the remote, bring old ones back."""
+"""DVC's own API on this project.
+
+Does dvc.lock agree with the tree? Send outputs to the remote, and bring old ones back.
+"""
 
 import io
 import logging
@@ -17,7 +20,10 @@ REMEDY = "Check: uv run dvc remote list, uv run dvc push"
 
 @contextmanager
 def alone(project: Project, name: str) -> Iterator[None]:
-    """One process at a time: waits for the others, and a killed one leaves nothing locked."""
+    """One process at a time does what `name` stands for; the others wait.
+
+    DVC's lock is the operating system's, so a process that is killed leaves nothing locked.
+    """
     from dvc.lock import make_lock
 
     path = project.root / STATE / f"{name}.lock"
@@ -28,6 +34,10 @@ def alone(project: Project, name: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(project: Project, failing: str = "DVC does not work here") -> Iterator[Any]:
+    """The project as DVC's `Repo`; what DVC prints and logs meanwhile is not shown.
+
+    Raises: ProjectError for whatever DVC raises: the sentence `failing`, and DVC's reason.
+    """
     from dvc.lock import LockError
     from dvc.repo import Repo
 
@@ -46,8 +56,10 @@ def _opened(project: Project, failing: str = "DVC does not work here") -> Iterat
         raise ProjectError(f"{failing}: {_sentence(error)}", REMEDY) from error
 
 
-def _default(repo: Any) -> str:
-    if not (name := repo.config["core"].get("remote")):
+def _default_remote(repo: Any) -> str:
+    """The name of the default remote. Raises: ProjectError if there is none."""
+    name = repo.config["core"].get("remote")
+    if not name:
         raise ProjectError(
             "There is no DVC remote to keep data and models.",
             "Run: uv run dvc remote add -d NAME URL",
@@ -56,40 +68,46 @@ def _default(repo: Any) -> str:
 
 
 def _sentence(error: BaseException) -> str:
+    """The first line of an error, and the second if the first only announces it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".") + "."
+    count = 2 if lines[0].endswith(":") else 1
+    return " ".join(lines[:count]).rstrip(".") + "."
 
 
 def outdated(project: Project) -> list[str]:
-    """The stages that would run again: empty if dvc.lock and the tree agree, also where data is not on this machine."""
+    """The stages that would run again; empty if dvc.lock and the tree agree.
+
+    Data that is not on this machine does not make a stage run again.
+    """
     from dvc.exceptions import ReproductionError
 
     with _opened(project) as repo:
         try:
             stages = repo.reproduce([str(project.root / PIPELINE)], dry=True, allow_missing=True)
         except ReproductionError as error:
-            return [str(error).rpartition(" ")[2].strip("'").rpartition(":")[2]]
+            # DVC stops at such a stage, in a dry run too, with: failed to reproduce 'train'
+            last_word = str(error).rpartition(" ")[2].strip("'")
+            return [last_word.rpartition(":")[2]]
         return [stage.name for stage in stages]
 
 
 def push(project: Project, *paths: str) -> None:
-    """Send what dvc.lock names to the DVC remote, and make sure that the outputs `paths` are there whole.
+    """Send what dvc.lock names to the DVC remote, and see that the outputs `paths` are there whole.
 
-    Raises: ProjectError if there is no remote, it cannot be reached, or one of them is not in the cache here either.
+    Raises: ProjectError if there is no remote, if it cannot be reached, or if one of these outputs
+    is not in the cache of this machine either.
     """
     with _opened(project, "The DVC remote cannot be reached") as repo:
-        _default(repo)
+        _default_remote(repo)
         repo.push()
-        kept = repo.cloud.get_remote_odb()
+        objects = repo.cloud.get_remote_odb()
         for path in paths:
             (output,) = repo.find_outs_by_path(str(project.root / path))
-            if not kept.exists(
-                output.hash_info.value
-            ):  # the list of a folder is sent after its files
-                stage = output.stage.name
+            # DVC sends the list of a folder after its files: if the list is there, so are they.
+            if not objects.exists(output.hash_info.value):
                 raise ProjectError(
                     f"{path} is neither in the DVC cache nor in its remote.",
-                    f"Run: uv run dvc commit {stage}",
+                    f"Run: uv run dvc commit {output.stage.name}",
                 )
 
 
@@ -102,59 +120,72 @@ def get(project: Project, commit: str, path: str, target: Path) -> None:
 
     with _opened(project, f"{path} of {commit[:8]} is neither here nor in the DVC remote") as repo:
         name = repo.config["core"].get("remote")
-        DVCFileSystem(str(project.root), rev=commit, remote=name).get(
-            path, str(target), recursive=True
-        )
+        tree = DVCFileSystem(str(project.root), rev=commit, remote=name)
+        tree.get(path, str(target), recursive=True)
 
 
 def lend(project: Project, clone: Project, cache: Path) -> None:
-    """Give a clone the project's default remote, where it lies today, and a cache of its own; what arrives is verified.
+    """Give a clone the project's default remote, where it lies today, and a cache of its own.
 
-    Raises: ProjectError if there is no remote.
+    DVC verifies the hash of what the clone gets from there. Raises: ProjectError if there is no
+    remote.
     """
     with _opened(project) as repo:
-        name = _default(repo)
+        name = _default_remote(repo)
         settings = {**repo.config["remote"][name], "verify": True}
     with _opened(clone) as repo, repo.config.edit("local") as local:
-        local["core"]["remote"], local["cache"]["dir"], local["remote"][name] = (
-            name,
-            str(cache),
-            settings,
-        )
+        local["core"]["remote"] = name
+        local["cache"]["dir"] = str(cache)
+        local["remote"][name] = settings
 
 
 def pull(project: Project, path: str) -> None:
-    """Bring an output from the default remote. Raises: ProjectError if it is not there whole any more."""
+    """Bring an output from the default remote.
+
+    Raises: ProjectError if it is not there whole any more.
+    """
     with _opened(project, f"The DVC remote does not have {path} whole any more") as repo:
         repo.pull(targets=[str(project.root / path)])
 
 
 @contextmanager
 def stores(project: Project) -> Iterator[list[Any]]:
-    """DVC's own object stores, the cache and the default remote if there is one; no other DVC command runs meanwhile.
+    """DVC's own object stores: the cache, and the default remote if there is one.
 
-    Raises: ProjectError if the remote cannot be reached.
+    While the block lasts, no other DVC command runs. Raises: ProjectError if the remote cannot be
+    reached.
     """
     with _opened(project, "The DVC remote cannot be reached") as repo, repo.lock:
+        object_stores = [repo.cache.local]
         name = repo.config["core"].get("remote")
-        remote = [repo.cloud.get_remote_odb(name)] if name else []
-        if any(not odb.fs.exists(odb.path) for odb in remote):
-            raise ProjectError(f"The DVC remote {name} is not there.", REMEDY)
-        yield [repo.cache.local, *remote]
+        if name:
+            remote = repo.cloud.get_remote_odb(name)
+            if not remote.fs.exists(remote.path):
+                raise ProjectError(f"The DVC remote {name} is not there.", REMEDY)
+            object_stores.append(remote)
+        yield object_stores
 
 
 def lasting(project: Project) -> bool:
-    """Whether the default remote outlives this machine: a folder on a runner that GitHub hosts does not."""
-    hosted = (
-        os.environ.get("GITHUB_ACTIONS") and os.environ.get("RUNNER_ENVIRONMENT") != "self-hosted"
-    )
-    return not hosted or places(project)[1] is None
+    """Whether the default remote outlives this machine.
+
+    A folder on a runner that GitHub hosts does not.
+    """
+    is_self_hosted = os.environ.get("RUNNER_ENVIRONMENT") == "self-hosted"
+    if is_self_hosted or not os.environ.get("GITHUB_ACTIONS"):
+        return True
+    _, remote_folder = places(project)
+    return remote_folder is None
 
 
 def places(project: Project) -> tuple[Path | None, Path | None]:
-    """The folders of the cache and of the default remote, None for what is no local folder."""
+    """The folders of the cache and of the default remote; None if the remote is no local folder."""
     with _opened(project) as repo:
+        cache = Path(repo.cache.local.path).parents[1]  # DVC's path ends in files/md5
         name = repo.config["core"].get("remote")
-        url = str(repo.config["remote"][name]["url"]) if name else ""
-        folder = Path(url) if url and "://" not in url else None
-        return Path(repo.cache.local.path).parents[1], folder
+        url = ""
+        if name:
+            url = str(repo.config["remote"][name]["url"])
+        if not url or "://" in url:
+            return cache, None
+        return cache, Path(url)

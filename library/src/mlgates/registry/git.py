@@ -1,4 +1,4 @@
-"""git as a process: one small function, and what git cannot do said in one sentence."""
+"""git as a process: one small function, and what git refuses said in one sentence."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,14 @@ from mlgates.errors import ProjectError
 UNREACHABLE = re.compile(
     "(?i)could not read from remote|not appear to be a git rep|unable to access|could not resolve"
 )
+# git goes on without a ref that a crash left half written. The record must not: a tag would be
+# missing from it, and with it a release.
+BROKEN_REF = re.compile(r"ignoring broken ref (\S+)")
+# The first line of git's messages that says why: an error, or a ref that a push could not update.
+REASON = re.compile(r"^(?:fatal: |error: | ! (?=\[))(.+)", re.MULTILINE)
+
 COMMIT = "git add -A && git commit -m TEXT"
+MAX_NAMES = 3  # that a message lists
 
 
 class GitError(ProjectError):
@@ -19,36 +26,40 @@ class GitError(ProjectError):
 def git(root: Path, *words: str, check: bool = True) -> str:
     """Run git in `root` and return what it printed; without `check` a refusal is an empty answer.
 
-    Raises: GitError with one sentence and a remedy.
+    Raises: GitError with one sentence and a remedy. Without `check` too, if there is no repository,
+    the remote cannot be reached or a ref is damaged.
     """
-    settings = tools.settings() | {
-        "LC_ALL": "C.UTF-8"
-    }  # what is searched for in its messages is English
-    done = tools.ended(["git", "-C", str(root), *words], settings)
-    said = done.said.strip()
-    if broken := re.search(
-        r"ignoring broken ref (\S+)", said
-    ):  # git passes over what a crash left half written
+    environment = tools.settings()
+    environment["LC_ALL"] = "C.UTF-8"  # what is searched for in its messages is English
+    ended = tools.ended(["git", "-C", str(root), *words], environment)
+    errors = ended.said.strip()
+
+    broken = BROKEN_REF.search(errors)
+    if broken:
         raise GitError(
             f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow"
         )
-    if done.code == 0:
-        return done.printed.rstrip("\n")
-    if "not a git repository" in said:
+    if ended.code == 0:
+        return ended.printed.rstrip("\n")
+    if "not a git repository" in errors:
         raise GitError(f"{root.name} is not a git repository.", f"Run: git init && {COMMIT}")
-    if UNREACHABLE.search(said):
+    if UNREACHABLE.search(errors):
         raise GitError(
-            f"The git remote cannot be reached: {_reason(said)}",
+            f"The git remote cannot be reached: {_reason(errors)}",
             "Check: git remote -v, then git fetch",
         )
     if check:
-        raise GitError(f"git {words[0]} failed: {_reason(said)}")
+        raise GitError(f"git {words[0]} failed: {_reason(errors)}")
     return ""
 
 
-def _reason(said: str) -> str:
-    told = re.search(r"^(?:fatal: |error: | ! (?=\[))(.+)", said, re.MULTILINE)
-    return told[1].strip() if told else said.rpartition("\n")[2] or "no reason given"
+def _reason(errors: str) -> str:
+    """The line of git's messages that says why it refused."""
+    reason = REASON.search(errors)
+    if reason:
+        return reason[1].strip()
+    _, _, last_line = errors.rpartition("\n")
+    return last_line or "no reason given"
 
 
 def head(root: Path) -> str:
@@ -61,33 +72,50 @@ def head(root: Path) -> str:
 
 def changes(root: Path, path: str = ".") -> list[str]:
     """The files below `path` that are not committed."""
-    return [line[3:] for line in git(root, "status", "--porcelain", "--", path).splitlines()]
+    lines = git(root, "status", "--porcelain", "--", path).splitlines()
+    return [line[3:] for line in lines]  # after two letters of state and a space
 
 
 def few(names: list[str]) -> str:
     """The first names, and whether there are more."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    shown = ", ".join(names[:MAX_NAMES])
+    return f"{shown}, ..." if len(names) > MAX_NAMES else shown
 
 
 def unpushed(root: Path) -> str:
-    """How many commits the upstream of the branch lacks, as a sentence; empty if none, or without an upstream."""
-    upstream = git(
-        root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}", check=False
-    )
-    ahead = int(git(root, "rev-list", "--count", f"{upstream}..HEAD")) if upstream else 0
-    return f"{upstream} lacks {ahead} of your commits" if ahead else ""
+    """How many commits the upstream of the branch lacks, as a sentence without its full stop.
+
+    Empty if it has them all, or if the branch has no upstream.
+    """
+    words = ["rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}"]
+    upstream = git(root, *words, check=False)
+    if not upstream:
+        return ""
+    count = int(git(root, "rev-list", "--count", f"{upstream}..HEAD"))
+    return f"{upstream} lacks {count} of your commits" if count else ""
 
 
 def remote(root: Path) -> str:
-    """The remote that keeps the record: origin, else the only one, else "" (then this repository keeps it)."""
+    """The name of the remote that keeps the record: origin, else the first of the others.
+
+    Empty if there is no remote: then this repository keeps the record.
+    """
     names = git(root, "remote").splitlines()
-    return "origin" if "origin" in names else names[0] if names else ""
+    if "origin" in names:
+        return "origin"
+    return names[0] if names else ""
 
 
 def identity(root: Path) -> tuple[str, str]:
     """Name and address of who acts. Raises: GitError if git does not know them."""
-    known = git(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False)
-    if not (who := re.match("(.+) <(.+)>", known)):
-        remedy = "Run: git config user.name 'YOUR NAME' && git config user.email YOU@EXAMPLE.ORG"
-        raise GitError("git does not know who you are, and the record must.", remedy)
-    return who[1], who[2]
+    # Without useConfigOnly git makes an identity up, from the names of user and machine.
+    identifier = git(
+        root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False
+    )
+    parts = re.match("(.+) <(.+)>", identifier)
+    if not parts:
+        raise GitError(
+            "git does not know who you are, and the record must name who acts.",
+            "Run: git config user.name 'YOUR NAME' && git config user.email YOU@EXAMPLE.ORG",
+        )
+    return parts[1], parts[2]

@@ -1,112 +1,163 @@
-"""MLflow's registry as a mirror of the record: filled from it, corrected by it, never read for a decision."""
+"""MLflow's registry as a mirror of the record.
 
+It is filled from the record and corrected by it. No decision reads it.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 from mlgates.layout import GATE, METRICS, TRAINING, TUNING
 from mlgates.project import Project
 from mlgates.registry.deploy import fetch
 from mlgates.registry.dvc_storage import alone
-from mlgates.registry.mlflow_client import (
-    Store,
-    described,
-    home,
-    log_trials,
-    open_store,
-    reachable,
-    upsert_run,
-)
-from mlgates.registry.releases import Record, Release, freshen, read, show_json
+from mlgates.registry.mlflow_client import Store, described, home, open_store, reachable
+from mlgates.registry.mlflow_run import has_model, log_trials, upsert_run
+from mlgates.registry.releases import Assignment, Record, Release, freshen, read, show_json
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """How many aliases were set, and a sentence for each that somebody had moved by hand."""
+
+    count: int
+    notes: list[str]
 
 
 def mirror(project: Project) -> str:
-    """One registered model, one version for each release in their order, and the aliases of the record.
+    """Fill MLflow's registry: one registered model, its versions and their aliases.
 
-    Versions are found by their tag `fingerprint`, never by MLflow's numbers; only models that hold an alias are sent.
-    Returns what was done and which aliases somebody had moved by hand. Raises: ProjectError if MLflow is away.
+    There is one version for each release, made in the order of the releases. A version is found by
+    its tag `fingerprint`, never by MLflow's numbers. Only models that hold an alias are sent.
+
+    Returns what was done, and which aliases somebody had moved by hand. Raises: ProjectError if
+    MLflow cannot be reached.
     """
-    away = freshen(project)
-    return fill(project, read(project)) + away
+    unreachable = freshen(project)
+    return fill(project, read(project)) + unreachable
 
 
 def fill(project: Project, record: Record) -> str:
     """`mirror` for a record that was just read."""
     if not record.releases:
         return "There is no release yet, so MLflow has nothing to mirror."
-    held = record.holders
-    needed = {entry.release for entry in held.values() if not entry.release.erased}
     store = open_store(project)
     with alone(home(project), "mirror"), reachable(store.tracking_uri):
         if not store.search_registered_models(f"name = '{record.name}'"):
             store.create_registered_model(
                 record.name, description="Filled from git tags: uv run mlops mirror"
             )
-        found = store.search_model_versions(f"name = '{record.name}'")
-        known = {
-            version.tags["fingerprint"]: version
-            for version in found
-            if "fingerprint" in version.tags
-        }
-        added = [release for release in record.releases if release.fingerprint not in known]
-        for one in record.releases:
-            known[one.fingerprint] = _version(
-                project, store, one, known.get(one.fingerprint), one in needed
-            )
-        model = store.get_registered_model(record.name)
-        names = {str(version.version): version.tags["release"] for version in known.values()}
-        notes, moved = [], 0
-        for alias, entry in sorted(held.items()):
-            wanted, has = str(known[entry.release.fingerprint].version), model.aliases.get(alias)
-            before, seen = (
-                model.tags.get(f"record.{alias}"),
-                names.get(str(has), f"version {has}" if has else None),
-            )
-            if seen != before and str(has) != wanted:
-                told = f"Somebody moved {alias} by hand in MLflow, from {before} to {seen}"
-                notes.append(f"{told}: it is {entry.to} again.")
-            if str(has) != wanted:
-                store.set_registered_model_alias(record.name, alias, wanted)
-                moved += 1
-            if before != entry.to:
-                store.set_registered_model_tag(record.name, f"record.{alias}", entry.to)
-    done = (
-        f"{len(added)} versions added, {moved} aliases set"
-        if added or moved
-        else "nothing was to be done"
-    )
-    return "\n".join(
-        [f"MLflow mirrors {len(record.releases)} releases of {record.name}: {done}.", *notes]
-    )
+        before = _versions(store, record.name)
+        versions = _fill_versions(project, store, record, before)
+        moves = _set_aliases(store, record, versions)
+
+    added = len(versions) - len(before)
+    done = "there was nothing to do"
+    if added or moves.count:
+        done = f"{added} versions added, {moves.count} aliases set"
+    summary = f"MLflow mirrors {len(record.releases)} releases of {record.name}: {done}."
+    return "\n".join([summary, *moves.notes])
 
 
-def _version(project: Project, store: Store, release: Release, version: Any, needed: bool) -> Any:
-    """The release's version in MLflow: made if it is absent, its model sent if it is needed and not there."""
-    if version is not None and (not needed or _has_model(store, version.run_id)):
+def _versions(store: Store, name: str) -> dict[str, Any]:
+    """MLflow's versions of the model by fingerprint, without those that somebody else made."""
+    versions = {}
+    for version in store.search_model_versions(f"name = '{name}'"):
+        if "fingerprint" in version.tags:
+            versions[version.tags["fingerprint"]] = version
+    return versions
+
+
+def _fill_versions(
+    project: Project, store: Store, record: Record, before: dict[str, Any]
+) -> dict[str, Any]:
+    """The versions by fingerprint, after each release has one; `before` are those already there."""
+    with_alias = {entry.release for entry in record.holders.values() if not entry.release.erased}
+    versions = dict(before)
+    for release in record.releases:
+        versions[release.fingerprint] = _version(
+            project,
+            store,
+            release,
+            versions.get(release.fingerprint),
+            with_model=release in with_alias,
+        )
+    return versions
+
+
+def _version(
+    project: Project, store: Store, release: Release, version: Any | None, *, with_model: bool
+) -> Any:
+    """The release's version in MLflow, made if it is absent.
+
+    With `with_model` the model is sent, unless it is there.
+    """
+    if version is not None and (not with_model or _holds_model(store, version.run_id)):
         return version
-    trained, measured, gate = (
-        show_json(project, release.commit, path) for path in (TRAINING, METRICS, GATE)
+
+    params, metrics, tags = described(
+        show_json(project, release.commit, TRAINING),
+        show_json(project, release.commit, METRICS),
+        show_json(project, release.commit, GATE),
     )
-    params, metrics, tags = described(trained, measured, gate)
     marks = {
         "release": release.version,
         "fingerprint": release.fingerprint,
         "commit": release.commit,
     }
-    model = {"model": fetch(project, release)} if needed else {}
-    run = upsert_run(store, release.fingerprint, params, metrics, tags | marks, model)
-    log_trials(store, run, show_json(project, release.commit, TUNING))
+    artifacts = {}
+    if with_model:
+        artifacts["model"] = fetch(project, release)
+    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, artifacts)
+    log_trials(store, run_id, show_json(project, release.commit, TUNING))
+
     if version is not None:
-        if version.run_id == run:
+        if version.run_id == run_id:
             return version
+        # Its run was deleted, so the model is in another one; a version cannot change its run.
         store.delete_model_version(release.name, version.version)
-    return store.create_model_version(release.name, f"runs:/{run}/model", run, tags=marks)
+    source = f"runs:/{run_id}/model"
+    return store.create_model_version(release.name, source, run_id, tags=marks)
 
 
-def _has_model(store: Store, run: str) -> bool:
+def _holds_model(store: Store, run_id: str) -> bool:
+    """Whether the run of a version is there and holds its model."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(
-            store.get_run(run).info.status == "FINISHED" and store.list_artifacts(run, "model")
-        )
+        return has_model(store, store.get_run(run_id))
     except MlflowException:
         return False
+
+
+def _set_aliases(store: Store, record: Record, versions: dict[str, Any]) -> _Moves:
+    """Set MLflow's aliases as the record has them.
+
+    The tag `record.<alias>` holds the release that had the alias here the last time. If MLflow's
+    alias names another release, somebody has moved it by hand.
+    """
+    model = store.get_registered_model(record.name)
+    releases = {str(version.version): version.tags["release"] for version in versions.values()}
+    count = 0
+    notes = []
+    for alias, assignment in sorted(record.holders.items()):
+        wanted = str(versions[assignment.release.fingerprint].version)
+        number = model.aliases.get(alias)
+        last_set = model.tags.get(f"record.{alias}")
+        present = None
+        if number:
+            present = releases.get(str(number), f"version {number}")
+
+        if str(number) != wanted:
+            if present != last_set:
+                notes.append(_moved_by_hand(assignment, last_set, present))
+            store.set_registered_model_alias(record.name, alias, wanted)
+            count += 1
+        if last_set != assignment.to:
+            store.set_registered_model_tag(record.name, f"record.{alias}", assignment.to)
+    return _Moves(count, notes)
+
+
+def _moved_by_hand(assignment: Assignment, last_set: str | None, present: str | None) -> str:
+    move = f"from {last_set or 'nothing'} to {present or 'nothing'}"
+    alias = assignment.alias
+    return f"Somebody moved {alias} by hand in MLflow, {move}: it is {assignment.to} again."

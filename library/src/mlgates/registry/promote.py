@@ -1,6 +1,8 @@
-"""Promote and roll back: an alias moves, nothing is rebuilt. What was killed half-way is ended by the next call."""
+"""Promote and roll back: an alias moves, and nothing is rebuilt.
 
-import json
+What was killed half-way is completed by the next call.
+"""
+
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,12 +29,133 @@ REPRO = "Run: uv run dvc repro, and commit"
 def promote(
     project: Project, alias: str | None = None, reason: str = "", override: Override | None = None
 ) -> str:
-    """Release models/candidate and give it an alias: the next one of `promote.path` unless one is named.
+    """Release models/candidate and give it an alias: the next one of `promote.path` by default.
 
-    An override stands in for the verdict ok, and for nothing else; for a model that has the alias it is a new one.
-    Raises: ProjectError with the command that is missing, unless all that made the model is committed (and pushed,
-    where there is an upstream), dvc.lock agrees with the tree, the verdict, computed again, is ok for just this model,
-    the champion that it was compared with is still champion, and the aliases before were passed.
+    Returns what was done, for the user. An override stands in for the verdict ok, and for nothing
+    else. A model that has the alias already gets a new override by it.
+
+    Raises: ProjectError with the command that is missing, unless
+
+    - all that made the model is committed (and pushed, where there is an upstream),
+    - dvc.lock agrees with the tree,
+    - the verdict, computed again, is ok for exactly this model,
+    - the champion that it was compared with is still champion,
+    - and the model had the earlier aliases of the path.
+    """
+    _require_ready(project)
+    rollback_note = caught_up(project)
+
+    record = read(project)
+    path = project.settings().promote.path
+    release = record.of(fingerprint(locked(project)))
+    chosen = alias or next_alias(record, release, path)
+    _require_alias(chosen, path)
+
+    holder = record.holder(chosen)
+    has_alias = holder is not None and holder.release == release
+    if holder and has_alias and not override:
+        # A promote that was killed may have recorded it and no more, so the rest is done again.
+        dvc_storage.push(project, *_outputs_to_keep(project))
+        since = f"{holder.when:%Y-%m-%d %H:%M} UTC"
+        message = f"{holder.release.tag} is {chosen} since {since}."
+        return rollback_note + _publish(project, message)
+
+    if alias is None and not has_alias:
+        _require_new(record, release, chosen)
+    _require_earlier_alias(record, release, chosen, path)
+    report = _accepted_report(project, override)
+    _require_same_champion(project, record, release, report, path[-1])
+
+    release = release or _new_release(project, record, report, reason)
+    dvc_storage.push(project, *_outputs_to_keep(project))
+    signature = keys.sign(project, deploy.usable(project, release))
+    message = f"{release.tag} is {chosen} now"
+    terms: dict[str, Any] = {}
+    if override:
+        terms = {"verdict": str(report.verdict), "override": asdict(override)}
+        message += f", {report.verdict} {override}"
+    write(project, record, release, chosen, reason, signature, **terms)
+    return rollback_note + _publish(project, f"{message}.")
+
+
+def rollback(project: Project, alias: str | None = None, reason: str = "") -> str:
+    """Give the alias back to the release that had it before; a second rollback goes one further.
+
+    Returns what was done, for the user.
+    Raises: ProjectError without a reason, without a release before, or if its model cannot be
+    fetched.
+    """
+    path = project.settings().promote.path
+    alias = alias or path[-1]
+    _require_alias(alias, path)
+    if not reason.strip():
+        raise ProjectError(
+            "A rollback needs a reason, for those who read the record.",
+            "Add: --reason TEXT",
+            code=2,
+        )
+    settle(project)
+
+    # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
+    note = pending(project)
+    message = caught_up(project).strip()
+    if note.get("alias") == alias:
+        if pending(project):  # the record could not be written, and the message says why
+            raise ProjectError(message)
+        return _publish(project, message)
+
+    record = read(project)
+    standing = record.standing(alias)
+    if len(standing) < 2:
+        state = f"Nobody is {alias} yet"
+        if standing:
+            state = f"{standing[0].tag} is the first {alias}"
+        raise ProjectError(f"{state}: there is nothing to go back to.", "See: uv run mlops status")
+
+    before = _newest_usable(standing[:-1])
+    signature = keys.sign(project, deploy.usable(project, before))
+    terms = record.history(before, alias)[-1].again
+    write(project, record, before, alias, reason, signature, **terms)
+    message = f"{before.tag} is {alias} again, instead of {standing[-1].version}."
+    return _publish(project, message)
+
+
+def _newest_usable(releases: Sequence[Release]) -> Release:
+    """The newest release that was not erased; the newest of all if all were erased."""
+    for release in reversed(releases):
+        if not release.erased:
+            return release
+    return releases[-1]
+
+
+def committed(project: Project) -> None:
+    """Check that everything is committed, and pushed where the branch has an upstream.
+
+    Raises: ProjectError if it is not.
+    """
+    head(project.root)
+    uncommitted = changes(project.root)
+    if uncommitted:
+        raise ProjectError(f"Not committed: {few(uncommitted)}.", f"Run: {COMMIT}")
+    message = unpushed(project.root)
+    if message:
+        raise ProjectError(f"{message}.", "Run: git push")
+
+
+def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> str:
+    """The first alias of the path that the release does not have; the last if it has them all."""
+    aliases = record.aliases(release)
+    for alias in path:
+        if alias not in aliases:
+            return alias
+    return path[-1]
+
+
+def _require_ready(project: Project) -> None:
+    """Complete what an earlier call left, and check that models/candidate can be released.
+
+    Raises: ProjectError unless all is committed, the model would outlive the machine that runs
+    this, and dvc.lock agrees with the tree.
     """
     committed(project)
     keys.ready(project)
@@ -42,188 +165,157 @@ def promote(
             "The DVC remote is a folder of this runner: the model would be lost.",
             "Add a remote that lasts: uv run dvc remote add",
         )
-    if outdated := dvc_storage.outdated(project):
+    outdated = dvc_storage.outdated(project)
+    if outdated:
         raise ProjectError(
             f"dvc.lock does not agree with the tree: {', '.join(outdated)} must run.", REPRO
         )
-    caught = caught_up(project)
-    record, path = read(project), project.settings().promote.path
-    release = record.of(fingerprint(locked(project)))
-    chosen = alias or next_alias(record, release, path)
-    if chosen not in path:
-        raise ProjectError(f"promote.path has no alias {chosen!r}.", nearest(chosen, path))
-    held = record.holder(chosen)
-    if held and held.release == release:
-        if not override:
-            dvc_storage.push(project, *_kept(project))
-            return caught + _publish(
-                project, f"{held.release.tag} is {chosen} since {held.when:%Y-%m-%d %H:%M} UTC."
-            )
-    elif release and alias is None and record.history(release, chosen):
-        told = f"{release.tag} was {chosen} before and is not any more."
-        raise ProjectError(
-            told, f"If you mean it: uv run mlops promote --to {chosen} --reason TEXT"
-        )
-    _in_order(record, release, chosen, path)
-    report = _believed(project, override)
-    _against(project, record, release, report, path[-1])
-    release = release or _new(project, record, report, reason)
-    dvc_storage.push(project, *_kept(project))
-    signed = keys.sign(project, deploy.usable(project, release))
-    more = {"verdict": str(report.verdict), "override": asdict(override)} if override else {}
-    write(project, record, release, chosen, reason, signed, **more)
-    told = f"{release.tag} is {chosen} now{f', {report.verdict} {override}' if override else ''}."
-    return caught + _publish(project, told)
 
 
-def rollback(project: Project, alias: str | None = None, reason: str = "") -> str:
-    """Give the alias back to the release that had it before; a rollback again goes one further back.
-
-    Raises: ProjectError without a reason, without a release before, or if its model cannot be had.
-    """
-    path = project.settings().promote.path
-    alias = alias or path[-1]
+def _require_alias(alias: str, path: Sequence[str]) -> None:
+    """Raises: ProjectError for an alias that the parameter `promote.path` does not have."""
     if alias not in path:
         raise ProjectError(f"promote.path has no alias {alias!r}.", nearest(alias, path))
-    if not reason.strip():
+
+
+def _require_new(record: Record, release: Release | None, alias: str) -> None:
+    """Raises: ProjectError if the release had the alias before, so that it was rolled back."""
+    if release and record.history(release, alias):
         raise ProjectError(
-            "A rollback needs a reason, for those who read the record.",
-            "Add: --reason TEXT",
-            code=2,
+            f"{release.tag} was {alias} before and is not any more.",
+            f"If you mean it: uv run mlops promote --to {alias} --reason TEXT",
         )
-    settle(project)
-    note, caught = pending(project), caught_up(project).strip()
-    if note.get("alias") == alias:
-        if pending(project):
-            raise ProjectError(caught)
-        return _publish(project, caught)
-    record = read(project)
-    stack = record.standing(alias)
-    if len(stack) < 2:
-        first = f"{stack[0].tag} is the first {alias}" if stack else f"Nobody is {alias} yet"
-        raise ProjectError(f"{first}: there is nothing to go back to.", "See: uv run mlops status")
-    before = next((release for release in stack[-2::-1] if not release.erased), stack[-2])
-    signed = keys.sign(project, deploy.usable(project, before))
-    write(project, record, before, alias, reason, signed, **record.history(before, alias)[-1].again)
-    return _publish(project, f"{before.tag} is {alias} again, instead of {stack[-1].version}.")
 
 
-def committed(project: Project) -> None:
-    """Raises: ProjectError unless everything is committed, and pushed where the branch has an upstream."""
-    head(project.root)
-    if dirty := changes(project.root):
-        raise ProjectError(f"Not committed: {few(dirty)}.", f"Run: {COMMIT}")
-    if told := unpushed(project.root):
-        raise ProjectError(f"{told}.", "Run: git push")
-
-
-def next_alias(record: Record, release: Release | None, path: Sequence[str]) -> str:
-    """The first alias of the path that the release does not have; the last one if it has them all."""
-    return next((alias for alias in path if alias not in record.aliases(release)), path[-1])
-
-
-def _in_order(record: Record, release: Release | None, alias: str, path: Sequence[str]) -> None:
-    place = path.index(alias)
-    if place and (before := path[place - 1]) not in record.aliases(release):
-        told = f"{alias} comes after {before}, which this model is not."
-        raise ProjectError(told, f"Run: uv run mlops promote --to {before}")
-
-
-def _believed(project: Project, override: Override | None) -> Report:
-    """The gate's report, computed again and found to be about just this model; ok, or else overridden."""
-    report, stored = rules.decide(project), read_json(project.root / GATE)
-    if _judged(report.to_dict()) != _judged(stored):
+def _require_earlier_alias(
+    record: Record, release: Release | None, alias: str, path: Sequence[str]
+) -> None:
+    """Raises: ProjectError if the release does not have the alias just before in the path."""
+    position = path.index(alias)
+    if position == 0:
+        return
+    earlier = path[position - 1]
+    if earlier not in record.aliases(release):
         raise ProjectError(
-            "reports/gate.json is not what the gate says about these measurements.", REPRO
+            f"{alias} comes after {earlier}, which this model is not.",
+            f"Run: uv run mlops promote --to {earlier}",
         )
-    if override and report.verdict is Verdict.OK:
-        raise ProjectError(
-            "The gate says ok: there is nothing to override.", "Run: uv run mlops promote"
-        )
-    if report.verdict is not Verdict.OK and not override:
-        told = f"The gate says {report.verdict}: {', '.join(report.stops)}."
-        raise ProjectError(told, "Read reports/gate.html", code=report.exit_code)
-    _, path = artifact(project)
-    if not (project.root / path).exists():
-        raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")
-    if (found := digest(project.root / path, IGNORED)) != report.facts["model"]:
-        told = f"{path} is not the model that the gate judged ({found[:8]}, not {report.facts['model'][:8]})"
-        raise ProjectError(f"gate.digest: {told}.", REPRO)
-    return report
 
 
-def _judged(report: dict[str, Any]) -> dict[str, Any]:
-    """A report as it is stored, without what names the candidate.
-
-    Where train ran again and gave the same bytes, the model has a new id, and DVC does not run gate again.
-    """
-    content: dict[str, Any] = json.loads(json.dumps(report, default=str))
-    del content["title"]
-    content["facts"].pop("id", None)
-    return content
-
-
-def _kept(project: Project) -> list[str]:
-    """What a release needs in the DVC remote: the model, and the library that judged it if dvc.lock names one."""
-    _, model = artifact(project)
-    paths = [model]
-    outs = stages(locked(project)).get("gate", {}).get("outs", [])
-    if any(out["path"] == LIBRARY.as_posix() for out in outs):
-        paths.append(LIBRARY.as_posix())
-    return paths
-
-
-def _against(
+def _require_same_champion(
     project: Project, record: Record, release: Release | None, report: Report, alias: str
 ) -> None:
-    held, compared_with = record.holder(alias), report.facts["champion"]
-    if (held.release.fingerprint if held else None) == compared_with or (
-        held and held.release == release
-    ):
+    """Raises: ProjectError unless the gate compared with the release that has the alias now.
+
+    A release that has the alias itself may pass: what it was compared with was champion before it.
+    """
+    holder = record.holder(alias)
+    if holder and holder.release == release:
         return
-    now = f"There is no {alias} now."
-    if held:
-        now = f"{held.to} is {alias} now, by {held.who}."
+    current = holder.release.fingerprint if holder else None
+    compared_with = report.facts["champion"]
+    if current == compared_with:
+        return
+
     before = f"The gate compared with no {alias}."
     if compared_with:
         before = f"The gate compared with {compared_with[:8]}, which is not {alias} any more."
+    now = f"There is no {alias} now."
+    if holder:
+        now = f"{holder.to} is {alias} now, by {holder.who}."
     remedy = f"Run: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro"
     raise ProjectError(f"{before} {now}", remedy)
 
 
-def _new(project: Project, record: Record, report: Report, reason: str) -> Release:
-    version = next_version(project, record.releases[-1] if record.releases else None)
-    names = (
-        record.name,
-        version,
-        fingerprint(locked(project)),
-        report.facts["model"],
-        head(project.root),
-    )
-    lock = measured(locked(project))
+def _accepted_report(project: Project, override: Override | None) -> Report:
+    """The gate's report on exactly this model, computed again, with the verdict ok or overridden.
+
+    Raises: ProjectError if the stored report differs, if the verdict does not allow a promotion, or
+    if models/candidate is not the model that the report is about.
+    """
+    report = rules.decide(project)
+    stored = read_json(project.root / GATE)
+    if rules.without_names(report.to_dict()) != rules.without_names(stored):
+        raise ProjectError(
+            "reports/gate.json is not what the gate says about these measurements.", REPRO
+        )
+
+    is_ok = report.verdict is Verdict.OK
+    if is_ok and override:
+        raise ProjectError(
+            "The gate says ok: there is nothing to override.", "Run: uv run mlops promote"
+        )
+    if not is_ok and not override:
+        raise ProjectError(
+            f"The gate says {report.verdict}: {', '.join(report.stops)}.",
+            "Read reports/gate.html",
+            code=report.exit_code,
+        )
+
+    _, path = artifact(project)
+    if not (project.root / path).exists():
+        raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")
+    expected = report.facts["model"]
+    actual = digest(project.root / path, IGNORED)
+    if actual != expected:
+        raise ProjectError(
+            f"gate.digest: {path} is not the model that the gate judged"
+            f" ({actual[:8]}, not {expected[:8]}).",
+            REPRO,
+        )
+    return report
+
+
+def _outputs_to_keep(project: Project) -> list[str]:
+    """The paths of what a release needs in the DVC remote.
+
+    These are the model, and the library that judged it if dvc.lock names one.
+    """
+    _, model = artifact(project)
+    paths = [model]
+    outputs = stages(locked(project)).get("gate", {}).get("outs", [])
+    if any(output["path"] == LIBRARY.as_posix() for output in outputs):
+        paths.append(LIBRARY.as_posix())
+    return paths
+
+
+def _new_release(project: Project, record: Record, report: Report, reason: str) -> Release:
+    """The release of models/candidate, which the record does not have yet."""
+    previous = record.releases[-1] if record.releases else None
+    lock_text = locked(project)
+    who, _ = identity(project.root)
     return Release(
-        *names,
-        str(report.verdict),
-        reason,
-        identity(project.root)[0],
-        datetime.now(UTC),
-        measured=lock,
+        name=record.name,
+        version=next_version(project, previous),
+        fingerprint=fingerprint(lock_text),
+        digest=report.facts["model"],
+        commit=head(project.root),
+        verdict=str(report.verdict),
+        why=reason,
+        who=who,
+        when=datetime.now(UTC),
+        measured=measured(lock_text),
     )
 
 
-def _publish(project: Project, told: str) -> str:
-    """Let this machine's service and MLflow follow what is now recorded."""
+def _publish(project: Project, message: str) -> str:
+    """Let this machine's service and MLflow follow what is now recorded; returns all messages.
+
+    Neither MLflow nor a look-up that fails undoes a promotion: both can follow later.
+    """
     record = read(project)
-    lines = [told] if verify.keys(project) else [told, verify.UNSIGNED]
-    served = record.holder(project.settings().serve.alias) is not None
-    if served:
+    lines = [message]
+    if not verify.keys(project):
+        lines.append(verify.UNSIGNED)
+    is_served = record.holder(project.settings().serve.alias) is not None
+    if is_served:
         lines.append(deploy.serve(project, record))
     try:
         lines.append(mlflow_registry.fill(project, record))
     except ProjectError as error:
         lines.append(f"Recorded, but MLflow does not show it yet (uv run mlops mirror). {error}")
     try:
-        if served:
+        if is_served:
             deploy.look_up(project)
     except ProjectError as error:
         lines.append(str(error))

@@ -1,8 +1,11 @@
-"""The record: git tags in GTO's form. `NAME@v1.2.0` is a release, `NAME#champion#7` gives it an alias, as the 7th.
+"""The record: git tags in GTO's form, which say what was released and who has each alias.
 
-`NAME@v1.2.0!` takes a release out again: its data and its model were erased.
+- `NAME@v1.2.0` is a release.
+- `NAME#champion#7` gives it the alias champion, as the 7th assignment.
+- `NAME@v1.2.0!` takes a release out again: its data and its model were erased.
 
-The annotation is JSON, the tagger is who. Reading takes one git process; writing goes through GTO and one atomic push.
+A tag's annotation is JSON, and its tagger is the person who acted. Reading takes one git process.
+Writing goes through GTO, and one atomic push sends it.
 """
 
 import json
@@ -24,18 +27,30 @@ from mlgates.registry.dvc_storage import alone
 from mlgates.registry.git import GitError, git, identity, remote
 from mlgates.registry.override import Override
 
-CODE = {".py", ".yaml", ".toml", ".lock"}
+CODE_SUFFIXES = {".py", ".yaml", ".toml", ".lock"}
+
+# What git prints of each tag, separated by NUL: its name, the commit that it annotates (empty for a
+# tag without annotation), who made it, when, and the first paragraph of the annotation.
 FORMAT = (
     "%(refname:strip=2)%00%(*objectname)%00%(taggername)%00%(taggerdate:unix)%00%(contents:subject)"
 )
 
+# How often tags are sent again after a refusal. The first may be due to a tag that another clone
+# sent between our look and our push; the second look finds it. A further refusal has another cause.
+ATTEMPTS = 2
+
+# A clock that is further behind the record than these seconds is a wrong clock. A shorter lag is
+# that of two acts in quick succession: waiting is enough.
+MAX_CLOCK_LAG = 10
+
 
 @dataclass(frozen=True)
 class Release:
-    """A model that was released: `fingerprint` is its identity, `digest` vouches for its bytes.
+    """A model that was released.
 
-    `measured` vouches for all numbers and limits that the gate judged.
-    `erased` is a sentence if its data and its model are gone for good: nobody can serve or reproduce it any more.
+    `fingerprint` is its identity, and `digest` the SHA-256 of its files. `measured` is a hash of
+    all numbers and limits that the gate judged. `erased` is a sentence if its data and its model
+    are gone for good, so that it cannot be served or reproduced any more; else it is empty.
     """
 
     name: str
@@ -52,18 +67,21 @@ class Release:
 
     @property
     def tag(self) -> str:
-        """The git tag, which is also how people call it."""
+        """The git tag, which is also what people call it."""
         return f"{self.name}@{self.version}"
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Its place among all releases."""
+        """The numbers of its version, by which releases are sorted."""
         return tuple(int(part) for part in self.version[1:].split("."))
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """An alias went from one version to another; the highest number counts. `override` is why despite the gate."""
+    """An alias went from one version to another. The one with the highest number counts.
+
+    `override` is why the release has the alias although the gate did not pass it.
+    """
 
     alias: str
     release: Release
@@ -77,8 +95,10 @@ class Assignment:
 
     @property
     def again(self) -> dict[str, Any]:
-        """What `write` needs for the release to have the alias again, as it had it here."""
-        return {"override": asdict(self.override)} if self.override else {}
+        """What `write` needs so that the release gets the alias again on the same terms."""
+        if self.override is None:
+            return {}
+        return {"override": asdict(self.override)}
 
     @property
     def tag(self) -> str:
@@ -88,7 +108,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Record:
-    """All releases by version and all assignments by number."""
+    """All releases in the order of their versions, and all assignments in that of their numbers."""
 
     name: str
     releases: tuple[Release, ...]
@@ -96,49 +116,59 @@ class Record:
 
     @property
     def holders(self) -> dict[str, Assignment]:
-        """Who has each alias now."""
+        """The last assignment of each alias: who has it now."""
         return {entry.alias: entry for entry in self.assignments}
 
     def holder(self, alias: str) -> Assignment | None:
-        """Who has the alias now."""
+        """The last assignment of the alias: who has it now."""
         return self.holders.get(alias)
 
     def aliases(self, release: Release | None) -> list[str]:
         """The aliases that a release has now."""
-        return [alias for alias, held in self.holders.items() if held.release == release]
+        return [alias for alias, entry in self.holders.items() if entry.release == release]
 
     def history(self, release: Release, alias: str | None = None) -> list[Assignment]:
-        """When a release got an alias, any or just this one, oldest first."""
-        return [
-            entry
-            for entry in self.assignments
-            if entry.release == release and alias in (None, entry.alias)
-        ]
+        """When a release got an alias, oldest first; of one alias, or of all of them."""
+        history = []
+        for entry in self.assignments:
+            if entry.release == release and alias in (None, entry.alias):
+                history.append(entry)
+        return history
 
     def of(self, fingerprint: str) -> Release | None:
         """The release of a model."""
-        return next(
-            (release for release in self.releases if release.fingerprint == fingerprint), None
-        )
+        for release in self.releases:
+            if release.fingerprint == fingerprint:
+                return release
+        return None
 
     def standing(self, alias: str) -> list[Release]:
-        """Who had the alias, oldest first, without those taken back; a rollback goes to the last but one."""
+        """The releases that had the alias, oldest first, without those that were rolled back.
+
+        The last one has it now. A rollback goes to the last but one.
+        """
         stack: list[Release] = []
         for entry in self.assignments:
-            if entry.alias == alias:
-                place = stack.index(entry.release) if entry.release in stack else len(stack)
-                stack = [*stack[:place], entry.release]
+            if entry.alias != alias:
+                continue
+            if entry.release in stack:  # a rollback takes back it and all that came after it
+                del stack[stack.index(entry.release) :]
+            stack.append(entry.release)
         return stack
 
 
 def artifact(project: Project) -> tuple[str, str]:
-    """Name and path of the model: the first entry under `artifacts:` in dvc.yaml."""
-    named = (read_yaml(project.root / PIPELINE) or {}).get("artifacts") or {}
-    if not named:
+    """Name and path of the model: the first entry under `artifacts:` in dvc.yaml.
+
+    Raises: ProjectError if there is none.
+    """
+    pipeline = read_yaml(project.root / PIPELINE) or {}
+    artifacts = pipeline.get("artifacts")
+    if not artifacts:
         raise ProjectError(
             "dvc.yaml names no artifact.", "Bring it back: git checkout HEAD -- dvc.yaml"
         )
-    name, entry = next(iter(named.items()))
+    name, entry = next(iter(artifacts.items()))
     return name, entry["path"]
 
 
@@ -153,79 +183,78 @@ def show_json(project: Project, commit: str, path: str | Path) -> dict[str, Any]
 
 
 def read(project: Project) -> Record:
-    """The record as this repository knows it; `settle` brings what others wrote.
+    """The record as this clone has it; `settle` brings what others wrote.
 
-    Raises: ProjectError if the last assignment of an alias names a release whose tag was deleted or moved.
+    Raises: ProjectError if the last assignment of an alias names a release whose tag was deleted or
+    moved.
     """
     name, _ = artifact(project)
+    tags = _read_tags(project, name)
+    releases = _releases_by_commit(project, name, tags)
+    in_order = sorted(releases.values(), key=lambda release: release.order)
+    assignments = _assignments(name, tags, releases)
+    return Record(name, tuple(in_order), tuple(assignments))
+
+
+@dataclass(frozen=True)
+class _Tag:
+    """A tag of the record, its name taken apart.
+
+    It has a version if it is a release or (`erases`) takes one out again, else an alias with its
+    number. `note` is what its annotation says.
+    """
+
+    commit: str
+    who: str
+    when: datetime
+    note: dict[str, Any]
+    version: str
+    erases: bool
+    alias: str
+    number: int
+
+
+def _read_tags(project: Project, name: str) -> list[_Tag]:
+    """The annotated tags of the record, in the order of their names; other tags are passed over."""
     pattern = re.compile(
-        rf"{re.escape(name)}(?:@(?P<version>v\d+\.\d+\.\d+)(?P<gone>!?)|#(?P<alias>[\w-]+)#(?P<number>\d+))"
+        rf"{re.escape(name)}"
+        r"(?:@(?P<version>v\d+\.\d+\.\d+)(?P<erases>!?)|#(?P<alias>[\w-]+)#(?P<number>\d+))"
     )
-    releases: dict[str, Release] = {}
-    assigned = []
-    for line in git(
-        project.root, "for-each-ref", f"--format={FORMAT}", *_patterns(name)
-    ).splitlines():
-        tag, commit, who, seconds, subject = line.split("\0")
-        if not (found := pattern.fullmatch(tag)) or not commit:
+    printed = git(project.root, "for-each-ref", f"--format={FORMAT}", *_patterns(name))
+    tags = []
+    for line in printed.splitlines():
+        full_name, commit, who, seconds, subject = line.split("\0")
+        parts = pattern.fullmatch(full_name)
+        if not parts or not commit:
             continue
-        note, when = _note(subject), datetime.fromtimestamp(int(seconds), UTC)
-        if found["gone"]:
-            told = (
-                f"{name}@{found['version']} was erased on {when:%Y-%m-%d} by {who}: {note['why']}"
-            )
-            releases |= (
-                {commit: replace(releases[commit], erased=told)} if commit in releases else {}
-            )
-        elif found["version"]:
-            if "fingerprint" not in note:
-                note |= _by_hand(project, commit)
-            made = (
-                note["fingerprint"],
-                note["digest"],
-                commit,
-                note["verdict"],
-                note["why"],
-                who,
-                when,
-            )
-            releases[commit] = Release(name, found["version"], *made, measured=note["measured"])
-        else:
-            assigned.append((int(found["number"]), found["alias"], commit, who, when, note))
-    assignments, lost = [], {}
-    for number, alias, commit, who, when, note in sorted(assigned, key=lambda entry: entry[0]):
-        lost[alias] = (
-            ""
-            if commit in releases
-            else f"{name}#{alias}#{number} names {note['to'] or commit[:8]}"
+        tag = _Tag(
+            commit=commit,
+            who=who,
+            when=datetime.fromtimestamp(int(seconds), UTC),
+            note=_note(subject),
+            version=parts["version"] or "",
+            erases=bool(parts["erases"]),
+            alias=parts["alias"] or "",
+            number=int(parts["number"] or 0),
         )
-        if release := releases.get(commit):
-            given = Override(**note["override"]) if note["override"] else None
-            moved = (note["from"], release.version, who, when, note["why"], given)
-            assignments.append(Assignment(alias, release, number, *moved))
-    if told := next(filter(None, lost.values()), ""):
-        remedy = "Bring it back: git fetch --tags, or git push --tags from a clone that has it"
-        raise ProjectError(
-            f"A release's tag was deleted or moved: {told}, which is not where it was.", remedy
-        )
-    return Record(
-        name,
-        tuple(sorted(releases.values(), key=lambda release: release.order)),
-        tuple(assignments),
-    )
+        tags.append(tag)
+    return tags
 
 
 def _patterns(name: str) -> tuple[str, str]:
+    """What git's commands match the tags of the record by."""
     return f"refs/tags/{name}@*", f"refs/tags/{name}#*"
 
 
 def _note(subject: str) -> dict[str, Any]:
+    """What an annotation says. If it is no JSON, a person wrote it, and it is the reason why."""
     try:
-        note = json.loads(subject)
+        content = json.loads(subject)
     except ValueError:
-        note = None
-    known = note if isinstance(note, dict) else {"why": subject}
-    empty = {
+        content = None
+    if not isinstance(content, dict):
+        content = {"why": subject}
+    defaults = {
         "digest": "",
         "verdict": "",
         "why": "",
@@ -234,23 +263,108 @@ def _note(subject: str) -> dict[str, Any]:
         "to": "",
         "override": None,
     }
-    return {**empty, **known}
+    return {**defaults, **content}
 
 
-def _by_hand(project: Project, commit: str) -> dict[str, Any]:
-    """What the annotation would hold, for a release made with bare `gto register`; empty where the commit lacks it."""
-    lock, gate = show(project, commit, DVC_LOCK), show_json(project, commit, GATE)
-    ran = stages(lock)
+def _releases_by_commit(project: Project, name: str, tags: list[_Tag]) -> dict[str, Release]:
+    """The releases by the commit that they tag."""
+    releases: dict[str, Release] = {}
+    for tag in tags:  # by name, so `NAME@v1.0.0` comes before `NAME@v1.0.0!`
+        if tag.alias:
+            continue
+        if not tag.erases:
+            releases[tag.commit] = _release(project, name, tag)
+        elif tag.commit in releases:
+            day = f"{tag.when:%Y-%m-%d}"
+            message = f"{name}@{tag.version} was erased on {day} by {tag.who}: {tag.note['why']}"
+            releases[tag.commit] = replace(releases[tag.commit], erased=message)
+    return releases
+
+
+def _release(project: Project, name: str, tag: _Tag) -> Release:
+    note = tag.note
+    if "fingerprint" not in note:
+        note = {**note, **_read_from_commit(project, tag.commit)}
+    return Release(
+        name=name,
+        version=tag.version,
+        fingerprint=note["fingerprint"],
+        digest=note["digest"],
+        commit=tag.commit,
+        verdict=note["verdict"],
+        why=note["why"],
+        who=tag.who,
+        when=tag.when,
+        measured=note["measured"],
+    )
+
+
+def _read_from_commit(project: Project, commit: str) -> dict[str, Any]:
+    """What the annotation would hold of a release that was made with bare `gto register`.
+
+    What the commit lacks is empty.
+    """
+    lock = show(project, commit, DVC_LOCK)
+    gate = show_json(project, commit, GATE)
+    entries = stages(lock)
     return {
-        "fingerprint": fingerprint(lock) if "train" in ran else "",
-        "measured": measured(lock) if "gate" in ran else "",
+        "fingerprint": fingerprint(lock) if "train" in entries else "",
+        "measured": measured(lock) if "gate" in entries else "",
         "digest": gate.get("facts", {}).get("model", ""),
         "verdict": gate.get("verdict", ""),
     }
 
 
+def _assignments(name: str, tags: list[_Tag], releases: dict[str, Release]) -> list[Assignment]:
+    """The assignments by number, oldest first.
+
+    Raises: ProjectError if the last one of an alias is of a commit that is no release.
+    """
+    assigned = [tag for tag in tags if tag.alias]
+    assigned.sort(key=lambda tag: tag.number)
+
+    assignments = []
+    lost: dict[str, str] = {}  # by alias, the last assignment if its release is not there
+    for tag in assigned:
+        release = releases.get(tag.commit)
+        if release is None:
+            wanted = tag.note["to"] or tag.commit[:8]
+            lost[tag.alias] = f"{name}#{tag.alias}#{tag.number} names {wanted}"
+            continue
+        lost.pop(tag.alias, None)  # the alias has moved on, so the former loss does no harm
+        assignments.append(_assignment(tag, release))
+
+    if lost:
+        first, *_ = lost.values()
+        raise ProjectError(
+            f"A release's tag was deleted or moved: {first}, which is not where it was.",
+            "Bring it back: git fetch --tags, or git push --tags from a clone that has it",
+        )
+    return assignments
+
+
+def _assignment(tag: _Tag, release: Release) -> Assignment:
+    override = None
+    if tag.note["override"]:
+        override = Override(**tag.note["override"])
+    return Assignment(
+        alias=tag.alias,
+        release=release,
+        number=tag.number,
+        from_=tag.note["from"],
+        to=release.version,
+        who=tag.who,
+        when=tag.when,
+        why=tag.note["why"],
+        override=override,
+    )
+
+
 def signature(project: Project, entry: Assignment) -> str:
-    """What the acting person signed with an assignment: the annotation's body, read for one tag at a time."""
+    """The signature of the model that was made with an assignment; empty if there is none.
+
+    It is the annotation's body. `read` leaves it out, as it reads one line of each tag.
+    """
     return git(project.root, "for-each-ref", "--format=%(contents:body)", f"refs/tags/{entry.tag}")
 
 
@@ -260,129 +374,177 @@ def champion(project: Project, alias: str = "") -> Assignment | None:
 
 
 def next_version(project: Project, previous: Release | None) -> str:
-    """First v1.0.0; then major: the contract changed, minor: code, command or parameters, patch: data alone."""
+    """The version of the candidate.
+
+    The first is v1.0.0. Then the major number goes up if the contract changed, the minor one if
+    code, the command or parameters changed, and the patch number if only data changed.
+    """
     if previous is None:
         return "v1.0.0"
-    old, new = _made_of(show(project, previous.commit, DVC_LOCK)), _made_of(locked(project))
-    changed = {
-        PurePosixPath(part) for part in old.keys() | new.keys() if old.get(part) != new.get(part)
-    }
+    old = _training_inputs(show(project, previous.commit, DVC_LOCK))
+    new = _training_inputs(locked(project))
+    changed = []
+    for path in old.keys() | new.keys():
+        if old.get(path) != new.get(path):
+            changed.append(PurePosixPath(path))
+
     major, minor, patch = previous.order
-    if any(part.name == "schema.py" for part in changed):
+    if any(path.name == "schema.py" for path in changed):
         return f"v{major + 1}.0.0"
-    if any(part.suffix in CODE and part.name != CYCLE.name for part in changed):
+    # Closing a period changes cycle.yaml, and means other data alone.
+    if any(path.suffix in CODE_SUFFIXES and path.name != CYCLE.name for path in changed):
         return f"v{major}.{minor + 1}.0"
     return f"v{major}.{minor}.{patch + 1}"
 
 
-def _made_of(lock_text: str) -> dict[str, Any]:
+def _training_inputs(lock_text: str) -> dict[str, Any]:
+    """What train read, by path: hashes of files, and parameters.
+
+    The command of train stands for dvc.yaml.
+    """
     entry = stages(lock_text)["train"]
-    deps = {dep["path"]: dep.get("md5") or dep.get("hash") for dep in entry.get("deps", [])}
-    return {PIPELINE.name: entry["cmd"], **deps, **entry.get("params", {})}
+    inputs = {PIPELINE.name: entry["cmd"]}
+    for dependency in entry.get("deps", []):
+        inputs[dependency["path"]] = dependency.get("md5") or dependency.get("hash")
+    inputs.update(entry.get("params", {}))
+    return inputs
 
 
 def settle(project: Project) -> None:
-    """Make local tags and the remote's agree: send what only we have (all or nothing), take what only it has.
+    """Let this clone and the remote have the same tags of the record.
 
-    Raises: GitError if the remote cannot be reached, ProjectError if somebody else took the same number before us.
+    Tags that only this clone has are sent, all or none; those that only the remote has are fetched.
+
+    Raises: GitError if the remote cannot be reached. ProjectError if it refuses the tags, or if
+    somebody else took the same number before us.
     """
-    where, (name, _) = remote(project.root), artifact(project)
-    if not where:
+    remote_name = remote(project.root)
+    name, _ = artifact(project)
+    if not remote_name:
         return
-    refused: GitError | None = None
-    for _ in range(2):
-        theirs = _parsed(
-            git(project.root, "ls-remote", "--tags", "--refs", where, *_patterns(name))
-        )
-        ours = _tags(project, name)
-        lost = [ref for ref in ours if theirs.get(ref, ours[ref]) != ours[ref]]
-        unsent = [ref for ref in ours if ref not in theirs]
-        if lost:
-            _forget(project, [*lost, *unsent])
-        if lost or theirs.keys() - ours.keys():
-            depth = (
-                ["--depth", "1"]
-                if git(project.root, "rev-parse", "--is-shallow-repository") == "true"
-                else []
-            )
-            git(
-                project.root,
-                "fetch",
-                "--no-tags",
-                "--force",
-                *depth,
-                where,
-                *(f"+{part}:{part}" for part in _patterns(name)),
-            )
-        if lost:
-            raise _slower(read(project), lost)
+    refusal: GitError | None = None
+    for _ in range(ATTEMPTS):
+        unsent = _take_tags_of_others(project, remote_name, name)
         if not unsent:
             return
         try:
-            git(project.root, "push", "--atomic", where, *unsent)
+            git(project.root, "push", "--atomic", remote_name, *unsent)
         except GitError as error:
-            refused = error
+            refusal = error
         else:
             return
     raise ProjectError(
-        f"{where} does not take the tags. {refused}", "Ask who may push tags; nothing was recorded."
+        f"{remote_name} does not take the tags. {refusal}",
+        "Ask who may push tags. Nothing was recorded.",
     )
+
+
+def _take_tags_of_others(project: Project, remote_name: str, name: str) -> list[str]:
+    """Fetch the tags that only the remote has; returns the refs of those that only this clone has.
+
+    Raises: ProjectError if the remote has another tag under a name of ours. Then the tags of this
+    clone that the remote lacks are deleted.
+    """
+    theirs = _remote_tags(project, remote_name, name)
+    ours = _tags(project, name)
+    unsent = [ref for ref in ours if ref not in theirs]
+    lost = [ref for ref in ours if ref in theirs and theirs[ref] != ours[ref]]
+    if lost:
+        # The unsent ones go too: a release and its assignment are recorded together or not at all.
+        _delete_tags(project, [*lost, *unsent])
+        _fetch_tags(project, remote_name, name)
+        raise _taken_by_another(read(project), lost)
+    if theirs.keys() - ours.keys():
+        _fetch_tags(project, remote_name, name)
+    return unsent
 
 
 def freshen(project: Project) -> str:
-    """`settle`, but with the remote away the record is what is known here; returns that as a sentence, else nothing."""
+    """`settle`, but where the remote cannot be reached the record stays what this clone has.
+
+    Returns a sentence about that, to be added to another message; empty if all went well.
+    """
     try:
         settle(project)
     except GitError as error:
-        return f"\n{error}\n  Until then the record is what is known here."
+        return f"\n{error}\n  Until then the record is what this machine has of it."
     return ""
 
 
-def _parsed(text: str) -> dict[str, str]:
-    return {ref: tag for tag, ref in (line.split("\t") for line in text.splitlines())}
-
-
-def _tags(project: Project, name: str) -> dict[str, str]:
-    return _parsed(
-        git(project.root, "for-each-ref", "--format=%(objectname)%09%(refname)", *_patterns(name))
+def _remote_tags(project: Project, remote_name: str, name: str) -> dict[str, str]:
+    """The tags of the record on the remote: the id of the tag by its ref."""
+    return _ids_by_ref(
+        git(project.root, "ls-remote", "--tags", "--refs", remote_name, *_patterns(name))
     )
 
 
-def _forget(project: Project, refs: Iterable[str]) -> None:
-    if refs := list(refs):
-        git(project.root, "tag", "--delete", *(ref.removeprefix("refs/tags/") for ref in refs))
+def _tags(project: Project, name: str) -> dict[str, str]:
+    """The tags of the record in this clone: the id of the tag by its ref."""
+    layout = "--format=%(objectname)%09%(refname)"
+    return _ids_by_ref(git(project.root, "for-each-ref", layout, *_patterns(name)))
 
 
-def _slower(record: Record, lost: list[str]) -> ProjectError:
-    entries = [entry for entry in record.assignments if f"refs/tags/{entry.tag}" in lost]
-    told = [
-        f"{e.who} was faster: {e.alias} is {e.to} since {e.when:%Y-%m-%d %H:%M} UTC ({e.tag})."
-        for e in entries
-    ]
-    others = f"Somebody was faster: {', '.join(ref.removeprefix('refs/tags/') for ref in lost)} exists already."
-    remedy = "Nothing of yours was recorded. Look: uv run mlops status; then try again."
-    return ProjectError(told[0] if told else others, remedy)
+def _ids_by_ref(printed: str) -> dict[str, str]:
+    ids = {}
+    for line in printed.splitlines():
+        identifier, ref = line.split("\t")
+        ids[ref] = identifier
+    return ids
+
+
+def _fetch_tags(project: Project, remote_name: str, name: str) -> None:
+    """Fetch the tags of the record. A shallow clone stays shallow: it gets no history with them."""
+    words = ["fetch", "--no-tags", "--force"]
+    if git(project.root, "rev-parse", "--is-shallow-repository") == "true":
+        words += ["--depth", "1"]
+    refspecs = [f"+{pattern}:{pattern}" for pattern in _patterns(name)]
+    git(project.root, *words, remote_name, *refspecs)
+
+
+def _delete_tags(project: Project, refs: list[str]) -> None:
+    """Delete tags in this clone."""
+    if refs:
+        git(project.root, "tag", "--delete", *_short_names(refs))
+
+
+def _short_names(refs: list[str]) -> list[str]:
+    return [ref.removeprefix("refs/tags/") for ref in refs]
+
+
+def _taken_by_another(record: Record, lost: list[str]) -> ProjectError:
+    """The error that says who took the number before us; `record` already has what they wrote."""
+    message = f"Somebody was faster: {', '.join(_short_names(lost))} exists already."
+    for entry in record.assignments:
+        if f"refs/tags/{entry.tag}" in lost:
+            since = f"{entry.when:%Y-%m-%d %H:%M} UTC"
+            message = f"{entry.who} was faster: {entry.alias} is {entry.to} since {since}"
+            message += f" ({entry.tag})."
+            break
+    remedy = "Nothing of yours was recorded. Run: uv run mlops status, then try again."
+    return ProjectError(message, remedy)
 
 
 @contextmanager
-def _sent(project: Project, name: str, what: str) -> Iterator[dict[str, str]]:
-    """Send the tags that the block makes by GTO; yields who makes them, as GTO wants to know it.
+def _sending_new_tags(project: Project, name: str, what: str) -> Iterator[dict[str, str]]:
+    """Send the tags that the block makes with GTO; yields their author, as GTO's arguments.
 
-    Raises: ProjectError if one of them cannot be made or sent; then none of them is left.
+    `what` is what is recorded, for the message. Raises: ProjectError if a tag cannot be made or
+    sent; then none of them is left.
     """
-    who = dict(zip(("author", "author_email"), identity(project.root), strict=True))
+    author, address = identity(project.root)
     with alone(project, "record"):
-        before = _tags(project, name).items()
+        before = _tags(project, name)
+        created: dict[str, str] = {}
         try:
             try:
-                yield who
+                yield {"author": author, "author_email": address}
             finally:
-                made = _tags(project, name).items() - before
+                # Asked before `settle` fetches the tags of others, which must not be deleted.
+                created = dict(_tags(project, name).items() - before.items())
             settle(project)
-        except (
-            Exception
-        ) as error:  # git's library below GTO raises its own, such as for a full disk
-            _forget(project, (ref for ref, _ in _tags(project, name).items() & made))
+        except Exception as error:  # git's library below GTO raises its own, e.g. for a full disk
+            present = _tags(project, name)
+            _delete_tags(project, [ref for ref in created if present.get(ref) == created[ref]])
             if isinstance(error, ProjectError):
                 raise
             raise ProjectError(f"GTO does not take {what}: {error.__cause__ or error}") from error
@@ -399,58 +561,62 @@ def write(
 ) -> None:
     """Tag the release, unless the record has it, and assign the alias; then send both or neither.
 
-    `signed` is a signature of the model. It is kept with the assignment, as `more` is: the verdict of the day, an
-    override, who switched a machine before.
+    `signed` is a signature of the model, which is kept with the assignment. So is `more`: the
+    verdict of the day, an override, who switched a machine before.
 
-    Raises: ProjectError if somebody was faster, or git or GTO refuse; nothing is recorded then.
+    Raises: ProjectError if somebody was faster, or if git or GTO refuse. Nothing is recorded then.
     """
     from gto import api
 
-    _after(record)
+    _wait_until_later(record)
+    root = str(project.root)
     note = {
         "fingerprint": release.fingerprint,
         "digest": release.digest,
         "verdict": release.verdict,
         "why": why,
+        "measured": release.measured,
     }
-    note["measured"] = release.measured
-    held = record.holder(alias)
-    moved = {**note, "from": held.to if held else None, "to": release.version, **more}
-    told = "\n\n".join(filter(None, [_line(moved), signed]))
-    with _sent(project, release.name, f"{release.tag} as {alias}") as who:
+    before = record.holder(alias)
+    move = {**note, "from": before.to if before else None, "to": release.version, **more}
+    annotation = _line(move)
+    if signed:
+        annotation += f"\n\n{signed}"
+
+    with _sending_new_tags(project, release.name, f"{release.tag} as {alias}") as author:
         if release not in record.releases:
-            api.register(
-                str(project.root), release.name, release.commit, release.version, _line(note), **who
-            )
+            name, commit, version = release.name, release.commit, release.version
+            api.register(root, name, commit, version, _line(note), **author)
         api.assign(
-            str(project.root),
+            root,
             release.name,
             alias,
             version=release.version,
-            message=told,
+            message=annotation,
             force=True,
-            **who,
+            **author,
         )
 
 
 def erase(project: Project, releases: Iterable[Release], why: str) -> None:
     """Take releases out of the record, for good, and send that.
 
-    Raises: ProjectError if it cannot be sent; nothing is recorded then.
+    Raises: ProjectError if it cannot be sent. Nothing is recorded then.
     """
     from gto import api
 
+    message = _line({"why": why})
     try:
-        with _sent(project, artifact(project)[0], "it") as who:
+        name, _ = artifact(project)
+        with _sending_new_tags(project, name, "it") as author:
             for release in releases:
-                note = _line({"why": why})
                 api.deregister(
                     str(project.root),
                     release.name,
                     version=release.version,
-                    message=note,
+                    message=message,
                     simple=True,
-                    **who,
+                    **author,
                 )
     except ProjectError as error:
         raise ProjectError(
@@ -459,16 +625,19 @@ def erase(project: Project, releases: Iterable[Release], why: str) -> None:
 
 
 def _line(note: dict[str, Any]) -> str:
+    """A note as one line: a tag's subject, which `read` takes, ends with the first paragraph."""
     return json.dumps(note, ensure_ascii=False, sort_keys=True)
 
 
-def _after(record: Record) -> None:
-    """GTO and DVC order tags by their second: wait until it is later than that of the last one."""
-    times = [release.when for release in record.releases] + [
-        entry.when for entry in record.assignments
-    ]
-    behind = max((when.timestamp() for when in times), default=0) + 1 - time.time()
-    if behind > 10:
+def _wait_until_later(record: Record) -> None:
+    """Wait until the clock shows a later second than the record's last entry.
+
+    GTO and DVC order tags by their second. Raises: ProjectError if the clock is too far behind.
+    """
+    times = [release.when.timestamp() for release in record.releases]
+    times += [assignment.when.timestamp() for assignment in record.assignments]
+    behind = max(times, default=0) + 1 - time.time()
+    if behind > MAX_CLOCK_LAG:
         raise ProjectError(
             f"This machine's clock is {behind:.0f} s behind the record's last entry.",
             "Set the clock.",

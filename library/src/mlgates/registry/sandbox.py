@@ -1,4 +1,4 @@
-"""Throw-away clones of a project, to play in or to make something again.
+"""Throw-away clones of a project, to try something out or to make something again.
 
 Whatever is done in one, the team's tree, git tags, DVC stores and MLflow are only read.
 """
@@ -30,13 +30,15 @@ CONFIG = """[core]
 
 @contextmanager
 def cloned(project: Project, commit: str = "") -> Iterator[tuple[Project, Path]]:
-    """The project as it was at a commit, by default the newest, in a clone; and the folder around it.
+    """A clone of the project at a commit, by default the newest; and the folder around it.
 
     Both are gone when the block ends, also after an error. A push goes to a bare copy beside the
-    clone. While it lasts, the environment (MLOPS_ROOT, PYTHONPATH, PATH, MLflow's addresses) is the
-    clone's, also for what is started then. Raises: ProjectError if there is no commit to clone.
+    clone. While the block lasts, the environment (MLOPS_ROOT, PYTHONPATH, PATH, MLflow's addresses)
+    is the clone's, also for processes that are started then.
+
+    Raises: ProjectError if there is no commit to clone.
     """
-    head(project.root)
+    head(project.root)  # raises if there is none
     top = git(project.root, "rev-parse", "--show-toplevel")
     prefix = git(project.root, "rev-parse", "--show-prefix")
     with temporary_folder() as base:
@@ -46,6 +48,7 @@ def cloned(project: Project, commit: str = "") -> Iterator[tuple[Project, Path]]
         if commit:
             git(clone, "checkout", "--quiet", "--detach", commit)
         elif not git(clone, "branch", "--show-current"):
+            # Where the project has no branch checked out, as in CI, its clone has none either.
             git(clone, "switch", "--quiet", "--create", "scratch")
         _introduce(clone)
         placed = project.moved(clone / prefix)
@@ -55,9 +58,10 @@ def cloned(project: Project, commit: str = "") -> Iterator[tuple[Project, Path]]
 
 @contextmanager
 def scratch(project: Project) -> Iterator[Project]:
-    """The newest commit, `cloned`, with copies of the team's DVC cache and remote.
+    """A clone of the newest commit in which one can train and promote.
 
-    There one can train and promote.
+    It has copies of the team's DVC cache and remote, of the table that `mlops draft` reads, and a
+    signing key of its own if the team signs.
 
     Raises: ProjectError if there is no commit to clone.
     """
@@ -74,7 +78,7 @@ def scratch(project: Project) -> Iterator[Project]:
 
 
 def _introduce(clone: Path) -> None:
-    """Let git commit in the clone, also where nobody told it who works, and ask for no key."""
+    """Let git commit in the clone: with a name if git knows none, and without asking for a key."""
     for key, value in (("user.name", "mlops scratch"), ("user.email", "scratch@localhost")):
         if not git(clone, "config", key, check=False):
             git(clone, "config", key, value)
@@ -83,19 +87,22 @@ def _introduce(clone: Path) -> None:
 
 
 def _trust_own_key(placed: Project, base: Path) -> None:
-    """Let the clone sign with a key of its own, which is trusted there alone and never committed."""
+    """Let the clone sign with a key of its own, trusted in the clone alone and never committed."""
     os.environ[keys.SETTING] = str(base / "signing.pem")
-    public = keys.make(placed)[0]
-    ignored = placed.root / git(placed.root, "rev-parse", "--git-path", "info/exclude")
-    path = (
-        git(placed.root, "rev-parse", "--show-prefix") + public.relative_to(placed.root).as_posix()
-    )
-    with ignored.open("a", encoding="utf-8") as file:
-        file.write(f"/{path}\n")
+    public, _ = keys.make(placed)
+    # git ignores it, else `promote` would refuse: the clone would hold a file not committed
+    prefix = git(placed.root, "rev-parse", "--show-prefix")
+    ignored_path = prefix + public.relative_to(placed.root).as_posix()
+    exclude = placed.root / git(placed.root, "rev-parse", "--git-path", "info/exclude")
+    with exclude.open("a", encoding="utf-8") as file:
+        file.write(f"/{ignored_path}\n")
 
 
 def _copy(source: Path | None, target: Path) -> None:
-    """A store with all files in it, if it is a folder of this machine, else an empty one."""
+    """Copy a folder of this machine, without DVC's temporary files.
+
+    If there is no such folder, `target` is an empty one.
+    """
     if source and source.is_dir():
         shutil.copytree(
             source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp", "tmp")
@@ -104,6 +111,7 @@ def _copy(source: Path | None, target: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
+    """Copy a file as a hard link, which takes no space; where that is impossible, its bytes."""
     try:
         os.link(source, target)
     except OSError:

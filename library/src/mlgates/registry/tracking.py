@@ -1,11 +1,10 @@
-"""What MLflow is told of a candidate, from the reports of the pipeline: the stage `track` logs it."""
+"""What the stage `track` logs to MLflow of a candidate, from the reports of the pipeline."""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,31 +29,30 @@ from mlgates.layout import (
 from mlgates.model_folder import described as described_model
 from mlgates.project import Project
 from mlgates.registry.git import head, identity
-from mlgates.registry.mlflow_client import described, home, open_store
+from mlgates.registry.mlflow_client import Store, described, home, open_store
+from mlgates.registry.mlflow_run import (
+    Trial,
+    compare_trials,
+    find_run,
+    has_model,
+    missing_params,
+    numbers,
+    run_name,
+    run_tags,
+)
 
 if TYPE_CHECKING:
     from mlflow.data.dataset import Dataset
 
-
-@dataclass(frozen=True)
-class Trial:
-    """One set of values that tuning tried; `mark` tells it from all others."""
-
-    values: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    mark: str
-
-    @property
-    def name(self) -> str:
-        """Its values as the run's name."""
-        return ", ".join(f"{name}={value}" for name, value in self.values.items())[:100]
+MAX_DIGEST_LENGTH = 36  # that MLflow's database takes
 
 
 @dataclass(frozen=True)
 class Run:
-    """The one run of a model: `identifier` is None until it is logged for the first time.
+    """The one run of a model; `identifier` is None until it is logged for the first time.
 
-    `params` and `trials` are those that the run does not have yet: MLflow keeps a parameter as it was first logged.
+    `params` and `trials` are those that the run does not have yet: MLflow keeps a parameter as it
+    was first logged.
     """
 
     identifier: str | None
@@ -72,47 +70,47 @@ class Run:
     @property
     def name(self) -> str:
         """The beginning of the fingerprint, by which people call the model."""
-        return self.fingerprint[:8]
+        return run_name(self.fingerprint)
 
 
 def begin(project: Project) -> Run:
-    """Let MLflow log to the project's experiment, and say what has to be logged of the candidate.
+    """Let MLflow log to the project's experiment; returns what has to be logged of the candidate.
 
-    The store is MLFLOW_TRACKING_URI, else mlflow.db at the root. Raises: ProjectError if it cannot be reached, or if
-    the candidate reads a column that is barred: such a model is not logged.
+    The store is MLFLOW_TRACKING_URI, else mlflow.db at the root.
+
+    Raises: ProjectError if the store cannot be reached, or if the candidate reads a column that the
+    contract bars: such a model is not logged.
     """
-    described_model(project.root / CANDIDATE, project.contract)
-    mark = fingerprint(locked(project))
-    trained = read_json(project.root / TRAINING)
-    params, metrics, tags = described(
-        trained, read_json(project.root / METRICS), read_json(project.root / GATE)
-    )
-    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
-        if name in os.environ:
-            tags[name] = os.environ[name]
+    root = project.root
+    described_model(root / CANDIDATE, project.contract)
+    model_id = fingerprint(locked(project))
+    trained = read_json(root / TRAINING)
+    measured = read_json(root / METRICS)
+    params, metrics, tags = described(trained, measured, read_json(root / GATE))
     store = open_store(project)
-    import mlflow
+    _log_to(store)
 
-    mlflow.set_tracking_uri(store.tracking_uri)
-    mlflow.set_experiment(experiment_id=store.experiment)
-    logged = _logged(store, mark)
-    pictures = [path.with_suffix(".svg") for path in (STALENESS, FEATURES)]
+    logged = find_run(store, model_id)
+    identifier = None
+    is_model_there = False
+    if logged is not None:
+        identifier = logged.info.run_id
+        is_model_there = has_model(store, logged)
+
+    files = [GATE_PAGE, GATE, METRICS, CARD, BOM]
+    files += [STALENESS.with_suffix(".svg"), FEATURES.with_suffix(".svg")]
     return Run(
-        identifier=logged.identifier,
-        fingerprint=mark,
-        params={name: value for name, value in params.items() if name not in logged.params},
-        metrics={name: float(value) for name, value in metrics.items() if _is_number(value)},
-        tags={
-            "fingerprint": mark,
-            **_made_by(project),
-            **{name: str(value) for name, value in tags.items()},
-        },
+        identifier=identifier,
+        fingerprint=model_id,
+        params=missing_params(params, logged),
+        metrics=numbers(metrics),
+        tags={"fingerprint": model_id, **_made_by(project), **run_tags(tags)},
         data=_data(project, trained),
-        files=[project.root / path for path in (GATE_PAGE, GATE, METRICS, CARD, BOM, *pictures)],
-        pictures=project.root / PICTURES,
-        model=project.root / CANDIDATE,
-        has_model=logged.has_model,
-        trials=_new_trials(store, logged.identifier, read_json(project.root / TUNING)),
+        files=[root / path for path in files],
+        pictures=root / PICTURES,
+        model=root / CANDIDATE,
+        has_model=is_model_there,
+        trials=_new_trials(store, identifier, read_json(root / TUNING)),
     )
 
 
@@ -125,20 +123,27 @@ def end(project: Project, run: Run) -> str:
     return f"track: run {run.name} in {home(project).root.name}'s MLflow; look: uv run mlflow ui"
 
 
+def _log_to(store: Store) -> None:
+    """Let MLflow's own functions, which the wiring file calls, log to this store."""
+    import mlflow
+
+    mlflow.set_tracking_uri(store.tracking_uri)
+    mlflow.set_experiment(experiment_id=store.experiment)
+
+
 def _made_by(project: Project) -> dict[str, str]:
     """Who trained from which commit, by MLflow's own names; nothing outside of a repository."""
     with suppress(ProjectError):
-        return {
-            "mlflow.user": identity(project.root)[0],
-            "mlflow.source.git.commit": head(project.root),
-        }
+        name, _ = identity(project.root)
+        return {"mlflow.user": name, "mlflow.source.git.commit": head(project.root)}
     return {}
 
 
 def _data(project: Project, trained: Mapping[str, Any]) -> "Dataset":
-    """The closed periods that the model was trained on, as MLflow's data set: their names, and a hash of their content.
+    """The closed periods that the model was trained on, as MLflow's data set.
 
-    The content itself is DVC's; `source` says by which commit and which hashes it is found.
+    It has their names, and a hash of their content. The content itself is DVC's: `source` holds the
+    hashes by which it is found, and the run's tags the commit.
     """
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
@@ -149,51 +154,13 @@ def _data(project: Project, trained: Mapping[str, Any]) -> "Dataset":
     hashes = {period: manifest[period] for period in periods if period in manifest}
     content = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     name = f"{periods[0]} to {periods[-1]}" if periods else "rows"
-    return MetaDataset(CodeDatasetSource({"manifest": hashes}), name=name, digest=content[:36])
+    source = CodeDatasetSource({"manifest": hashes})
+    return MetaDataset(source, name=name, digest=content[:MAX_DIGEST_LENGTH])
 
 
-@dataclass(frozen=True)
-class _Logged:
-    """What MLflow holds of a model already; nothing at first."""
-
-    identifier: str | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
-    has_model: bool = False
-
-
-def _logged(store: Any, identity: str) -> _Logged:
-    """The run of a model. A model counts as sent once its run has ended well: a killed run sends it again."""
-    found = store.search_runs([store.experiment], f"tags.fingerprint = '{identity}'", max_results=1)
-    if not found:
-        return _Logged()
-    run = found[0]
-    ended_well = run.info.status == "FINISHED"
-    has_model = ended_well and bool(store.list_artifacts(run.info.run_id, "model"))
-    return _Logged(run.info.run_id, run.data.params, has_model)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and value == value
-
-
-def _new_trials(store: Any, parent: str | None, tuning: Mapping[str, Any]) -> list[Trial]:
-    """The trials that have no child run yet; child runs of trials that the report has no more are deleted."""
-    known = {}
-    if parent:
-        children = f"tags.`mlflow.parentRunId` = '{parent}'"
-        known = {
-            run.data.tags.get("trial"): run
-            for run in store.search_runs([store.experiment], children)
-        }
-    new = []
-    for trial in tuning.get("trials", []):
-        mark = json.dumps([trial["values"], trial["value"]], sort_keys=True, default=str)
-        if known.pop(mark, None):
-            continue
-        numbers = {tuning["metric"]: trial["value"], "seconds": trial["seconds"]}
-        new.append(
-            Trial(trial["values"], {k: float(v) for k, v in numbers.items() if v is not None}, mark)
-        )
-    for run in known.values():
-        store.delete_run(run.info.run_id)
+def _new_trials(store: Store, parent: str | None, tuning: Mapping[str, Any]) -> list[Trial]:
+    """The trials that have no child run yet; child runs of trials of before are deleted."""
+    new, outdated = compare_trials(store, parent, tuning)
+    for run_id in outdated:
+        store.delete_run(run_id)
     return new

@@ -17,108 +17,154 @@ from mlgates.project import Project
 from mlgates.registry.git import changes
 from mlgates.registry.releases import Release, champion, freshen, show
 
-OVERDUE = 999  # periods: older than any staleness curve allows
+# The age, in periods, of a champion that was trained on rows erased since: older than any that a
+# staleness curve allows, so that it must be replaced.
+OVERDUE = 999
 
 
-def following(project: Project, until: str | None, known: list[str]) -> str | None:
-    """The period after the last closed one, None if there is none; the first cycle takes as many as training needs."""
+def following(project: Project, until: str | None, periods: list[str]) -> str | None:
+    """The period after the last closed one, `until`; None if there is none.
+
+    The first cycle closes as many periods as training needs.
+    """
     if until is None:
         place = project.settings().train.periods
+    elif until in periods:
+        place = periods.index(until) + 1
     else:
-        place = known.index(until) + 1 if until in known else len(known)
-    return known[place] if place < len(known) else None
+        return None
+    return periods[place] if place < len(periods) else None
 
 
 def close(project: Project, period: str | None = None) -> str:
     """Write period and champion into cycle.yaml, comments kept; committing is up to you.
 
-    The period that was closed last may be named again, to take the present champion as opponent.
-    Raises: ProjectError if there is no such period, it lies before the last one, or cycle.yaml has uncommitted changes.
+    The period that was closed last may be named again, to compare with the present champion.
+
+    Raises: ProjectError if there is no such period, if it lies before the last one, or if
+    cycle.yaml has changes that are not committed.
     """
     if changes(project.root, CYCLE.name):
-        remedy = "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml"
-        raise ProjectError("cycle.yaml has changes that are not committed.", remedy)
-    away = freshen(project)
-    known, last = names(project.data), (read_yaml(project.root / CYCLE) or {}).get("until")
-    last = None if last is None else str(last)
-    until = period or following(project, last, known)
-    if until is None:
-        told = f"There is no period after {last or 'none'} yet"
         raise ProjectError(
-            f"{told}: data.py knows {len(known)}.", "Wait, or see periods() in data.py"
+            "cycle.yaml has changes that are not committed.",
+            "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml",
         )
-    if until not in known:
-        raise ProjectError(f"data.py knows no period {until!r}.", nearest(until, known))
-    if last in known and known.index(until) < known.index(last):
+    unreachable = freshen(project)
+    periods = names(project.data)
+    until = _period_to_close(project, period, periods)
+    write_text(project.root / CYCLE, written(project, until, periods))
+    assignment = champion(project)
+    if assignment:
+        comparison = f"against {assignment.release.tag}"
+    else:
+        comparison = "against the baselines, because there is no champion yet"
+    return (
+        f"The cycle goes until {until}, {comparison}.{unreachable}\n"
+        f"Run: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+    )
+
+
+def _period_to_close(project: Project, period: str | None, periods: list[str]) -> str:
+    """The period that is named, or else the next one. Raises: ProjectError as `close`."""
+    cycle = read_yaml(project.root / CYCLE) or {}
+    last = cycle.get("until")
+    if last is not None:
+        last = str(last)
+
+    until = period or following(project, last, periods)
+    if until is None:
         raise ProjectError(
-            f"{until} is closed: cycle.yaml stands at {last}.",
+            f"There is no period after {last or 'none'} yet: data.py names {len(periods)} periods.",
+            "Wait, or see periods() in data.py",
+        )
+    if until not in periods:
+        raise ProjectError(f"data.py names no period {until!r}.", nearest(until, periods))
+    if last in periods and periods.index(until) < periods.index(last):
+        raise ProjectError(
+            f"{until} is closed already: cycle.yaml stands at {last}.",
             "A closed period does not open again.",
         )
-    write_text(project.root / CYCLE, written(project, until, known))
-    held = champion(project)
-    against = (
-        f"against {held.release.tag}"
-        if held
-        else "against the baselines, for there is no champion yet"
-    )
-    told = f"The cycle goes until {until}, {against}.{away}"
-    return f"{told}\nRun: git commit cycle.yaml -m 'Close {until}', then uv run dvc repro"
+    return until
 
 
-def written(project: Project, until: str, known: list[str]) -> str:
-    """cycle.yaml with this period and the present champion, comments kept."""
+def written(project: Project, until: str, periods: list[str]) -> str:
+    """The text of cycle.yaml with this period and the present champion, comments kept."""
     values: dict[str, object] = {"until": until, "champion": None, "release": None, "age": 0}
-    if held := champion(project):
-        named = f"{held.to} ({held.override})" if held.override else held.to
-        age = _age(project, held.release, until, known)
-        values |= {"champion": held.release.fingerprint, "release": named, "age": age}
+    assignment = champion(project)
+    if assignment:
+        release = assignment.to
+        if assignment.override:
+            release += f" ({assignment.override})"
+        values["champion"] = assignment.release.fingerprint
+        values["release"] = release
+        values["age"] = _age(project, assignment.release, until, periods)
     text = (project.root / CYCLE).read_text(encoding="utf-8")
     for name, value in values.items():
-        text = _set(text, name, json.dumps(value, ensure_ascii=False))
+        text = _with_value(text, name, json.dumps(value, ensure_ascii=False))
     return text
 
 
 def amend(project: Project, period: str) -> str:
-    """Take a closed period out of the data, to be read again by the next `dvc repro`.
+    """Take a closed period out of the data; the next `dvc repro` reads it again.
 
-    Its former rows stay in the remote and in the commits before. Raises: ProjectError if it is not closed.
+    Its former rows stay in the remote and in the commits before. Raises: ProjectError if the period
+    is not closed.
     """
     manifest = read_json(project.root / MANIFEST)
     if period not in manifest:
         raise ProjectError(f"No period {period!r} is closed.", nearest(period, manifest))
     _take_out(project, [period], manifest)
-    return f"{period} will be read again.\nRun: uv run dvc repro, then git commit -am 'Amend {period}: WHY'"
+    return (
+        f"{period} will be read again.\n"
+        f"Run: uv run dvc repro, then git commit -am 'Amend {period}: WHY'"
+    )
 
 
 def amend_all(project: Project) -> str:
-    """Take every closed period out of the data, to be read again: the contract has other columns now.
+    """Take every closed period out of the data, as `amend`: the contract has other columns now.
 
-    As `amend` for each. Raises: ProjectError if none is closed.
+    Raises: ProjectError if none is closed.
     """
     manifest = read_json(project.root / MANIFEST)
     if not manifest:
         raise ProjectError("No period is closed.", "Run: uv run mlops close")
     _take_out(project, list(manifest), manifest)
-    told = f"{len(manifest)} periods, {min(manifest)} to {max(manifest)}, will be read again."
-    return f"{told}\nRun: uv run dvc repro, then git commit -am 'Read all periods again: WHY'"
+    return (
+        f"{len(manifest)} periods, {min(manifest)} to {max(manifest)}, will be read again.\n"
+        "Run: uv run dvc repro, then git commit -am 'Read all periods again: WHY'"
+    )
 
 
 def _take_out(project: Project, periods: Sequence[str], manifest: Mapping[str, Any]) -> None:
-    """Forget closed periods; the next `dvc repro` reads them."""
+    """Forget closed periods; the next `dvc repro` reads them again."""
     kept = {name: entry for name, entry in manifest.items() if name not in periods}
     write_json(project.root / MANIFEST, kept)
     for period in periods:
         shutil.rmtree(folder(project, "raw", period), ignore_errors=True)
 
 
-def _age(project: Project, release: Release, until: str, known: list[str]) -> int:
-    """How many periods a release's data are behind; one that was trained on erased rows counts as too old."""
-    then = str(yaml.safe_load(show(project, release.commit, CYCLE))["until"])
-    least = OVERDUE if overdue(project, release) else 0
-    return max(least, known.index(until) - known.index(then) if then in known else 0)
+def _age(project: Project, release: Release, until: str, periods: list[str]) -> int:
+    """By how many periods the data of a release are behind.
+
+    It is at least OVERDUE if rows that the release was trained on were erased since.
+    """
+    released_until = str(yaml.safe_load(show(project, release.commit, CYCLE))["until"])
+    age = 0
+    if released_until in periods:
+        age = periods.index(until) - periods.index(released_until)
+    min_age = OVERDUE if overdue(project, release) else 0
+    return max(min_age, age)
 
 
-def _set(text: str, name: str, value: str) -> str:
+def _with_value(text: str, name: str, value: str) -> str:
+    """YAML with another value of a top-level name, the comment of its line kept.
+
+    A name that is not there is added at the end. A YAML library would lose the comments.
+    """
     line = re.compile(rf"^{name}:[^#\n]*?([ \t]+#.*)?$", re.MULTILINE)
-    written, times = line.subn(lambda found: f"{name}: {value}{found[1] or ''}", text, count=1)
-    return written if times else f"{text.rstrip()}\n{name}: {value}\n"
+
+    def replaced(match: re.Match[str]) -> str:
+        return f"{name}: {value}{match[1] or ''}"  # a function: value may hold backslashes
+
+    changed, count = line.subn(replaced, text, count=1)
+    return changed if count else f"{text.rstrip()}\n{name}: {value}\n"

@@ -1,8 +1,10 @@
-"""The library as a file: the wheel of the mlgates that runs, written again from its installed files.
+"""The library as a file: the wheel of the mlgates that runs, written from its installed files.
 
-Stage gate keeps it in models/library, so dvc.lock says which library judged a model, and promote sends it to the DVC
-remote beside the model. `mlops reproduce` installs it years later, without the git host that it came from; the bento
-carries it (`mlops wheel`). No build backend and no network: mlgates is pure Python, so a wheel is its files, its
+Stage gate keeps it in models/library, so dvc.lock says which library judged a model, and promote
+sends it to the DVC remote beside the model. `mlops reproduce` installs it years later, without the
+git host that it came from. A bento carries it (`mlops wheel`).
+
+No build backend and no network is needed: mlgates is pure Python, so a wheel is its files, its
 metadata and a list of both in a zip.
 """
 
@@ -21,7 +23,7 @@ from mlgates.project import Project
 NAME = "mlgates"
 PACKAGE = Path(__file__).parents[1]
 COMPILED = (".pyc",)
-MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip can name: equal libraries are equal bytes
+MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold: equal libraries are equal bytes
 TAGS = "Wheel-Version: 1.0\nGenerator: mlgates\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
@@ -52,7 +54,10 @@ def keep(project: Project) -> None:
 
 
 def unpack(wheel: Path, folder: Path) -> Path:
-    """The files of a wheel in a folder, which is then first on PYTHONPATH. Raises: ProjectError if it is damaged."""
+    """Unpack a wheel into a folder, and return the folder: put it first on PYTHONPATH.
+
+    Raises: ProjectError if the wheel is damaged.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -63,27 +68,29 @@ def unpack(wheel: Path, folder: Path) -> Path:
 
 def is_running(unpacked: Path) -> bool:
     """Whether an unpacked wheel holds the same code as the library that runs."""
-    return digest(unpacked / NAME, ignore_suffixes=COMPILED) == digest(
-        PACKAGE, ignore_suffixes=COMPILED
-    )
+    unpacked_code = digest(unpacked / NAME, ignore_suffixes=COMPILED)
+    return unpacked_code == digest(PACKAGE, ignore_suffixes=COMPILED)
 
 
 def for_bento(project: Project) -> str:
-    """Write `wheels/`: the library as a file and all that a request needs, by number; `bentoml build` reads it.
+    """Write `wheels/`, which `bentoml build` reads: the library as a file, and requirements.txt.
 
-    Returns what to do next. Raises: ProjectError without uv or uv.lock; the old folder stays then.
+    The latter names everything that a request needs, with its version. Returns what to do next.
+
+    Raises: ProjectError without uv or uv.lock. The old folder stays then.
     """
     pinned = _exported(project)
     with whole(project.root / WHEELS) as folder:
         wheel = write(folder)
         write_text(folder / "requirements.txt", f"./{WHEELS.as_posix()}/{wheel.name}\n{pinned}")
-    return (
-        f"{WHEELS.as_posix()}/{wheel.name} is what a bento installs. Build it: uv run bentoml build"
-    )
+    return f"A bento installs {WHEELS.as_posix()}/{wheel.name}. Build one: uv run bentoml build"
 
 
 def installation() -> Distribution:
-    """What is installed as mlgates: its version and metadata. Raises: ProjectError if nothing is."""
+    """What is installed as mlgates: its version and metadata.
+
+    Raises: ProjectError if mlgates is not installed.
+    """
     try:
         return distribution(NAME)
     except PackageNotFoundError:
@@ -93,7 +100,10 @@ def installation() -> Distribution:
 
 
 def licence() -> str:
-    """The licence of the library: among its metadata, or beside the source of an editable installation."""
+    """The licence of the library.
+
+    It is among the metadata, or beside the source of an editable installation; else it is empty.
+    """
     stored = installation().read_text("licenses/LICENSE")
     source = PACKAGE.parents[1] / "LICENSE"
     if stored is None and source.exists():
@@ -109,11 +119,11 @@ def _files() -> dict[str, bytes]:
             files[f"{NAME}/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
 
     installed = installation()
-    described = f"{NAME}-{installed.version}.dist-info"
+    metadata = f"{NAME}-{installed.version}.dist-info"
     for name in ("METADATA", "entry_points.txt"):
-        files[f"{described}/{name}"] = (installed.read_text(name) or "").encode()
-    files[f"{described}/licenses/LICENSE"] = licence().encode()
-    files[f"{described}/WHEEL"] = TAGS.encode()
+        files[f"{metadata}/{name}"] = (installed.read_text(name) or "").encode()
+    files[f"{metadata}/licenses/LICENSE"] = licence().encode()
+    files[f"{metadata}/WHEEL"] = TAGS.encode()
     return files
 
 
@@ -129,14 +139,18 @@ def _record(files: dict[str, bytes], own_name: str) -> bytes:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
+    """A file in the zip: the same on each machine and at each time."""
     entry = zipfile.ZipInfo(name, MOMENT)
     entry.create_system = 3  # Unix, wherever this runs: equal bytes again
-    entry.external_attr = 0o644 << 16
+    entry.external_attr = 0o644 << 16  # the file's mode, in the place where Unix looks for it
     return entry
 
 
 def _exported(project: Project) -> str:
-    """What uv.lock names for a service, without the project and mlgates. Raises: ProjectError if uv cannot say."""
+    """The requirements of a service by uv.lock, without the project and mlgates.
+
+    Raises: ProjectError if uv cannot read uv.lock.
+    """
     if not (project.root / UV_LOCK).exists():
         raise ProjectError("uv.lock is missing: it says what a bento installs.", "Run: uv lock")
     words = [

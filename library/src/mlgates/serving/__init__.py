@@ -1,4 +1,7 @@
-"""From a request to a logged prediction. `Predictor` knows no HTTP; `http` stands between it and BentoML."""
+"""From a request to a logged prediction.
+
+`Predictor` knows no HTTP; `http` stands between it and BentoML.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,10 @@ __all__ = ["Predictor", "Refused"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the predictor when it is first asked for: log and store are also read where no service is installed."""
+    """Load the predictor when it is first asked for.
+
+    The prediction log and the online store are also read where no service is installed.
+    """
     if name in __all__:
         from mlgates.serving import predictor
 

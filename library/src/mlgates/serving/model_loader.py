@@ -1,35 +1,38 @@
-"""Follow the record: `var/champion.json` names the champion, `var/models/<fingerprint>/` holds it, a digest vouches."""
+"""The model in service: follows `var/champion.json`, and loads a model only after all checks.
+
+`var/champion.json` names the recorded champion, `var/models/<fingerprint>/` holds its model. Its
+digest, contract, verdict and signature are checked first: see `mlgates.trust.champion`.
+"""
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from mlgates import model_folder
 from mlgates.errors import ProjectError
 from mlgates.layout import CHAMPION
 from mlgates.project import Project
 from mlgates.serving import prometheus
-from mlgates.serving.compiled_trees import fast
+from mlgates.serving.compiled_trees import Score, fast
 from mlgates.serving.prediction_log import types
 from mlgates.trust import champion, verify
 
 logger = logging.getLogger("bentoml.mlops")
 PAUSE = 5.0  # seconds until a champion that could not be loaded is tried again
 
+FileState = tuple[int, int]  # time of the last change in nanoseconds, and inode
+
 
 @dataclass(frozen=True)
 class Champion:
-    """A model in service: replaced whole, never changed."""
+    """A model in service. It is replaced as a whole and never changed."""
 
     release: str
     fingerprint: str
     digest: str
     scorer: model_folder.Scorer
-    score: Callable[[np.ndarray], np.ndarray]
-    columns: dict[str, str]
+    score: Score
+    columns: dict[str, str]  # of the prediction log, with their SQLite types
 
 
 class Follower:
@@ -41,50 +44,47 @@ class Follower:
         self.pointer = project.root / CHAMPION
         self.served: Champion | None = None
         self.reason = ""  # why nothing is served although a champion is recorded
-        self._seen: tuple[int, int] | None = None
-        self._tried: tuple[tuple[int, int] | None, float] = (None, 0.0)
+        self._loaded_state: FileState | None = None  # of the pointer; None: there is no file
+        self._tried_state: FileState | None = None
+        self._retry_at = 0.0  # on the monotonic clock
 
     def current(self) -> Champion | None:
-        """The champion to use now; costs one `stat` unless another one was recorded."""
+        """The champion to use now, or None. Costs one `stat` unless another one was recorded."""
         try:
-            state = self.pointer.stat()
-            mark = (state.st_mtime_ns, state.st_ino)
+            status = self.pointer.stat()
+            state = (status.st_mtime_ns, status.st_ino)
         except OSError:
-            mark = None
-        if mark != self._seen and (mark != self._tried[0] or time.monotonic() > self._tried[1]):
-            self._tried = (mark, time.monotonic() + PAUSE)
-            try:
-                self._swap()
-                self._seen = mark
-                self.reason = ""
-            except Exception as error:
-                prometheus.FOLLOW_ERRORS.inc()
-                check = str(error).partition(":")[0]
-                if (
-                    check == champion.OTHER_CONTRACT
-                ):  # an answer would be checked by the wrong contract
-                    self.served = None
-                self.reason = _reason(error) if mark else ""
-                prometheus.MODELS_REFUSED.labels(
-                    check if check.startswith("serving.") else "other"
-                ).inc()
-                kept = (
-                    f"{self.served.release} stays in service"
-                    if self.served
-                    else "nothing is served"
-                )
-                logger.error(
-                    "The recorded champion is not taken, %s: %s", kept, " ".join(str(error).split())
-                )
-            prometheus.BEHIND.set(mark != self._seen)
+            state = None
+        if state != self._loaded_state:
+            self._follow(state)
         return self.served
 
-    def _swap(self) -> None:
+    def _follow(self, state: FileState | None) -> None:
+        """Load the recorded champion, unless just this record failed a moment ago."""
+        if state == self._tried_state and time.monotonic() <= self._retry_at:
+            return
+        self._tried_state = state
+        self._retry_at = time.monotonic() + PAUSE
+        try:
+            self._load()
+            self._loaded_state = state
+            self.reason = ""
+        except Exception as error:  # whatever it is, the service must keep answering
+            self._refuse(error, is_recorded=state is not None)
+        prometheus.BEHIND.set(state != self._loaded_state)
+
+    def _load(self) -> None:
+        """Put the recorded champion in service. Raises: ProjectError if a check refuses it."""
         record = champion.in_service(self.project)
         scorer = champion.load_served(self.project, record)
-        known = types(self.project.contract, scorer.plan.names)
-        identity = (record["release"], record["fingerprint"], record["digest"])
-        self.served = Champion(*identity, scorer, fast(scorer), known)
+        self.served = Champion(
+            release=record["release"],
+            fingerprint=record["fingerprint"],
+            digest=record["digest"],
+            scorer=scorer,
+            score=fast(scorer),
+            columns=types(self.project.contract, scorer.plan.names),
+        )
         prometheus.RELEASE.clear()
         prometheus.RELEASE.labels(record["release"], record["fingerprint"]).set(1)
         prometheus.SWAPS.inc()
@@ -92,12 +92,32 @@ class Follower:
         if not verify.keys(self.project):
             logger.warning(verify.UNSIGNED)
 
+    def _refuse(self, error: Exception, *, is_recorded: bool) -> None:
+        """Count and log why the recorded champion could not be loaded."""
+        check = str(error).partition(":")[0]  # the messages of checks begin with their name
+        if check == champion.OTHER_CONTRACT:
+            # The record asks for another contract than the deployed one. The model that is still
+            # loaded would answer requests that were checked by the wrong contract.
+            self.served = None
+        self.reason = _reason(error) if is_recorded else ""
+
+        prometheus.FOLLOW_ERRORS.inc()
+        label = check if check.startswith("serving.") else "other"
+        prometheus.MODELS_REFUSED.labels(label).inc()
+
+        consequence = "no model is in service"
+        if self.served is not None:
+            consequence = f"{self.served.release} stays in service"
+        message = " ".join(str(error).split())  # one line of the log
+        logger.error("The recorded champion could not be loaded, so %s. %s", consequence, message)
+
 
 def _reason(error: Exception) -> str:
-    """What a caller is told of a champion that is recorded and not served; no path of this machine."""
-    if not isinstance(error, ProjectError):  # its words may quote a path, and may be none at all
+    """Why a recorded champion is not served, for callers: without a path of this machine."""
+    if not isinstance(error, ProjectError):  # its text may quote a path, and may be empty
         return f"The recorded champion could not be loaded: {type(error).__name__}"
     message = str(error).splitlines()[0]
-    if message.startswith(f"{champion.OTHER_CONTRACT}: "):
-        return message.removeprefix(f"{champion.OTHER_CONTRACT}: ")
+    prefix = f"{champion.OTHER_CONTRACT}: "
+    if message.startswith(prefix):
+        return message.removeprefix(prefix)
     return f"The recorded champion could not be loaded: {message}"

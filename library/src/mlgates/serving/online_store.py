@@ -1,11 +1,11 @@
-"""The online store: the newest row of each look-up that was known at the moment asked for, as in `mlgates.lookups`.
+"""The online store: the newest row of each look-up that was known at the moment of the request.
 
-`var/online.db` is only ever replaced whole, so readers need no locks and notice a new one by its inode.
+It answers as the join of `mlgates.lookups` does in training. `var/online.db` is only ever replaced
+as a whole, so readers need no locks, and notice a new file by its inode.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,132 +15,166 @@ from mlgates.contract import Arrays, Contract, Lookup, to_array
 from mlgates.files import whole
 from mlgates.layout import ONLINE_STORE
 from mlgates.project import Project
-from mlgates.serving.sqlite import cells, names, sql_type
+from mlgates.serving.sqlite import cells, definitions, names, placeholders
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Found = tuple[int, tuple[Any, ...]]
+Match = tuple[int, tuple[Any, ...]]  # since when it was known (unix microseconds), and its columns
 
 
 class Store:
-    """Reads look-ups as of a moment. Without a store, or without a table in it, everything is missing."""
+    """Reads look-ups as of a moment.
+
+    Without a store, or without a table in it, everything is missing.
+    """
 
     def __init__(self, path: Path, contract: Contract) -> None:
         """Opened with the first look-up, and again whenever the file was replaced."""
-        self.path, self.contract = path, contract
+        self.path = path
+        self.contract = contract
         self._database: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._queries: dict[str, str] = {}
 
     def find(self, look: Lookup, arrays: Arrays) -> tuple[Arrays, np.ndarray]:
-        """The look-up's columns for n rows, and the (n,) ages in seconds of what was found, NaN where nothing was.
+        """The look-up's columns for n rows, and the (n,) ages of the matches in seconds.
 
-        A row older than the look-up's `max_age` has an age, but its columns are missing.
+        The age is NaN where there is no match. A match older than the look-up's `max_age` has an
+        age, but its columns are missing.
         """
         self._open()
-        columns = self.contract.from_source(look.name)
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
-        asked = list(
-            zip(
-                *(cells(self.contract.columns[key], arrays[key]) for key in look.keys),
-                moments,
-                strict=True,
-            )
-        )
-        sql = self._queries.get(look.name, "")
-        known = {one: self._newest(sql, one) for one in dict.fromkeys(asked)}
-        found = [known[one] for one in asked]
-        ages = np.array(
-            [np.nan if hit is None else at - hit[0] for at, hit in zip(moments, found, strict=True)]
-        )
-        missing, oldest = (None,) * len(columns), round(look.max_seconds * 1e6)
-        rows = [
-            hit[1] if hit and age <= oldest else missing
-            for age, hit in zip(ages.tolist(), found, strict=True)
-        ]
-        cut = zip(*rows, strict=True)
-        return {
-            name: to_array(column, list(next(cut))) for name, column in columns.items()
-        }, ages / 1e6
+        keys = [cells(self.contract.columns[key], arrays[key]) for key in look.keys]
+        questions = list(zip(*keys, moments, strict=True))
 
-    def _newest(self, sql: str, asked: tuple[Any, ...]) -> Found | None:
-        row = self._database.execute(sql, asked).fetchone() if sql and self._database else None
+        # Rows of one request often ask the same, so each different question is asked once.
+        query = self._queries.get(look.name, "")
+        answers = {question: self._newest(query, question) for question in dict.fromkeys(questions)}
+
+        columns = self.contract.from_source(look.name)
+        missing = (None,) * len(columns)
+        max_age = round(look.max_seconds * 1e6)
+        ages = []
+        rows = []
+        for moment, question in zip(moments, questions, strict=True):
+            age = np.nan
+            row = missing
+            match = answers[question]
+            if match is not None:
+                age = moment - match[0]
+                if age <= max_age:
+                    row = match[1]
+            ages.append(age)
+            rows.append(row)
+
+        arrays_found = {}
+        for (name, column), values in zip(columns.items(), zip(*rows, strict=True), strict=True):
+            arrays_found[name] = to_array(column, list(values))
+        return arrays_found, np.array(ages) / 1e6
+
+    def _newest(self, query: str, question: tuple[Any, ...]) -> Match | None:
+        """The newest row with these keys that was known at this moment, however old it is."""
+        if not query or self._database is None:
+            return None
+        row = self._database.execute(query, question).fetchone()
         return None if row is None else (row[0], row[1:])
 
     def _open(self) -> None:
+        """Open the store, unless it is open and still the same file."""
         try:
             inode = self.path.stat().st_ino
         except OSError:
             inode = None
         if inode == self._inode:
             return
+
         if self._database is not None:
             self._database.close()
+        self._database = None
+        self._inode = None
+        self._queries = {}
+        if inode is None:
+            return
+
         address = f"file:{self.path.as_posix()}?mode=ro&immutable=1"
-        self._database, self._inode, self._queries = None, None, {}
-        if inode is not None:
-            database = sqlite3.connect(address, uri=True)
-            self._queries = {
-                look.name: self._query(look, database) for look in self.contract.lookups
-            }
-            self._database, self._inode = (
-                database,
-                inode,
-            )  # last: a damaged store must not pass for an empty one
+        database = sqlite3.connect(address, uri=True)
+        for look in self.contract.lookups:
+            self._queries[look.name] = self._query(look, database)
+        # Last, because a damaged store raises above, also when it is asked again. With its inode
+        # noted before, it would look like an empty one.
+        self._database = database
+        self._inode = inode
 
     def _query(self, look: Lookup, database: sqlite3.Connection) -> str:
+        """The SQL that finds a match; empty if the store does not have the look-up's columns."""
         fields = [look.time, *self.contract.from_source(look.name)]
-        exists = {row[1] for row in database.execute(f"PRAGMA table_info({names([look.name])})")}
-        if not {*look.keys, *fields} <= exists:
+        table = names([look.name])
+        present = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+        if not present.issuperset([*look.keys, *fields]):
             return ""
-        same = " AND ".join(f'"{key}" = ?' for key in look.keys)
-        chosen = f"SELECT {names(fields)} FROM {names([look.name])} WHERE {same}"
-        return f'{chosen} AND "{look.time}" <= ? ORDER BY "{look.time}" DESC LIMIT 1'
+        same_keys = " AND ".join(f'"{key}" = ?' for key in look.keys)
+        select = f"SELECT {names(fields)} FROM {table} WHERE {same_keys}"
+        return f'{select} AND "{look.time}" <= ? ORDER BY "{look.time}" DESC LIMIT 1'
 
 
 def build(path: Path, contract: Contract, tables: Mapping[str, Iterable["pd.DataFrame"]]) -> None:
-    """Write a store from frames by look-up; later rows win over earlier ones with the same keys and time."""
+    """Write a store from frames by look-up.
+
+    Later rows win over earlier ones with the same keys and time.
+    """
     with whole(path) as temporary:
         database = sqlite3.connect(temporary)
+        # No journal: a file that was not written to its end never takes the place of the store.
         database.execute("PRAGMA journal_mode = OFF")
         for look in contract.lookups:
-            fields = contract.from_source(look.name)
-            columns = [*(contract.columns[key] for key in look.keys), *fields.values()]
-            typed = ", ".join(f'"{column.name}" {sql_type(column)}' for column in columns)
-            key = names([*look.keys, look.time])
-            database.execute(
-                f'CREATE TABLE {names([look.name])} ({typed}, "{look.time}" INTEGER, PRIMARY KEY ({key})) WITHOUT ROWID'
-            )
-            every = [*(column.name for column in columns), look.time]
-            marks = ", ".join("?" * len(every))
-            insert = (
-                f"INSERT OR REPLACE INTO {names([look.name])} ({names(every)}) VALUES ({marks})"
-            )
-            for frame in tables[look.name]:
-                known = frame.dropna(subset=[*look.keys, look.time])
-                times = known[look.time].to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
-                values = (cells(column, to_array(column, known[column.name])) for column in columns)
-                database.executemany(insert, zip(*values, times, strict=True))
+            _write_table(database, contract, look, tables[look.name])
         database.commit()
         database.close()
 
 
+def _write_table(
+    database: sqlite3.Connection, contract: Contract, look: Lookup, frames: Iterable["pd.DataFrame"]
+) -> None:
+    """The table of one look-up; rows without a key or a time are left out: nothing finds them."""
+    keys = [contract.columns[key] for key in look.keys]
+    columns = [*keys, *contract.from_source(look.name).values()]
+    table = names([look.name])
+
+    # Without a row id the table is its own index: the rows lie in the order of keys and time.
+    database.execute(
+        f'CREATE TABLE {table} ({definitions(columns)}, "{look.time}" INTEGER,'
+        f" PRIMARY KEY ({names([*look.keys, look.time])})) WITHOUT ROWID"
+    )
+
+    fields = [*(column.name for column in columns), look.time]
+    insert = (
+        f"INSERT OR REPLACE INTO {table} ({names(fields)}) VALUES ({placeholders(len(fields))})"
+    )
+    for frame in frames:
+        complete = frame.dropna(subset=[*look.keys, look.time])
+        times = complete[look.time].to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
+        values = [cells(column, to_array(column, complete[column.name])) for column in columns]
+        database.executemany(insert, zip(*values, times, strict=True))
+
+
 def refresh(project: Project, also: Sequence[str] = ()) -> None:
-    """Build `var/online.db` from every checked period, and from the team's `data.lookup` for open periods (`also`)."""
+    """Build `var/online.db` from every checked period, without what was erased.
+
+    Periods in `also` are still open; their tables come from the team's `data.lookup`.
+    """
     import pandas as pd
 
     from mlgates.data import partitions, tombstones
 
     erased = tombstones.read(project, project.contract)
 
-    def frames(look: Lookup) -> Iterable["pd.DataFrame"]:
-        closed = partitions.files(project, "checked", look.name)
-        opened = (project.data.lookup(look.name, period) for period in also)
-        return map(erased.without, chain((pd.read_parquet(path) for path in closed), opened))
+    def frames(look: Lookup) -> Iterator["pd.DataFrame"]:
+        """The tables of a look-up by period, one at a time, so that memory holds one of them."""
+        for path in partitions.files(project, "checked", look.name):
+            yield erased.without(pd.read_parquet(path))
+        for period in also:
+            yield erased.without(project.data.lookup(look.name, period))
 
-    build(
-        project.root / ONLINE_STORE,
-        project.contract,
-        {look.name: frames(look) for look in project.contract.lookups},
-    )
+    tables = {look.name: frames(look) for look in project.contract.lookups}
+    build(project.root / ONLINE_STORE, project.contract, tables)

@@ -1,6 +1,7 @@
-"""The prediction log and the outcomes: what was answered, durably, before it was sent; and what happened in the end.
+"""The prediction log, and the outcomes: what was answered, and what happened in the end.
 
-SQLite in WAL mode, one file per worker, typed columns; numbers are float64: features can be computed again to the bit.
+A prediction is stored durably before its answer is sent. The log is SQLite in WAL mode, one file
+per worker, with typed columns. Numbers are float64, so features can be computed again to the bit.
 """
 
 import secrets
@@ -8,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,48 +19,63 @@ from mlgates.contract import Column, Contract, to_array
 from mlgates.errors import ProjectError
 from mlgates.layout import OUTCOMES, prediction_logs
 from mlgates.project import Project
-from mlgates.serving.sqlite import cells, names, sql_type
+from mlgates.serving.sqlite import cells, definitions, names, placeholders, sql_type
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ID = "prediction_id"  # not "id", which is the favourite name of a team's key
-OWN = {
+OWN = {  # the columns of every log, beside those of the contract and of the model's features
     ID: "TEXT",
-    "at": "REAL",
+    "at": "REAL",  # unix seconds
     "release": "TEXT",
     "fingerprint": "TEXT",
     "digest": "TEXT",
     "decision": "TEXT",
 }
+LOCKED_SECONDS = 2  # that a request waits while another process holds the file, then it is refused
 
 
 def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
-    """The log's columns and their SQLite types. Raises: ProjectError if the contract uses a name that the log needs."""
-    own = {**OWN, "score": "TEXT" if contract.task == "multiclass" else "REAL"}
-    if contract.task == "regression" or contract.outcome.kind == "bool":
-        own["decision"] = "REAL" if contract.task == "regression" else "INTEGER"
-    taken = set(own)
-    for name in contract.feature_columns:  # to SQLite, upper and lower case are the same
-        if name.lower() in taken:
-            raise ProjectError(
-                f"schema.py: {name!r} is taken in the prediction log.", "Name the column otherwise."
-            )
-        taken.add(name.lower())
-    ages = {f"{look.name}__age": "REAL" for look in contract.lookups}
-    read = {name: sql_type(column) for name, column in contract.feature_columns.items()}
-    return own | read | ages | {f"feature__{name}": "REAL" for name in features}
+    """The log's columns and their SQLite types, for a model with these features.
+
+    Raises: ProjectError if the contract uses a name that the log needs.
+    """
+    columns = {**OWN, "score": "REAL"}
+    if contract.task == "multiclass":
+        columns["score"] = "TEXT"  # a JSON list, in the order of the classes
+    elif contract.task == "regression":
+        columns["decision"] = "REAL"
+    elif contract.outcome.kind == "bool":
+        columns["decision"] = "INTEGER"
+
+    taken = set(columns)
+    for name, column in contract.feature_columns.items():
+        folded = name.lower()  # to SQLite, upper and lower case are the same
+        if folded in taken:
+            message = f"schema.py: the name {name!r} is already taken in the prediction log."
+            raise ProjectError(message, "Rename the column. Upper and lower case are the same.")
+        taken.add(folded)
+        columns[name] = sql_type(column)
+    for look in contract.lookups:
+        columns[f"{look.name}__age"] = "REAL"
+    for name in features:
+        columns[f"feature__{name}"] = "REAL"
+    return columns
 
 
 def identity(contract: Contract) -> dict[str, Column]:
-    """What outcomes find their predictions by: the key, else the id that each answer carries."""
-    return {name: contract.columns[name] for name in contract.key} or {
-        ID: Column(name=ID, kind="text", source="log")
-    }
+    """The columns by which outcomes find their predictions.
+
+    That is the contract's key. Without one it is the id that each answer carries.
+    """
+    if not contract.key:
+        return {ID: Column(name=ID, kind="text", source="log")}
+    return {name: contract.columns[name] for name in contract.key}
 
 
 def new_ids(rows: int) -> list[str]:
-    """Ids that sort by time, so that the index grows at its end only."""
+    """Ids that sort by time, so that the index grows only at its end."""
     stem = f"{time.time_ns():016x}{secrets.token_hex(4)}"
     return [f"{stem}-{row}" for row in range(rows)]
 
@@ -68,7 +85,10 @@ class Unwritable(Exception):
 
 
 class PredictionLog:
-    """The one writer of one file. After an error the file is opened again, so the log heals when its cause is gone."""
+    """The one writer of one file.
+
+    After an error the file is opened again, so the log works again once the cause is gone.
+    """
 
     def __init__(self, path: Path) -> None:
         """The file is made with the first row."""
@@ -78,12 +98,16 @@ class PredictionLog:
         self._columns: dict[str, str] = {}
 
     def append(self, rows: Mapping[str, Sequence[Any]], columns: Mapping[str, str]) -> None:
-        """Commit rows, given by column; they survive the death of the process. Raises: Unwritable."""
+        """Commit rows, given by column. They survive the death of the process.
+
+        `columns` are those of the log, with their SQLite types; see `types`.
+
+        Raises: Unwritable.
+        """
         try:
             database = self._open(columns)
-            marks = ", ".join("?" * len(rows))
+            insert = f"INSERT INTO predictions ({names(rows)}) VALUES ({placeholders(len(rows))})"
             database.execute("BEGIN IMMEDIATE")
-            insert = f"INSERT INTO predictions ({names(rows)}) VALUES ({marks})"
             database.executemany(insert, zip(*rows.values(), strict=True))
             database.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
@@ -94,86 +118,130 @@ class PredictionLog:
         """Close the file; an open transaction is rolled back."""
         if self._database is not None:
             self._database.close()
-        self._database, self._columns = None, {}
+        self._database = None
+        self._columns = {}
 
     def _open(self, columns: Mapping[str, str]) -> sqlite3.Connection:
+        """The file with a table of these columns; opened again where it was moved or replaced."""
         if self._database is not None and self.path.stat().st_ino != self._inode:
             self.close()
         if self._database is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=2, isolation_level=None)
+            self._database = sqlite3.connect(
+                self.path, timeout=LOCKED_SECONDS, isolation_level=None
+            )
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(
-                f"CREATE TABLE IF NOT EXISTS predictions ({ID} TEXT PRIMARY KEY)"
-            )
+            create = f"CREATE TABLE IF NOT EXISTS predictions ({ID} TEXT PRIMARY KEY)"
+            self._database.execute(create)
             self._inode = self.path.stat().st_ino
-        if (
-            self._columns != columns
-        ):  # a new contract or a model with other features adds columns, none is ever dropped
-            present = {row[1] for row in self._database.execute("PRAGMA table_info(predictions)")}
-            for name in columns.keys() - present:
-                self._database.execute(
-                    f"ALTER TABLE predictions ADD COLUMN {names([name])} {columns[name]}"
-                )
+        if self._columns != columns:
+            _add_columns(self._database, columns)
             self._columns = dict(columns)
         return self._database
+
+
+def _add_columns(database: sqlite3.Connection, columns: Mapping[str, str]) -> None:
+    """Add what a new contract, or a model with other features, needs; nothing is ever dropped."""
+    present = set(_present_columns(database))
+    for name, kind in columns.items():
+        if name not in present:
+            database.execute(f"ALTER TABLE predictions ADD COLUMN {names([name])} {kind}")
+
+
+def _present_columns(database: sqlite3.Connection) -> list[str]:
+    """The columns of the log's table; none if there is no table."""
+    return [row[1] for row in database.execute("PRAGMA table_info(predictions)")]
 
 
 def read(
     project: Project, since: float | None = None, one: str = "", columns: Iterable[str] = ()
 ) -> "pd.DataFrame":
-    """All logged predictions by time, from `since` (unix seconds) on, or the `one` of an id, with the contract's types.
+    """All logged predictions by time, with the contract's types; empty if nothing was logged.
 
-    `columns` are read beside `at`, by default all. `score` is JSON text (a list in the order of `contract.classes`) for
-    multiclass. Empty if nothing was logged.
+    Those from `since` (unix seconds) on, or the `one` with an id. `columns` are read beside `at`,
+    by default all. For multiclass, `score` is JSON text: a list in the order of `contract.classes`.
     """
     import pandas as pd
 
-    contract, named = project.contract, {"at", *columns}
+    condition = _Condition("at >= ?", since or 0.0)
+    if one:
+        condition = _Condition(f"{ID} = ?", one)
+    selected = {"at", *columns}
+    if selected == {"at"}:
+        selected = set()
+
     frames = []
     for path in prediction_logs(project.root):
-        with _opened(path, "ro") as database:
-            if held := [row[1] for row in database.execute("PRAGMA table_info(predictions)")]:
-                wanted, value = (f"{ID} = ?", one) if one else ("at >= ?", since or 0.0)
-                some = names(name for name in held if name in named or named == {"at"})
-                sql = f"SELECT {some} FROM predictions WHERE {wanted}"
-                frames.append(pd.read_sql_query(sql, database, params=(value,)))
-    if not (filled := [frame for frame in frames if len(frame)]):
-        return pd.DataFrame(columns=list(types(contract, [])))
-    return _typed(pd.concat(filled, ignore_index=True), contract).sort_values(
-        "at", kind="stable", ignore_index=True
-    )
+        frame = _read_file(path, condition, selected)
+        if frame is not None and len(frame):
+            frames.append(frame)
+    if not frames:
+        return pd.DataFrame(columns=list(types(project.contract, [])))
+    logged = _typed(pd.concat(frames, ignore_index=True), project.contract)
+    return logged.sort_values("at", kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """Which rows are read: a condition of SQL with one question mark, and what stands for it."""
+
+    sql: str
+    value: str | float
+
+
+def _read_file(path: Path, condition: _Condition, selected: set[str]) -> "pd.DataFrame | None":
+    """Some rows of one worker's log; all columns if none is selected. None if it has no table."""
+    import pandas as pd
+
+    with _opened(path, "ro") as database:
+        fields = _present_columns(database)
+        if not fields:
+            return None
+        if selected:
+            fields = [name for name in fields if name in selected]
+        query = f"SELECT {names(fields)} FROM predictions WHERE {condition.sql}"
+        return pd.read_sql_query(query, database, params=(condition.value,))
 
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """A database of the service. Raises: ProjectError if it is damaged."""
+    """A database of the service, in SQLite's open mode. Raises: ProjectError if it is damaged."""
     import pandas as pd
 
     try:
-        opened = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=10)
+        address = f"{path.resolve().as_uri()}?mode={mode}"
+        opened = sqlite3.connect(address, uri=True, timeout=10)
         with closing(opened) as database, database:
             yield database
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
-        told = f"{path.name} cannot be read or written: {error}."
-        raise ProjectError(told, "If it is damaged, move it away.") from error
+        message = f"{path.name} cannot be read or written: {error}."
+        raise ProjectError(message, "If the file is damaged, move it away.") from error
 
 
 def record(project: Project, frame: "pd.DataFrame") -> int:
-    """Store outcomes (see `identity`, and the outcome); a later one for the same row replaces it. Returns how many."""
+    """Store outcomes, and return how many.
+
+    The frame has the columns of `identity`, and the outcome; rows that lack one of them are left
+    out. A later outcome of the same row replaces an earlier one.
+    """
     contract = project.contract
     key = identity(contract)
     columns = [*key.values(), contract.outcome]
-    known = frame.dropna(subset=[column.name for column in columns])
-    values = [cells(column, to_array(column, known[column.name])) for column in columns]
-    typed = [f'"{column.name}" {sql_type(column)}' for column in columns]
-    (project.root / OUTCOMES).parent.mkdir(parents=True, exist_ok=True)
-    with _opened(project.root / OUTCOMES, "rwc") as database:
-        create = f"CREATE TABLE IF NOT EXISTS outcomes ({', '.join(typed)}, arrived REAL, PRIMARY KEY ({names(key)}))"
+    complete = frame.dropna(subset=[column.name for column in columns])
+    values = [cells(column, to_array(column, complete[column.name])) for column in columns]
+    arrived = [time.time()] * len(complete)
+    rows = list(zip(*values, arrived, strict=True))
+
+    create = (
+        "CREATE TABLE IF NOT EXISTS outcomes"
+        f" ({definitions(columns)}, arrived REAL, PRIMARY KEY ({names(key)}))"
+    )
+    insert = f"INSERT OR REPLACE INTO outcomes VALUES ({placeholders(len(columns) + 1)})"
+    path = project.root / OUTCOMES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path, "rwc") as database:
         database.execute(create)
-        insert = f"INSERT OR REPLACE INTO outcomes VALUES ({', '.join('?' * len(values))}, ?)"
-        rows = list(zip(*values, [time.time()] * len(values[0]), strict=True))
         database.executemany(insert, rows)
     return len(rows)
 
@@ -183,26 +251,27 @@ def outcomes(project: Project) -> "pd.DataFrame":
     import pandas as pd
 
     contract = project.contract
-    if not (project.root / OUTCOMES).exists():
+    path = project.root / OUTCOMES
+    if not path.exists():
         return pd.DataFrame(columns=[*identity(contract), contract.outcome.name, "arrived"])
-    with _opened(project.root / OUTCOMES, "ro") as database:
+    with _opened(path, "ro") as database:
         return _typed(pd.read_sql_query("SELECT * FROM outcomes", database), contract)
 
 
 def _typed(frame: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
+    """The frame with the types of the contract; a number that is missing somewhere stays float."""
     for name, column in contract.columns.items():
         if name not in frame:
             continue
         if column.kind == "datetime":
-            # not by pandas.to_datetime: its nanoseconds end in the year 2262
+            # Not by pandas.to_datetime: its nanoseconds end in the year 2262.
             frame[name] = frame[name].to_numpy(dtype="datetime64[us]")
         elif column.is_number:
-            kind = (
-                {"int": np.int64, "bool": np.bool_}.get(column.kind)
-                if frame[name].notna().all()
-                else None
-            )
-            frame[name] = (
-                frame[name].to_numpy(dtype=float, na_value=np.nan).astype(kind or np.float64)
-            )
+            values = frame[name].to_numpy(dtype=float, na_value=np.nan)
+            is_complete = not np.isnan(values).any()
+            if column.kind == "int" and is_complete:
+                values = values.astype(np.int64)
+            elif column.kind == "bool" and is_complete:
+                values = values.astype(np.bool_)
+            frame[name] = values
     return frame

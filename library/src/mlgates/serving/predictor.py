@@ -1,4 +1,8 @@
-"""From rows to predictions, without HTTP: check, look up, score, log. The service and the tests use the same one."""
+"""From rows to predictions, without HTTP: check, look up, score, log.
+
+The service and the tests use the same `Predictor`. `predict` and what it calls run once a request;
+their work on rows stays in NumPy and in comprehensions, because a served row has a CPU budget.
+"""
 
 import logging
 import time
@@ -8,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from mlgates.contract import Arrays, Contract, rule_of
 from mlgates.layout import ONLINE_STORE, PREDICTIONS
@@ -20,17 +24,22 @@ from mlgates.serving.prediction_log import ID, PredictionLog, Unwritable, new_id
 from mlgates.serving.sqlite import cells
 
 logger = logging.getLogger("bentoml.mlops")
-MOST_FAULTS = 20  # that one refusal lists
+MAX_FAULTS = 20  # that one refusal lists
+MAX_NAME = 60  # characters of a column's name that a caller made up
 NO_CHAMPION = "No champion is in service. Release one: uv run mlops promote"
+LOG_UNWRITABLE = "The prediction log cannot be written, so nothing is answered."
+
+Fault = dict[str, Any]  # row, column, rule and message; never a value
 
 
 class Refused(Exception):
     """Rows that are not predicted.
 
-    `code` is the status that HTTP has for it, `detail` names row, column and rule of each fault, and never a value.
+    `code` is the status that HTTP has for it. `detail` names row, column and rule of each fault,
+    and never a value.
     """
 
-    def __init__(self, code: int, message: str, detail: list[dict[str, Any]] | None = None) -> None:
+    def __init__(self, code: int, message: str, detail: list[Fault] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -38,18 +47,21 @@ class Refused(Exception):
 
 
 def batch_model(project: Project) -> type[BaseModel]:
-    """`{"rows": [...]}` with 1 to `serve.max_rows` rows as the contract describes them; "5" is no number."""
-    request, most = project.contract.request_model, project.settings().serve.max_rows
-    row = type(
-        "Request", (request,), {"model_config": ConfigDict(strict=True), "__doc__": request.__doc__}
-    )
-    rows = Annotated[list[row], Field(min_length=1, max_length=most)]  # type: ignore[valid-type]
+    """The type of a request: `{"rows": [...]}` with 1 to `serve.max_rows` rows of the contract.
+
+    Types are strict: "5" is no number.
+    """
+    request = project.contract.request_model
+    row_attributes = {"model_config": ConfigDict(strict=True), "__doc__": request.__doc__}
+    row = type("Request", (request,), row_attributes)
+    length = Field(min_length=1, max_length=project.settings().serve.max_rows)
+    rows = Annotated[list[row], length]  # type: ignore[valid-type]
     config = ConfigDict(extra="forbid", strict=True)
     return create_model("Batch", __config__=config, __doc__="Rows to score.", rows=(rows, ...))
 
 
 def answer_model(project: Project) -> type[BaseModel]:
-    """`{"release": ..., "predictions": [...]}` with one prediction for each row, in order."""
+    """The type of an answer: `{"release": ..., "predictions": [...]}`, one for each row."""
     contract = project.contract
     decision = bool if contract.outcome.kind == "bool" else str
     fields: dict[str, dict[str, Any]] = {
@@ -66,29 +78,42 @@ def answer_model(project: Project) -> type[BaseModel]:
 def parse_rows(batch: Any, contract: Contract, body: bytes) -> list[Any]:
     """The rows of a JSON body, each checked by itself; `batch` is the `batch_model`.
 
-    Raises: Refused with every fault that was found.
+    Raises: Refused with all faults.
     """
     try:
         rows: list[Any] = batch.model_validate_json(body).rows
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
+        errors = error.errors(include_url=False, include_context=False)
     else:
         return rows
-    faults = []
-    for one in found:
-        place, kind = one["loc"], one["type"]
-        row = place[1] if len(place) > 1 else None
-        column = str(place[2])[:60] if len(place) > 2 else None
+    # Outside of the `except`, so that the refusal does not carry pydantic's error, which quotes
+    # the caller's values.
+    raise _with_faults([_fault_of(error, contract) for error in errors])
+
+
+def _fault_of(error: ErrorDetails, contract: Contract) -> Fault:
+    """What pydantic says of a request, in the words of the contract and without a value.
+
+    The place of an error is ("rows", number of the row, column, ...), as far as it goes.
+    """
+    place = error["loc"]
+    row = place[1] if len(place) > 1 else None
+    column = None
+    if len(place) > 2:
+        column = str(place[2])[:MAX_NAME]
         if column in contract.columns:
             column = contract.columns[column].label
-        number_of_rows = kind in ("too_short", "too_long") and column is None
-        rule = "data.min_rows" if number_of_rows else rule_of(kind, one["input"])
-        faults.append(_fault(row, column, rule, one["msg"]))
-    raise _refused(400, f"Nothing was predicted. Faults found: {len(faults)}", faults)
+
+    rule = rule_of(error["type"], error["input"])
+    if column is None and error["type"] == "too_short":
+        rule = "data.min_rows"  # no row at all
+    elif column is None and error["type"] == "too_long":
+        rule = "serve.max_rows"
+    return _fault(row, column, rule, error["msg"])
 
 
 class Predictor:
-    """Checks rows against the contract, looks the rest up, scores with the recorded champion, and logs."""
+    """Checks rows against the contract, looks the rest up, scores with the champion, and logs."""
 
     def __init__(self, project: Project, worker: int = 1) -> None:
         """`worker` numbers the processes that predict at once: each writes a log of its own.
@@ -98,7 +123,7 @@ class Predictor:
         self.contract = project.contract
         self.max_rows = int(project.settings().serve.max_rows)
         self.batch: Any = batch_model(project)
-        types(self.contract, [])
+        types(self.contract, [])  # raises now instead of with the first request
         self.follower = Follower(project)
         self.store = Store(project.root / ONLINE_STORE, self.contract)
         self.log = PredictionLog(project.root / PREDICTIONS / f"{worker}.db")
@@ -116,47 +141,47 @@ class Predictor:
         return parse_rows(self.batch, self.contract, body)
 
     def predict(self, rows: Sequence[Any]) -> dict[str, Any]:
-        """Predictions for rows of `batch_model`, as `answer_model` says; they are in the log when this returns.
+        """Predictions for rows of `batch_model`, in the form of `answer_model`.
 
-        Raises: Refused for values that do not go together, without a champion, where a look-up found nothing that the
-        contract demands, or where the log cannot be written.
+        They are in the log when this returns.
+
+        Raises: Refused for values that do not go together, without a champion, where a look-up that
+        the contract requires found nothing, or where the log cannot be written.
         """
-        if faults := self._with_offset(rows) or self._impossible(rows):
-            raise _refused(400, f"Nothing was predicted. Faults found: {len(faults)}", faults)
+        faults = self._with_offset(rows) or self._breaking_rules(rows)
+        if faults:
+            raise _with_faults(faults)
         champion = self.follower.current()
         if champion is None:
             raise Refused(503, self.follower.reason or NO_CHAMPION)
+
         arrays = self.contract.arrays_of(rows)
         ages = self._look_up(arrays)
-        if unanswered := self.contract.unanswered(arrays):
-            faults = []
-            for column, places in unanswered.items():
-                for row in places.tolist():
-                    faults.append(_fault(row, column, "data.missing", "Nothing known, or too old"))
-            raise _refused(503, "A look-up that the contract demands found nothing.", faults)
+        self._require_lookups(arrays)
         try:
             return self._scored(champion, arrays, ages)
         except Unwritable as error:
             prometheus.LOG_FAILURES.inc()
             logger.error("The prediction log cannot be written: %s", error)
-            raise Refused(
-                503, "The prediction log cannot be written, so nothing is answered."
-            ) from error
+            raise Refused(503, LOG_UNWRITABLE) from error
 
-    def _with_offset(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
-        """Datetimes with a UTC offset: the contract means local time, so the offset would be dropped silently."""
+    def _with_offset(self, rows: Sequence[Any]) -> list[Fault]:
+        """Datetimes with a UTC offset.
+
+        The contract means local time, so the offset would be dropped silently.
+        """
         faults = []
         for name, column in self.contract.request_columns.items():
             if column.kind != "datetime":
                 continue
             for row, values in enumerate(rows):
-                if getattr(getattr(values, name), "tzinfo", None) is not None:
-                    faults.append(
-                        _fault(row, column.label, "data.type", "Input should have no UTC offset")
-                    )
+                moment = getattr(values, name)
+                if getattr(moment, "tzinfo", None) is not None:
+                    message = "Input should have no UTC offset"
+                    faults.append(_fault(row, column.label, "data.type", message))
         return faults
 
-    def _impossible(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    def _breaking_rules(self, rows: Sequence[Any]) -> list[Fault]:
         """Rows that break a rule between columns."""
         if not self.contract.rules:
             return []
@@ -166,14 +191,41 @@ class Predictor:
                 faults.append(_fault(row, name, "data.rule", "The values do not go together"))
         return faults
 
+    def _look_up(self, arrays: Arrays) -> dict[str, list[float]]:
+        """Add the columns of all look-ups to `arrays`.
+
+        Returns the ages of the matches in seconds (NaN: no match), by the log's column.
+        """
+        ages = {}
+        for look in self.contract.lookups:
+            looked_up, age = self.store.find(look, arrays)
+            arrays.update(looked_up)
+            ages[f"{look.name}__age"] = age.tolist()
+            _count_lookups(look.name, age, look.max_seconds)
+        return ages
+
+    def _require_lookups(self, arrays: Arrays) -> None:
+        """Raises: Refused if a look-up that the contract requires has no value for a row."""
+        unanswered = self.contract.unanswered(arrays)
+        if not unanswered:
+            return
+        faults = []
+        for column, places in unanswered.items():
+            for row in places.tolist():
+                message = "The look-up has no value, or only one that is too old"
+                faults.append(_fault(row, column, "data.missing", message))
+        raise _refused(503, "A look-up that the contract requires found nothing.", faults)
+
     def _scored(
         self, champion: Champion, arrays: Arrays, ages: dict[str, list[float]]
     ) -> dict[str, Any]:
+        """The answer, after it was logged. Raises: Unwritable."""
         matrix = champion.scorer.matrix(arrays)
         scores = champion.score(matrix)
+        decisions = champion.scorer.decide(scores).tolist()
         rows = len(matrix)
         ids = new_ids(rows)
-        decisions = champion.scorer.decide(scores).tolist()
+
         logged: dict[str, list[Any]] = {
             ID: ids,
             "at": [time.time()] * rows,
@@ -183,14 +235,16 @@ class Predictor:
         }
         for name, column in self.contract.feature_columns.items():
             logged[name] = cells(column, arrays[name])
-        logged |= ages
+        logged.update(ages)
         for name, values in zip(champion.scorer.plan.names, matrix.T.tolist(), strict=True):
             logged[f"feature__{name}"] = values
-        logged["score"] = scores.tolist()
         if scores.ndim > 1:
             logged["score"] = [to_json(row).decode() for row in scores.tolist()]
+        else:
+            logged["score"] = scores.tolist()
         logged["decision"] = decisions
         self.log.append(logged, champion.columns)
+
         prometheus.ROWS.inc(rows)
         return {"release": champion.release, "predictions": self._answers(ids, scores, decisions)}
 
@@ -198,43 +252,45 @@ class Predictor:
         self, ids: list[str], scores: np.ndarray, decisions: list[Any]
     ) -> list[dict[str, Any]]:
         """One prediction for each row, as `answer_model` describes it."""
-        if self.contract.task == "regression":
-            return [{"id": one, "value": value} for one, value in zip(ids, decisions, strict=True)]
+        task = self.contract.task
+        classes = self.contract.classes
         answers = []
-        for one, score, decision in zip(ids, scores.tolist(), decisions, strict=True):
-            if self.contract.task == "binary":
-                answers.append({"id": one, "probability": score, "decision": decision})
+        for prediction_id, score, decision in zip(ids, scores.tolist(), decisions, strict=True):
+            if task == "regression":
+                answers.append({"id": prediction_id, "value": decision})
+            elif task == "binary":
+                answers.append({"id": prediction_id, "probability": score, "decision": decision})
             else:
-                named = dict(zip(self.contract.classes, score, strict=True))
-                answers.append({"id": one, "probabilities": named, "decision": decision})
+                probabilities = dict(zip(classes, score, strict=True))
+                answers.append(
+                    {"id": prediction_id, "probabilities": probabilities, "decision": decision}
+                )
         return answers
 
-    def _look_up(self, arrays: Arrays) -> dict[str, list[float]]:
-        """Add what the look-ups know to `arrays`; returns how old it is, in seconds, by the log's column."""
-        ages = {}
-        for look in self.contract.lookups:
-            found, age = self.store.find(look, arrays)
-            arrays.update(found)
-            ages[f"{look.name}__age"] = age.tolist()
-            missing, old = int(np.isnan(age).sum()), int((age > look.max_seconds).sum())
-            for result, count in (
-                ("missing", missing),
-                ("too_old", old),
-                ("found", len(age) - missing - old),
-            ):
-                if count:
-                    prometheus.LOOKUPS.labels(look.name, result).inc(count)
-            if missing < len(age):
-                prometheus.AGE.labels(look.name).set(np.nanmax(age))
-        return ages
+
+def _count_lookups(name: str, age: np.ndarray, max_age: float) -> None:
+    """Count what became of a look-up of (n,) rows, and show the oldest match; ages in seconds."""
+    missing = int(np.isnan(age).sum())
+    too_old = int((age > max_age).sum())
+    found = len(age) - missing - too_old
+    for result, count in (("missing", missing), ("too_old", too_old), ("found", found)):
+        if count:
+            prometheus.LOOKUPS.labels(name, result).inc(count)
+    if missing < len(age):
+        prometheus.AGE.labels(name).set(np.nanmax(age))
 
 
-def _refused(code: int, message: str, faults: list[dict[str, Any]]) -> Refused:
+def _with_faults(faults: list[Fault]) -> Refused:
+    """The refusal of a request that breaks the contract."""
+    return _refused(400, f"Nothing was predicted. Faults found: {len(faults)}", faults)
+
+
+def _refused(code: int, message: str, faults: list[Fault]) -> Refused:
     """A refusal whose faults are counted by rule."""
     for rule, count in Counter(fault["rule"] for fault in faults).items():
         prometheus.REFUSED.labels(rule).inc(count)
-    return Refused(code, message, faults[:MOST_FAULTS])
+    return Refused(code, message, faults[:MAX_FAULTS])
 
 
-def _fault(row: Any, column: str | None, rule: str, message: str) -> dict[str, Any]:
+def _fault(row: Any, column: str | None, rule: str, message: str) -> Fault:
     return {"row": row, "column": column, "rule": rule, "message": message}

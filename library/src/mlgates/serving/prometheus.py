@@ -1,9 +1,12 @@
-"""What Prometheus reads at /metrics. The server's own metrics are off: they grow with every unknown path, for ever."""
+"""What Prometheus reads at /metrics.
+
+The server's own metrics are off, because they grow without end: by one for every unknown path.
+"""
 
 import os
 
-# One worker: values live in the process. BentoML's shared folder is emptied whenever another service starts.
-# prometheus_client looks at this variable while it is imported.
+# One worker: values live in the process. BentoML's shared folder is emptied whenever another
+# service starts. prometheus_client looks at this variable while it is imported.
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
@@ -11,7 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ge
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REQUESTS = Counter("mlops_requests", "Requests to /predict", ["code"])
 SECONDS = Histogram(
-    "mlops_request_seconds", "Time to answer", buckets=[0.001 * 2**power for power in range(14)]
+    "mlops_request_seconds",
+    "Time to answer",
+    buckets=[0.001 * 2**power for power in range(14)],  # from 1 ms to 8 s
 )
 ROWS = Counter("mlops_rows", "Rows answered and logged")
 REFUSED = Counter("mlops_refused", "Faults in refused rows, by rule", ["rule"])
@@ -32,5 +37,5 @@ BEHIND = Gauge("mlops_behind", "1 while the served release is not the recorded o
 
 
 def page() -> bytes:
-    """All of them, and the process's own, in Prometheus' text format."""
+    """All of them, and those of the process, in Prometheus' text format."""
     return generate_latest()

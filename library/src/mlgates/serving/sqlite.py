@@ -1,4 +1,8 @@
-"""Contract columns as SQLite sees them: one place for types, cells and names, so that what is stored compares equal."""
+"""Contract columns as SQLite sees them.
+
+Types, values and names come from here alone, so that what is stored in one place compares equal
+with what is stored or asked for in another.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +15,13 @@ TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}  # everything els
 
 
 def cells(column: Column, values: np.ndarray) -> list[Any]:
-    """An array of `contract.arrays` as SQLite values: missing is None or NaN (both NULL), datetimes are ISO text."""
+    """An array of `contract.arrays` as values for SQLite.
+
+    Missing is None or NaN, which are both NULL; datetimes are ISO text.
+    """
     if column.kind == "datetime":
-        return [
-            None if value is None else value.isoformat()
-            for value in values.astype("datetime64[us]").tolist()
-        ]
+        moments = values.astype("datetime64[us]").tolist()
+        return [None if moment is None else moment.isoformat() for moment in moments]
     listed: list[Any] = values.tolist()
     return listed
 
@@ -29,3 +34,13 @@ def sql_type(column: Column) -> str:
 def names(columns: Iterable[str]) -> str:
     """Quoted names with commas between them."""
     return ", ".join(f'"{column}"' for column in columns)
+
+
+def definitions(columns: Iterable[Column]) -> str:
+    """Names and types, as CREATE TABLE wants them."""
+    return ", ".join(f'"{column.name}" {sql_type(column)}' for column in columns)
+
+
+def placeholders(count: int) -> str:
+    """Question marks for the values of one row."""
+    return ", ".join("?" * count)

@@ -1,4 +1,7 @@
-"""ablate: what each feature earns, the loss when the model is fitted again without it, and what it costs."""
+"""What each feature gains and costs.
+
+The gain is the loss when the model is fitted again without the feature.
+"""
 
 import hashlib
 import inspect
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates import lookups
-from mlgates.contract import Arrays, Contract
+from mlgates.contract import Arrays, Contract, Lookup
 from mlgates.data import partitions
 from mlgates.evaluation import metrics
 from mlgates.evaluation.metrics import MAIN, unit
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     Parts = tuple[pd.DataFrame, pd.DataFrame]  # to fit on, and to measure on
 
 
-BATCH = 1_000  # rows in one call, beside the call for a single row
+BATCH = 1_000  # rows of the call that is timed beside the call for a single row
+MICROSECONDS = 1e6  # in a second
+NOTHING = ""  # left out: the model with all features
 
 
 def ablate(
@@ -44,174 +49,201 @@ def ablate(
 ) -> dict[str, Any]:
     """Gain and cost of each feature (or of `names`), as plain data.
 
-    `gain` is the main metric of a model with all features minus that of one without the feature, positive is better,
-    both fitted on `rows` and measured on `unseen` with the same weights. Costs are measured on this machine:
-    microseconds for one row alone and in a batch, the share in the look-ups that it reads, bytes for each row.
+    `gain` is the main metric of a model with all features minus that of one without the feature, so
+    positive is better. Both are fitted on `rows` and measured on `unseen` with the same weights.
+    Costs are measured on this machine: microseconds for one row alone and in a batch, the share in
+    the look-ups that the feature reads, and bytes for each row.
     """
-    contract, most, names = (
-        project.contract,
-        settings.evaluate.ablation_rows,
-        names or features.names,
-    )
-    metric, rows, unseen = (
-        MAIN[contract.task],
-        partitions.thin(rows, most),
-        partitions.thin(unseen, most or BATCH),
-    )
-    values = _refitted(project, features, rows, unseen, settings, names) if most else {}
-    whole = values.get("")
-    found = {
-        name: {
-            "gain": whole.minus(values[name], metric).plain()
-            if whole
-            else {"value": None, "interval": [None, None]},
-            **_cost(contract, features, name, unseen),
-        }
-        for name in names
-    }
-    for look in contract.lookups:
-        readers = [
-            name
-            for name in features.names
-            if features.ancestors(name) & {*contract.from_source(look.name)}
-        ]
-        share = rounded(_joined(contract, look, unseen) / max(1, len(readers)) * 1e6)
-        for name in {*readers} & {*names}:
-            found[name]["lookups"].append(look.name)
-            found[name]["lookup_microseconds"] += share
-    value = whole.plain()["value"] if whole else None
-    sizes = {"rows": len(unseen), "fitted": len(rows)}
+    contract = project.contract
+    names = names or features.names
+    most_rows = settings.evaluate.ablation_rows
+    rows = partitions.thin(rows, most_rows)
+    unseen = partitions.thin(unseen, most_rows or BATCH)
+
+    metric = MAIN[contract.task]
+    estimates: dict[str, metrics.Estimate] = {}
+    if most_rows:
+        estimates = _metric_without(project, features, (rows, unseen), settings, names)
+    complete = estimates.get(NOTHING)
+    value = complete.plain()["value"] if complete else None
+
+    entries: dict[str, dict[str, Any]] = {}
+    for name in names:
+        gain: dict[str, Any] = {"value": None, "interval": [None, None]}
+        if complete:
+            gain = complete.minus(estimates[name], metric).plain()
+        entries[name] = {"gain": gain, **_cost(contract, features, name, unseen)}
+    _add_lookup_costs(entries, contract, features, unseen)
     return {
         "metric": metric,
         "value": value,
         "unit": unit(contract.task, value),
-        **sizes,
-        "features": found,
+        "rows": len(unseen),
+        "fitted": len(rows),
+        "features": entries,
     }
 
 
-def _refitted(
+def _metric_without(
     project: Project,
     features: Plan,
-    rows: "pd.DataFrame",
-    unseen: "pd.DataFrame",
+    parts: "Parts",
     settings: Settings,
     names: Sequence[str],
 ) -> dict[str, metrics.Estimate]:
-    """The main metric without each feature, and under "" with them all; nothing where there is one class only."""
+    """The main metric without each feature, and under `NOTHING` with all of them.
+
+    Empty if the rows to fit on have one class only.
+    """
     from threadpoolctl import threadpool_limits
 
     contract = project.contract
-    arrays, target, truth = contract.arrays(rows), contract.target(rows), contract.target(unseen)
+    rows, unseen = parts
+    arrays, target = contract.arrays(rows), contract.target(rows)
+    truth = contract.target(unseen)
     if contract.task != "regression" and len(np.unique(target)) < 2:
         return {}
+
     vocabulary = features.vocabulary(arrays)
-    known, shown = (features.matrix(part, vocabulary) for part in (arrays, contract.arrays(unseen)))
-    make, seed = metrics.named(contract.task)[MAIN[contract.task]], settings.train.seed
-    words, measures = [features.names.index(name) for name in features.categorical], {}
+    fit_matrix = features.matrix(arrays, vocabulary)
+    unseen_matrix = features.matrix(contract.arrays(unseen), vocabulary)
+    make_metric = metrics.named(contract.task)[MAIN[contract.task]]
+    categorical = [features.names.index(name) for name in features.categorical]
+    seed = settings.train.seed
+    measures = {}
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
-        for left_out in ("", *names):
-            kept = [name != left_out for name in features.names]  # a column of zeros tells nothing
-            estimator = project.model.build(settings.model, words, seed).fit(
-                np.where(kept, known, 0), target
-            )
+        for left_out in (NOTHING, *names):
+            # A column of zeros says nothing, and the places of the other columns stay the same.
+            is_kept = [name != left_out for name in features.names]
+            estimator = project.model.build(settings.model, categorical, seed)
+            estimator = estimator.fit(np.where(is_kept, fit_matrix, 0), target)
             scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
-            measures[left_out] = make(truth, scorer.score(np.where(kept, shown, 0)))
+            scores = scorer.score(np.where(is_kept, unseen_matrix, 0))
+            measures[left_out] = make_metric(truth, scores)
     return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings.evaluate.seed)
 
 
 def needed(features: Plan, name: str) -> set[str]:
-    """A feature, and the features that it is computed from."""
-    return {name}.union(
-        *(needed(features, argument) for argument in features.arguments.get(name, ()))
-    )
+    """A feature, and all features and columns that it is computed from."""
+    names = {name}
+    for argument in features.arguments.get(name, ()):
+        names |= needed(features, argument)
+    return names
+
+
+def _alone(features: Plan, name: str) -> Plan:
+    """The plan of a single feature: with the functions that it needs, and no others."""
+    needed_names = needed(features, name)
+    functions = {
+        part: function for part, function in features.functions.items() if part in needed_names
+    }
+    categorical = (name,) if name in features.categorical else ()
+    return replace(features, names=(name,), functions=functions, categorical=categorical)
 
 
 def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -> dict[str, Any]:
-    functions = {
-        part: function
-        for part, function in features.functions.items()
-        if part in needed(features, name)
-    }
-    words = tuple({name} & {*features.categorical})
-    alone, reads = (
-        replace(features, names=(name,), functions=functions, categorical=words),
-        features.ancestors(name),
-    )
-    many = {
-        column: values
-        for column, values in contract.arrays(rows.head(BATCH)).items()
-        if column in reads
-    }
-    vocabulary = alone.vocabulary(many)
-    one: Arrays = {column: values[:1] for column, values in many.items()}
-    took = (
-        seconds(lambda: alone.matrix(one, vocabulary)),
-        seconds(lambda: alone.matrix(many, vocabulary)),
-    )
-    tracemalloc.start()
-    alone.matrix(many, vocabulary)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    """What it costs to compute a feature; its look-ups are added later."""
+    alone = _alone(features, name)
+    columns = features.ancestors(name)
+    batch: Arrays = {}
+    for column, values in contract.arrays(rows.head(BATCH)).items():
+        if column in columns:
+            batch[column] = values
+    single: Arrays = {column: values[:1] for column, values in batch.items()}
+    vocabulary = alone.vocabulary(batch)
     size = min(BATCH, len(rows))
+
+    single_seconds = seconds(lambda: alone.matrix(single, vocabulary))
+    batch_seconds = seconds(lambda: alone.matrix(batch, vocabulary))
+    tracemalloc.start()
+    alone.matrix(batch, vocabulary)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     return {
-        "microseconds": rounded(took[0] * 1e6),
-        "batch_microseconds": rounded(took[1] / size * 1e6),
+        "microseconds": rounded(single_seconds * MICROSECONDS),
+        "batch_microseconds": rounded(batch_seconds / size * MICROSECONDS),
         "lookup_microseconds": 0.0,
         "bytes": round(peak / size),
-        "reads": sorted(reads),
+        "reads": sorted(columns),
         "lookups": [],
     }
 
 
-def _joined(contract: Contract, look: Any, rows: "pd.DataFrame") -> float:
-    """Seconds for each row to find a look-up's row as training does, in a table made of what these rows found."""
+def _add_lookup_costs(
+    entries: dict[str, dict[str, Any]], contract: Contract, features: Plan, rows: "pd.DataFrame"
+) -> None:
+    """Add the look-ups to the entries of the features that read them, which share their cost."""
+    for look in contract.lookups:
+        columns = set(contract.from_source(look.name))
+        readers = [name for name in features.names if features.ancestors(name) & columns]
+        share = _lookup_seconds(contract, look, rows) / max(1, len(readers))
+        for name in readers:
+            if name in entries:
+                entries[name]["lookups"].append(look.name)
+                entries[name]["lookup_microseconds"] += rounded(share * MICROSECONDS)
+
+
+def _lookup_seconds(contract: Contract, look: Lookup, rows: "pd.DataFrame") -> float:
+    """Seconds for a row to find its row of a look-up, as training does it.
+
+    The table is made of what these rows found, because the whole one is not at hand.
+    """
     fields = list(contract.from_source(look.name))
-    table = (
-        rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time}).drop_duplicates()
-    )
-    asked = rows[list(contract.request_columns)]
-    return seconds(lambda: lookups.join_one(asked, look, fields, table)) / len(rows)
+    table = rows[[*look.keys, look.at, *fields]].rename(columns={look.at: look.time})
+    table = table.drop_duplicates()
+    requests = rows[list(contract.request_columns)]
+    return seconds(lambda: lookups.join_one(requests, look, fields, table)) / len(rows)
 
 
 def definition(features: Plan, name: str) -> str:
-    """A digest of how a feature is computed: another one has no history."""
-    code = (
-        inspect.getsource(features.functions[part])
-        for part in sorted(needed(features, name) & {*features.functions})
-    )
-    return hashlib.sha256("".join([name, *code]).encode()).hexdigest()[:8]
+    """A digest of the code that computes a feature.
+
+    When the code changes it is another feature, and earlier measurements say nothing about it.
+    """
+    sources = [name]
+    for part in sorted(needed(features, name) & set(features.functions)):
+        sources.append(inspect.getsource(features.functions[part]))
+    return hashlib.sha256("".join(sources).encode()).hexdigest()[:8]
 
 
-def keep(folder: Path, known: Sequence[str], found: dict[str, Any]) -> None:
-    """Write the report of the newest of the closed periods; earlier ones stay, those beyond the cycle go."""
+def keep(folder: Path, periods: Sequence[str], report: dict[str, Any]) -> None:
+    """Write the report of the newest of the closed periods.
+
+    Reports of earlier periods stay, and those of periods beyond this cycle are deleted.
+    """
     for path in folder.glob("*.json"):
-        if path.stem not in known:
+        if path.stem not in periods:
             path.unlink()
-    before = [period for period in known[:-1] if (folder / f"{period}.json").exists()]
-    found |= {
-        "period": known[-1],
-        "before": before,
-        "measured": datetime.now(UTC).date().isoformat(),
-    }
-    write_json(folder / f"{known[-1]}.json", found)
+
+    newest = periods[-1]
+    report["period"] = newest
+    report["before"] = [period for period in periods[:-1] if (folder / f"{period}.json").exists()]
+    report["measured"] = datetime.now(UTC).date().isoformat()
+    write_json(folder / f"{newest}.json", report)
 
 
 def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[str]) -> str:
-    """Report on the newest of the `known` periods, in git, and draw it; returns a line about it."""
+    """Report on the newest of the `known` (closed) periods, and draw it; returns a line about it.
+
+    The reports lie in git, one for each period.
+    """
     features = plan(project.features, project.contract)
-    found = ablate(project, features, *parts, settings)
-    for name, entry in found["features"].items():
+    rows, unseen = parts
+    report = ablate(project, features, rows, unseen, settings)
+    for name, entry in report["features"].items():
         entry["definition"] = definition(features, name)
-    keep(project.root / FEATURES, known, found)
-    gains = {name: entry["gain"] for name, entry in found["features"].items()}
-    best, *_ = names = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
-    told = f"{found['metric']} lost without the feature, right is worth more"
+    keep(project.root / FEATURES, known, report)
+
+    metric = report["metric"]
+    gains = {name: entry["gain"] for name, entry in report["features"].items()}
+    best_first = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
     intervals(
         project.root / FEATURES.with_suffix(".svg"),
-        {name: gains[name] for name in names},
-        told,
+        {name: gains[name] for name in best_first},
+        f"{metric} lost without the feature, right is worth more",
         zero=True,
     )
-    lost = f"{found['metric']} loses {gains[best]['value'] or 0.0:.4f}"
-    return f"ablate: {len(gains)} features; without {best}, {lost}, the most"
+    best = best_first[0]
+    loss = gains[best]["value"] or 0.0
+    needs = f"the model needs {best} most: without it {metric} is worse by {loss:.4f}"
+    return f"ablate: {len(gains)} features; {needs}"

@@ -31,23 +31,26 @@ if TYPE_CHECKING:
 def train(
     project: Project, rows: "pd.DataFrame", settings: Settings
 ) -> tuple[Scorer, dict[str, Scorer]]:
-    """Fit the team's model and the baselines on joined rows.
+    """Fit the team's model and the baselines on joined rows: (model, baselines by name).
 
-    Raises: ProjectError for features that may not be used, parameters that `build` refuses, one class only, or a model
-    that learnt nothing (`train.beats_constant`).
+    Raises: ProjectError for features that may not be used, code that a release could not carry,
+    parameters that `build` refuses, one class only, or a model that is worse than a constant
+    (`train.beats_constant`).
     """
-    features = plan(project.features, project.contract)
-    team_code.collected(
-        project
-    )  # code that a release could not carry is refused before anything is fitted
-    arrays, target = project.contract.arrays(rows), project.contract.target(rows)
-    scorer, matrix = fitted(arrays, target, features, project.model, project.contract, settings)
-    check_beats_constant(project.contract, scorer, rows)
-    simple = {
-        name: model.fit(matrix, target)
-        for name, model in baselines(project, features, settings).items()
-    }
-    return scorer, {name: replace(scorer, estimator=model) for name, model in simple.items()}
+    contract = project.contract
+    features = plan(project.features, contract)
+    # Before the fit, which takes time: code that a release could not carry is refused here.
+    team_code.collected(project)
+
+    arrays = contract.arrays(rows)
+    target = contract.target(rows)
+    scorer, matrix = fitted(arrays, target, features, project.model, contract, settings)
+    check_beats_constant(contract, scorer, rows)
+
+    scorers = {}
+    for name, estimator in baselines(project, features, settings).items():
+        scorers[name] = replace(scorer, estimator=estimator.fit(matrix, target))
+    return scorer, scorers
 
 
 def write(
@@ -57,9 +60,11 @@ def write(
     candidate: Scorer,
     opponents: Mapping[str, Scorer],
 ) -> None:
-    """Write the candidate with its reference, the baselines, the rows that were split, and reports/train.json.
+    """Write what the stage leaves behind.
 
-    `parts` are those of `split`, `rows` what the candidate was fitted on.
+    That is the candidate with its reference, the baselines (`opponents`), the rows that were split,
+    and reports/train.json. `parts` are those of `split`, `rows` those that the candidate was fitted
+    on.
     """
     settings = project.settings()
     code = team_code.collected(project)
@@ -69,16 +74,18 @@ def write(
     with whole(project.root / BASELINES) as folder:
         for name, baseline in opponents.items():
             save(baseline, folder / name, project.contract, code)
+
     partitions.write(parts["train"], project.root / TRAINING_ROWS)
     partitions.write(parts["evaluation"], project.root / EVALUATION)
     partitions.write(parts["holdout"], project.root / HOLDOUT)
-    known = partitions.closed_periods(project)
+
     train_periods, evaluation_periods = partitions.window(
-        known, settings.train.periods, project.contract
+        partitions.closed_periods(project), settings.train.periods, project.contract
     )
     counts = {name: len(part) for name, part in parts.items()}
+    counts["fitted"] = len(rows)
     facts = {
-        "rows": counts | {"fitted": len(rows)},
+        "rows": counts,
         "periods": {"train": train_periods, "evaluation": evaluation_periods},
         "features": list(candidate.plan.names),
         "holdout": partitions.content(parts["holdout"]),

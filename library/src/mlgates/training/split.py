@@ -1,4 +1,7 @@
-"""Which rows train, which evaluate and which are held out: by time, or by key where there is no time."""
+"""Which rows train, which evaluate and which are held out.
+
+They are split by time, or by the hash of their key if the contract has no time.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,100 +20,129 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE_ROWS = 20_000
-HOLDOUT_PERIODS = 3
+HOLDOUT_PERIODS = 3  # the first ones, from which the hold-out is taken
+LEAKAGE_REMEDY = (
+    "Look at read() in data.py; then: uv run mlops close --amend PERIOD; uv run dvc repro"
+)
 
 
 def joined(
     project: Project, contract: Contract, periods: Sequence[str], known: Sequence[str]
 ) -> "pd.DataFrame":
-    """Checked rows of some periods with look-ups; `known` are all closed periods, for the one before the first.
+    """Checked rows of some periods with look-ups.
 
-    No row may be lost. Raises: ProjectError `train.row_count`.
+    `known` are all closed periods: for the first rows of a period, a look-up's newest row may lie
+    in the period before.
+
+    Raises: ProjectError `train.row_count` if a row was lost.
     """
     import pandas as pd
 
     start = known.index(periods[0])
-    sources = [*known[max(0, start - 1) : start], *periods]
-    tables = {
-        look.name: pd.concat(
-            [partitions.read(project, "checked", p, look.name) for p in sources], ignore_index=True
-        )
-        for look in contract.lookups
-    }
-    rows = pd.concat(
-        [partitions.read(project, "checked", period) for period in periods], ignore_index=True
-    )
-    rows, kept = lookups.join(rows, contract, tables), sum(partitions.kept(project, periods))
+    period_before = known[max(0, start - 1) : start]
+    tables = {}
+    for look in contract.lookups:
+        parts = []
+        for period in [*period_before, *periods]:
+            parts.append(partitions.read(project, "checked", period, look.name))
+        tables[look.name] = pd.concat(parts, ignore_index=True)
+
+    parts = [partitions.read(project, "checked", period) for period in periods]
+    rows = lookups.join(pd.concat(parts, ignore_index=True), contract, tables)
+    kept = sum(partitions.kept(project, periods))
     if len(rows) != kept:
-        told = f"train.row_count: validate kept {kept:,} rows of {', '.join(periods)}, but {len(rows):,} are there"
-        raise ProjectError(f"{told}.", "Check them again: uv run dvc repro --force validate")
+        raise ProjectError(
+            f"train.row_count: validate kept {kept:,} rows of {', '.join(periods)},"
+            f" but {len(rows):,} rows were read.",
+            "Check them again: uv run dvc repro --force validate",
+        )
     return rows
 
 
 def split(
     project: Project, known: Sequence[str], settings: TrainSettings
 ) -> dict[str, "pd.DataFrame"]:
-    """`train`, `evaluation`, `left` (out of training) and `holdout` rows, joined; the same for the same data.
+    """`train`, `evaluation`, `left` and `holdout` rows, joined; the same for the same data.
+
+    `left` are the rows of the training periods that are left out of training. `holdout` are the
+    rows of the first periods, by key, that no training ever sees: they are the same in every cycle.
 
     `known` are all closed periods, `settings` is the section `train` of the parameters.
-
-    `holdout` are the rows of the first periods, by key, that no training ever sees: the same in every cycle.
     """
     contract = project.contract
     train_periods, evaluation_periods = partitions.window(known, settings.periods, contract)
-    rows, first = joined(project, contract, train_periods, known), list(known[:HOLDOUT_PERIODS])
-    share = partitions.key_share(rows, contract)
-    of_first = np.repeat(
-        [period in first for period in train_periods], partitions.kept(project, train_periods)
+    first_periods = list(known[:HOLDOUT_PERIODS])
+    rows = joined(project, contract, train_periods, known)
+    key_share = partitions.key_share(rows, contract)
+    in_first_periods = np.repeat(
+        [period in first_periods for period in train_periods],
+        partitions.kept(project, train_periods),
     )
-    left = (share < settings.holdout_share) & (of_first | (not contract.time))
+
+    is_left_out = key_share < settings.holdout_share
     if contract.time:
-        evaluation, trains = joined(project, contract, evaluation_periods, known), ~left
+        is_left_out &= in_first_periods
+        is_training = ~is_left_out
+        evaluation = joined(project, contract, evaluation_periods, known)
     else:
-        evaluates = ~left & (share < settings.holdout_share + settings.evaluation_share)
-        evaluation, trains = rows[evaluates], ~left & ~evaluates
-    holdout = rows[left & of_first]
-    if not set(first) <= set(train_periods):
-        kept = joined(project, contract, first, known)
-        holdout = kept[partitions.key_share(kept, contract) < settings.holdout_share]
-    apart(contract, rows[trains], evaluation)
+        evaluation_limit = settings.holdout_share + settings.evaluation_share
+        is_evaluation = ~is_left_out & (key_share < evaluation_limit)
+        is_training = ~is_left_out & ~is_evaluation
+        evaluation = rows[is_evaluation]
+
+    holdout = rows[is_left_out & in_first_periods]
+    if not set(first_periods) <= set(train_periods):
+        # The first periods are no longer all trained on, so the hold-out is read for itself.
+        first_rows = joined(project, contract, first_periods, known)
+        holdout = first_rows[partitions.key_share(first_rows, contract) < settings.holdout_share]
+
+    apart(contract, rows[is_training], evaluation)
     parts = {
-        "train": rows[trains],
+        "train": rows[is_training],
         "evaluation": evaluation,
-        "left": rows[left],
+        "left": rows[is_left_out],
         "holdout": holdout,
     }
     return {name: answered(contract, part, name) for name, part in parts.items()}
 
 
 def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """The rows for which every look-up that the contract demands found a value; says how many are left out.
+    """The rows that have a value of every look-up column that the contract requires.
 
-    Raises: ProjectError if that leaves none.
+    Prints how many are left out. `name` is what the rows are called in messages.
+    Raises: ProjectError if none is left.
     """
     unanswered = contract.unanswered(contract.arrays(rows[contract.demanded]))
     if not unanswered:
         return rows
-    out = np.unique(np.concatenate(list(unanswered.values())))
-    told = ", ".join(f"{column} of {len(places):,}" for column, places in unanswered.items())
+    left_out = np.unique(np.concatenate(list(unanswered.values())))
+    missing = ", ".join(f"{column} in {len(places):,}" for column, places in unanswered.items())
     print(
-        f"{name}: {len(out):,} of {len(rows):,} rows are left out, for a look-up did not find {told}"
+        f"{name}: {len(left_out):,} of {len(rows):,} rows are left out,"
+        f" because a look-up value is missing: {missing}"
     )
-    if len(out) == len(rows):
+    if len(left_out) == len(rows):
         raise ProjectError(
-            f"No row of {name} found what the contract demands: {', '.join(unanswered)}.",
+            f"Every row of {name} lacks a look-up value that the contract requires:"
+            f" {', '.join(unanswered)}.",
             "See lookup() in data.py; or allow `| None` in schema.py",
         )
-    return rows.drop(index=rows.index[out])
+    return rows.drop(index=rows.index[left_out])
 
 
 def thin(rows: "pd.DataFrame", settings: TrainSettings) -> "pd.DataFrame":
-    """At most `max_rows` of the training rows, the same ones every time; `settings` is the section `train`."""
+    """At most `max_rows` of the training rows, the same ones every time.
+
+    `settings` is the section `train` of the parameters.
+    """
     return partitions.thin(rows, settings.max_rows)
 
 
 def reference(rows: "pd.DataFrame", settings: TrainSettings) -> "pd.DataFrame":
-    """Of the training rows those that are kept beside the model; `settings` is the section `train`."""
+    """The training rows that are stored beside the model, for monitoring.
+
+    `settings` is the section `train` of the parameters.
+    """
     return partitions.thin(thin(rows, settings), REFERENCE_ROWS)
 
 
@@ -121,9 +153,9 @@ def read_rows(project: Project) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """
     import pandas as pd
 
-    return pd.read_parquet(project.root / TRAINING_ROWS), measurable(
-        pd.read_parquet(project.root / EVALUATION)
-    )
+    train = pd.read_parquet(project.root / TRAINING_ROWS)
+    evaluation = pd.read_parquet(project.root / EVALUATION)
+    return train, measurable(evaluation)
 
 
 def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -136,22 +168,34 @@ def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
-    """Nothing that is evaluated on was trained on, and it is newer.
+    """Check that no row to evaluate on is trained on, and that they are newer.
 
-    Raises: ProjectError `train.leakage` if keys stand in both parts, or if evaluation does not lie after training.
+    Raises: ProjectError `train.leakage` if keys are in both parts, or if half of the rows to
+    evaluate on or more are not newer than all rows to train on.
     """
-    import pandas as pd
-
-    remedy = "Look at read() in data.py; then: uv run mlops close --amend PERIOD; uv run dvc repro"
     if contract.key:
-        keys = (pd.MultiIndex.from_frame(part[list(contract.key)]) for part in (train, evaluation))
-        if both := int(next(keys).isin(next(keys)).sum()):
+        shared = _shared_keys(contract, train, evaluation)
+        if shared:
             raise ProjectError(
-                f"train.leakage: {both:,} rows to train on are among the rows to evaluate on.",
-                remedy,
+                f"train.leakage: {shared:,} rows to train on are among the rows to evaluate on.",
+                LEAKAGE_REMEDY,
             )
     if contract.time and len(train) and len(evaluation):
-        last, middle = train[contract.time].max(), evaluation[contract.time].median()
+        last = train[contract.time].max()
+        middle = evaluation[contract.time].median()  # a few late rows are no leakage
         if middle <= last:
-            told = f"train.leakage: the rows to evaluate on (half before {middle}) do not follow those to train on"
-            raise ProjectError(f"{told} (until {last}).", remedy)
+            raise ProjectError(
+                "train.leakage: the rows to evaluate on are not newer than those to train on."
+                f" Half of them are from {middle} or before, and training rows reach until {last}.",
+                LEAKAGE_REMEDY,
+            )
+
+
+def _shared_keys(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> int:
+    """How many rows to train on have the key of a row to evaluate on."""
+    import pandas as pd
+
+    names = list(contract.key)
+    train_keys = pd.MultiIndex.from_frame(train[names])
+    evaluation_keys = pd.MultiIndex.from_frame(evaluation[names])
+    return int(train_keys.isin(evaluation_keys).sum())

@@ -1,4 +1,7 @@
-"""age: how fast a model goes stale: fitted on one earlier period at a time, all measured on the newest one."""
+"""How fast a model goes stale.
+
+A model is fitted on each of some earlier periods, and all are measured on the newest one.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlgates.training.ablation import Parts
 
-AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older, the less each one more says
+AGES = (1, 2, 3, 4, 6, 9, 12)  # in periods: the older a model is, the less one more period says
 
 
 def curve(
@@ -30,61 +33,105 @@ def curve(
     evaluation: "pd.DataFrame",
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """What models fitted on one period each are worth now, and the paired difference to the youngest.
+    """The metric of models that were fitted on one period each, and the difference to the youngest.
 
-    `parts` are the periods' rows by age; a period with one class only is left out.
+    The differences are paired. `parts` are the periods' rows by age. A period to which the model
+    cannot be fitted, such as one with a single class, is left out.
     """
-    contract, arrays = project.contract, project.contract.arrays(evaluation)
-    metric, truth = MAIN[contract.task], contract.target(evaluation)
+    contract = project.contract
+    metric = MAIN[contract.task]
+    make_metric = metrics.named(contract.task)[metric]
+    arrays = contract.arrays(evaluation)
+    truth = contract.target(evaluation)
     measures: dict[int, metrics.Measure] = {}
     for age, rows in parts.items():
         with suppress(ProjectError):
             _, scores = refit(
                 project, contract.arrays(rows), contract.target(rows), arrays, settings
             )
-            measures[age] = metrics.named(contract.task)[metric](truth, scores)
-    found = metrics.estimates(measures, len(evaluation), metrics.RESAMPLES, settings.evaluate.seed)
-    return [
-        {
+            measures[age] = make_metric(truth, scores)
+    if not measures:
+        return []
+
+    estimates = metrics.estimates(
+        measures, len(evaluation), metrics.RESAMPLES, settings.evaluate.seed
+    )
+    youngest = estimates[min(estimates)]
+    entries = []
+    for age, estimate in estimates.items():
+        entry = {
             "age": age,
             "rows": len(parts[age]),
-            "value": each.plain(),
-            "difference": each.minus(found[min(found)], metric).plain(),
+            "value": estimate.plain(),
+            "difference": estimate.minus(youngest, metric).plain(),
         }
-        for age, each in found.items()
-    ]
+        entries.append(entry)
+    return entries
 
 
 def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[str]) -> str:
-    """Report on the `known` periods to `STALENESS`, for gate and monitor, and draw it; returns a line about it."""
-    most, contract, (rows, unseen) = settings.evaluate.curve_rows, project.contract, parts
-    ages = {age: known[-1 - age] for age in AGES if contract.time and most and age < len(known)}
-    older = {
-        age: partitions.thin(
-            answered(contract, joined(project, contract, [period], known), period), most
-        )
-        for age, period in ages.items()
+    """Report on the `known` (closed) periods to `STALENESS`, and draw it; returns a line about it.
+
+    Gate and monitor read the report.
+    """
+    rows, unseen = parts
+    most_rows = settings.evaluate.curve_rows
+    periods = _periods_by_age(project, most_rows, known)
+    entries: list[dict[str, Any]] = []
+    if periods:
+        older_rows = _rows_by_age(project, periods, most_rows, known)
+        entries = curve(project, older_rows, partitions.thin(unseen, most_rows), settings)
+    for entry in entries:
+        entry["period"] = periods[entry["age"]]
+
+    metric = MAIN[project.contract.task]
+    youngest_value = entries[0]["value"]["value"] if entries else None
+    difference_of_fits = None
+    if most_rows:
+        difference_of_fits = repeatable(project, partitions.thin(rows, most_rows), settings)
+    report = {
+        "metric": metric,
+        "unit": unit(project.contract.task, youngest_value),
+        "rows": min(len(unseen), most_rows),
+        "ages": entries,
+        # How old a model may get if there is no curve: then no row that it was fitted on is among
+        # those that are trained on now.
+        "otherwise": settings.train.periods + 1,
+        "repeatable": difference_of_fits,
     }
-    entries = curve(project, older, partitions.thin(unseen, most), settings) if older else []
-    found = {
-        "metric": MAIN[contract.task],
-        "unit": unit(contract.task, entries[0]["value"]["value"] if entries else None),
-        "rows": min(len(unseen), most),
-        "ages": [entry | {"period": ages[entry["age"]]} for entry in entries],
-        "otherwise": settings.train.periods
-        + 1,  # then no row that it was trained on is in the window
-        "repeatable": repeatable(project, partitions.thin(rows, most or 1), settings)
-        if most
-        else None,
-    }
-    write_json(project.root / STALENESS, found)
-    shown = {f"{ages[entry['age']]} ({entry['age']})": entry["difference"] for entry in entries}
-    told = f"{found['metric']} of a model of that period (its age), right is better"
-    told = told if entries else "staleness: no earlier period could be measured"
-    intervals((project.root / STALENESS).with_suffix(".svg"), shown, told, zero=True)
-    told = (
-        f"models of {', '.join(ages.values())}, each on {found['rows']:,} rows"
-        if entries
-        else "no curve"
-    )
-    return f"age: {told}"
+    write_json(project.root / STALENESS, report)
+    _draw(project, metric, entries)
+    if not entries:
+        return "age: no earlier period could be measured"
+    return f"age: models of {', '.join(periods.values())}, each on {report['rows']:,} rows"
+
+
+def _periods_by_age(project: Project, most_rows: int, known: Sequence[str]) -> dict[int, str]:
+    """The period of each age that is to be measured; the newest closed period has age 0."""
+    if not project.contract.time or not most_rows:
+        return {}
+    return {age: known[-1 - age] for age in AGES if age < len(known)}
+
+
+def _rows_by_age(
+    project: Project, periods: Mapping[int, str], most_rows: int, known: Sequence[str]
+) -> dict[int, "pd.DataFrame"]:
+    """At most `most_rows` rows of each period, with their look-ups, by age."""
+    contract = project.contract
+    by_age = {}
+    for age, period in periods.items():
+        rows = answered(contract, joined(project, contract, [period], known), period)
+        by_age[age] = partitions.thin(rows, most_rows)
+    return by_age
+
+
+def _draw(project: Project, metric: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """The picture beside the report: the difference of each age to the youngest."""
+    axis_label = "staleness: no earlier period could be measured"
+    if entries:
+        axis_label = f"{metric} of a model of that period (its age), right is better"
+    differences = {}
+    for entry in entries:
+        differences[f"{entry['period']} ({entry['age']})"] = entry["difference"]
+    path = (project.root / STALENESS).with_suffix(".svg")
+    intervals(path, differences, axis_label, zero=True)

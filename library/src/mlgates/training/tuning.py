@@ -1,19 +1,24 @@
-"""tune: what the team's own values of `SEARCH` in model.py lose to the best of some others, on training rows alone."""
+"""What the team's own values of `SEARCH` in model.py lose to the best of some others.
+
+Only training rows are used: what evaluates the candidate stays unseen.
+"""
 
 import time
 import warnings
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlgates.contract import Contract
+from mlgates.contract import Arrays, Contract
 from mlgates.data import partitions
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics
 from mlgates.evaluation.metrics import MAIN, unit
 from mlgates.files import write_json
 from mlgates.layout import TUNING
+from mlgates.model_folder import Scorer
 from mlgates.project import Project
 from mlgates.reports import number
 from mlgates.settings import Settings
@@ -22,119 +27,201 @@ from mlgates.training.sanity_checks import refit
 if TYPE_CHECKING:
     import pandas as pd
 
-LAST = (
-    0.25  # of the training rows, the newest where they have a time, measures what the others taught
-)
+# Of the training rows so many, the newest if they have a time, measure the models that were fitted
+# on the others.
+MEASURED_SHARE = 0.25
 
 
-def drawn(project: Project, settings: Settings) -> list[dict[str, Any]]:
-    """At most `evaluate.tune_trials` different values of what model.py calls SEARCH; none where it calls nothing so.
+@dataclass(frozen=True)
+class TuningRows:
+    """Rows to fit on, and later ones to measure on."""
 
+    fit_arrays: Arrays
+    fit_target: np.ndarray
+    unseen_arrays: Arrays
+    unseen_target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The scores of the unseen rows by a model that was fitted with some values of SEARCH."""
+
+    values: Mapping[str, Any]
+    scores: np.ndarray
+    seconds: float
+
+
+def sampled_values(project: Project, settings: Settings) -> list[dict[str, Any]]:
+    """At most `evaluate.tune_trials` different values of what model.py calls SEARCH.
+
+    Empty if model.py has no SEARCH.
     Raises: ProjectError if SEARCH is not names with lists of values.
     """
     from sklearn.model_selection import ParameterSampler
 
-    space, most = getattr(project.model, "SEARCH", {}), settings.evaluate.tune_trials
+    space = getattr(project.model, "SEARCH", {})
+    most_trials = settings.evaluate.tune_trials
+    if not space or not most_trials:
+        return []
     try:
-        with warnings.catch_warnings(action="ignore"):  # a small space has fewer
-            return (
-                list(ParameterSampler(space, most, random_state=settings.train.seed))
-                if space and most
-                else []
-            )
+        with warnings.catch_warnings(action="ignore"):  # of a space with fewer values than trials
+            return list(ParameterSampler(space, most_trials, random_state=settings.train.seed))
     except (TypeError, ValueError) as error:
-        remedy = 'Write it like: SEARCH = {"learning_rate": [0.05, 0.1]}'
+        reason = " ".join(str(error).split())
         raise ProjectError(
-            f"model.py: SEARCH is no search space: {' '.join(str(error).split())}", remedy
+            f"model.py: SEARCH is no search space: {reason}",
+            'Write it like: SEARCH = {"learning_rate": [0.05, 0.1]}',
         ) from None
 
 
 def tune(
     project: Project, rows: "pd.DataFrame", unseen: "pd.DataFrame", settings: Settings
 ) -> dict[str, Any]:
-    """The main metric of each trial, fitted on `rows` and measured on `unseen`, as plain data; the first is the team's.
+    """The main metric of each trial, fitted on `rows` and measured on `unseen`, as plain data.
 
-    `difference` is the team's minus the best one's, positive is better. The best is picked on one half of `unseen` and
-    compared on the other, else the luckiest of equals would seem better than it is.
+    The first trial is the team's own values. `difference` is the team's metric minus the best
+    one's, so positive is better. The best trial is picked on one half of `unseen` and compared on
+    the other. On the same half, the luckiest of equally good trials would look better than it is.
     Raises: ProjectError if the model refuses a value.
     """
-    contract, searched = project.contract, drawn(project, settings)
-    arrays, target = contract.arrays(rows), contract.target(rows)
-    shown, truth = contract.arrays(unseen), contract.target(unseen)
-    metric, picks = MAIN[contract.task], np.arange(len(truth)) % 2 == 0
-    make, sign = metrics.named(contract.task)[metric], metrics.sign(metric)
-    found: dict[str, Any] = {
-        "metric": metric,
-        "rows": int((~picks).sum()),
-        "fitted": len(target),
+    contract = project.contract
+    values = sampled_values(project, settings)
+    data = TuningRows(
+        contract.arrays(rows),
+        contract.target(rows),
+        contract.arrays(unseen),
+        contract.target(unseen),
+    )
+    truth = data.unseen_target
+    is_picking = np.arange(len(truth)) % 2 == 0
+    report: dict[str, Any] = {
+        "metric": MAIN[contract.task],
+        "rows": int((~is_picking).sum()),
+        "fitted": len(data.fit_target),
         "trials": [],
     }
-    if not searched or (contract.task != "regression" and len(np.unique(target)) < 2):
-        return found
-    scores, chosen = [], None
-    for tried in [{}, *searched]:
-        if tried == chosen:
-            continue
-        start, given = time.process_time(), replace(settings, model=settings.model | tried)
-        scorer, score = refit(project, arrays, target, shown, given)
-        scores.append(np.nan_to_num(score, posinf=0, neginf=0))
-        if chosen is None:
-            set_up: dict[str, Any] = getattr(
-                scorer.estimator, "get_params", dict
-            )()  # of a pipeline: step__name
-            own = {
-                name.rpartition("__")[2]: value for name, value in set_up.items()
-            } | settings.model
-            tried = chosen = {name: own.get(name, "as it is") for name in searched[0]}
-        value = metrics.plain_number(metrics.value(make(truth, scores[-1]), len(truth)))
-        found["trials"].append(
-            {"values": tried, "value": value, "seconds": round(time.process_time() - start, 2)}
-        )
-    picked = [
-        sign * metrics.value(make(truth[picks], score[picks]), int(picks.sum())) for score in scores
-    ]
-    best = int(np.argmax(np.nan_to_num(picked, nan=-np.inf)))
-    measures = {
-        name: make(truth[~picks], scores[place][~picks])
-        for name, place in (("own", 0), ("best", best))
-    }
-    rest = metrics.estimates(
-        measures, found["rows"], settings.evaluate.resamples, settings.evaluate.seed
+    has_one_class = contract.task != "regression" and len(np.unique(data.fit_target)) < 2
+    if not values or has_one_class:
+        return report
+
+    trials = _trials(project, data, values, settings)
+    for trial in trials:
+        value = _metric(contract.task, truth, trial.scores)
+        entry = {
+            "values": trial.values,
+            "value": metrics.plain_number(value),
+            "seconds": round(trial.seconds, 2),
+        }
+        report["trials"].append(entry)
+    report["value"] = report["trials"][0]["value"]
+
+    picking_scores = [trial.scores[is_picking] for trial in trials]
+    best = _best_place(contract.task, truth[is_picking], picking_scores)
+    report["best"] = best
+    report |= _compared(
+        contract.task,
+        truth[~is_picking],
+        trials[0].scores[~is_picking],
+        trials[best].scores[~is_picking],
+        settings,
     )
-    difference, size = (
-        rest["own"].minus(rest["best"], metric).plain(),
-        unit(contract.task, rest["best"].value),
-    )
+    return report
+
+
+def _compared(
+    task: str, truth: np.ndarray, team: np.ndarray, best: np.ndarray, settings: Settings
+) -> dict[str, Any]:
+    """The `difference` of the team's scores to the best ones, and the `unit` that it counts in."""
+    metric = MAIN[task]
+    make_metric = metrics.named(task)[metric]
+    measures = {"team": make_metric(truth, team), "best": make_metric(truth, best)}
+    evaluate = settings.evaluate
+    estimates = metrics.estimates(measures, len(truth), evaluate.resamples, evaluate.seed)
     return {
-        **found,
-        "best": best,
-        "difference": difference,
-        "unit": size,
-        "value": found["trials"][0]["value"],
+        "difference": estimates["team"].minus(estimates["best"], metric).plain(),
+        "unit": unit(task, estimates["best"].value),
     }
 
 
-def parts(
+def _trials(
+    project: Project, data: TuningRows, values: list[dict[str, Any]], settings: Settings
+) -> list[Trial]:
+    """The trials: first the team's own values, which are not tried twice."""
+    scorer, scores, duration = _timed_fit(project, data, settings)
+    team_values = _values_in_use(scorer, settings, values[0])
+    trials = [Trial(team_values, scores, duration)]
+    for tried in values:
+        if tried == team_values:
+            continue
+        changed = replace(settings, model={**settings.model, **tried})
+        _, scores, duration = _timed_fit(project, data, changed)
+        trials.append(Trial(tried, scores, duration))
+    return trials
+
+
+def _timed_fit(
+    project: Project, data: TuningRows, settings: Settings
+) -> tuple[Scorer, np.ndarray, float]:
+    """The team's model, its scores of the unseen rows, and the seconds of CPU time for both."""
+    start = time.process_time()
+    scorer, scores = refit(project, data.fit_arrays, data.fit_target, data.unseen_arrays, settings)
+    scores = np.nan_to_num(scores, posinf=0, neginf=0)  # a diverged fit is a bad one, not an error
+    return scorer, scores, time.process_time() - start
+
+
+def _values_in_use(scorer: Scorer, settings: Settings, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The team's value of each of some parameters.
+
+    It is what params.yaml sets, else what the fitted estimator says of itself.
+    """
+    get_parameters = getattr(scorer.estimator, "get_params", dict)
+    in_use = {}
+    for name, value in get_parameters().items():
+        in_use[name.rpartition("__")[2]] = value  # a pipeline calls it step__name
+    in_use |= settings.model
+    return {name: in_use.get(name, "as it is") for name in names}
+
+
+def _metric(task: str, truth: np.ndarray, scores: np.ndarray) -> float:
+    """The main metric of some scores."""
+    make_metric = metrics.named(task)[MAIN[task]]
+    return metrics.value(make_metric(truth, scores), len(truth))
+
+
+def _best_place(task: str, truth: np.ndarray, scores: list[np.ndarray]) -> int:
+    """The place of the scores with the best metric, the first of equals."""
+    values = [metrics.sign(MAIN[task]) * _metric(task, truth, trial) for trial in scores]
+    return int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+
+
+def split_rows(
     contract: Contract, rows: "pd.DataFrame", most: int
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Training rows to fit on and later ones to measure on, at most `most` each; by key where there is no time."""
+    """Training rows to fit on and later ones to measure on, at most `most` of each.
+
+    Without a time in the contract they are split by key.
+    """
     order = rows[contract.time] if contract.time else partitions.key_share(rows, contract)
-    last = (
-        order.rank(method="first", pct=True) > 1 - LAST
-    ).to_numpy()  # many may have one time, and few a low share
-    return partitions.thin(rows[~last], most), partitions.thin(rows[last], most)
+    # By rank, because many rows may have one time, and rows that were split by key already have
+    # only some of the shares.
+    is_last = (order.rank(method="first", pct=True) > 1 - MEASURED_SHARE).to_numpy()
+    return partitions.thin(rows[~is_last], most), partitions.thin(rows[is_last], most)
 
 
 def write(project: Project, rows: "pd.DataFrame", settings: Settings) -> str:
-    """Report on training rows to `TUNING`, for the gate: nothing that train would read; returns a line about it."""
-    found: dict[str, Any] = {"trials": []}
-    if drawn(project, settings):
-        found = tune(project, *parts(project.contract, rows, settings.evaluate.tune_rows), settings)
-    write_json(project.root / TUNING, found)
-    values = (
-        [number(found["trials"][place]["value"]) for place in (0, found["best"])]
-        if found["trials"]
-        else []
-    )
-    told = f"{found['metric']} {values[0]}, of the best {values[1]}" if values else "nothing to try"
-    return f"tune: {len(found['trials'])} trials; {told}"
+    """Report on training rows to `TUNING`, for the gate; returns a line about it.
+
+    Nothing in the report is read by train: a team that wants the better values sets them itself.
+    """
+    report: dict[str, Any] = {"trials": []}
+    if sampled_values(project, settings):
+        older, newer = split_rows(project.contract, rows, settings.evaluate.tune_rows)
+        report = tune(project, older, newer, settings)
+    write_json(project.root / TUNING, report)
+
+    trials = report["trials"]
+    if not trials:
+        return "tune: 0 trials; nothing to try"
+    team_value = number(trials[0]["value"])
+    best_value = number(trials[report["best"]]["value"])
+    return f"tune: {len(trials)} trials; {report['metric']} {team_value}, of the best {best_value}"

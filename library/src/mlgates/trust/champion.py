@@ -1,9 +1,9 @@
-"""The champion, the one in service and the one to be beaten: found, verified and loaded in one way.
+"""The champion, the one in service and the one to beat: found, verified and loaded in one way.
 
 `var/champion.json` names the champion in service: promote, follow and `rollback --now` write it,
-the service and the monitor read it. `cycle.yaml` names the one to be beaten. The models of both
-lie in `var/models/<fingerprint>`, where `registry.deploy` puts them. A pickle runs whatever its
-maker wants, so everything here is asked before one is loaded.
+the service and the monitor read it. `cycle.yaml` names the champion to beat. The models of both
+lie in `var/models/<fingerprint>`, where `registry.deploy` puts them. Loading a pickle runs whatever
+code its maker put into it, so everything here is checked before one is loaded.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,12 @@ from mlgates.verdict import Report, Verdict
 FOLLOW = "Run: uv run mlops follow"
 OF_BEFORE = "A model of an older mlgates has none. Train and promote: uv run dvc repro"
 
-# How many leading parts of a version must be equal: NumPy 2.x reads all of NumPy 2, but
-# scikit-learn 1.9 only 1.9.
-COMPARED = {"numpy": 1}
+# How many leading parts of a library's version must be equal for it to read a stored model, where
+# that is not 2: NumPy 2.x reads all models of NumPy 2, but scikit-learn 1.9 only those of 1.9.
+COMPARED_PARTS = {"numpy": 1}
 
-OTHER_CONTRACT = (
-    "serving.contract"  # the check that refuses a model that was made for another contract
-)
-MOST_SHOWN = 5  # differences between two contracts
+OTHER_CONTRACT = "serving.contract"  # refuses a model that was made for another contract
+MAX_SHOWN = 5  # differences between two contracts
 
 
 def in_service(project: Project) -> dict[str, Any]:
@@ -53,12 +51,15 @@ def in_service_or_nothing(project: Project) -> dict[str, Any]:
 
 
 def put_in_service(project: Project, pointer: Mapping[str, Any]) -> None:
-    """Let the service of this machine use another champion: one write, which it notices."""
+    """Let the service of this machine use another champion.
+
+    This is one write of `var/champion.json`, which the service notices.
+    """
     write_json(project.root / CHAMPION, pointer)
 
 
 def place(project: Project, fingerprint: str) -> Path:
-    """Where the model of a release lies on this machine, if it is here."""
+    """The folder in which the model of a release lies on this machine, if it is here."""
     return project.root / MODELS / fingerprint
 
 
@@ -73,16 +74,18 @@ def find(project: Project, fingerprint: str) -> Path:
 def other_contract(project: Project, pointer: Mapping[str, Any]) -> str:
     """Why this code may not serve a champion; empty if its contract is that of the code.
 
-    A request is checked by the contract that is deployed, so a model that was made for another one would be asked what
-    it does not know. Raises: ProjectError as `find`, or if the model's folder is damaged.
+    A request is checked by the contract that is deployed. A model that was made for another one
+    would be asked about columns that it does not know.
+
+    Raises: ProjectError as `find`, or if the model's folder is damaged.
     """
     stored = read_json(find(project, pointer["fingerprint"]) / CONTRACT, OF_BEFORE)
     differences = project.contract.differences(stored)
     if not differences:
         return ""
-    shown = "; ".join(differences[:MOST_SHOWN])
-    if len(differences) > MOST_SHOWN:
-        shown += f"; and {len(differences) - MOST_SHOWN} more"
+    shown = "; ".join(differences[:MAX_SHOWN])
+    if len(differences) > MAX_SHOWN:
+        shown += f"; and {len(differences) - MAX_SHOWN} more"
     commit = str(pointer.get("commit", ""))[:12] or "of the release"
     return (
         f"{pointer['release']} was made for another contract than the deployed one ({shown})."
@@ -93,9 +96,11 @@ def other_contract(project: Project, pointer: Mapping[str, Any]) -> str:
 def load_served(project: Project, pointer: Mapping[str, Any]) -> Scorer:
     """Load the champion that `var/champion.json` names.
 
-    It must be the recorded, judged and signed one, and run here. Raises: ProjectError
-    `serving.digest`, `serving.contract`, `serving.verdict`, `serving.signature` or `serving.library`,
-    or as `find`.
+    It must be the recorded model, judged and signed, made for the deployed contract, and this
+    environment must be able to read it.
+
+    Raises: ProjectError `serving.verdict`, `serving.digest`, `serving.contract`,
+    `serving.signature` or `serving.library`, or as `find`.
     """
     folder = find(project, pointer["fingerprint"])
     judged(pointer)
@@ -109,9 +114,10 @@ def load_served(project: Project, pointer: Mapping[str, Any]) -> Scorer:
 def load_signed(project: Project, folder: Path, digest: str | None = None) -> Scorer:
     """Load a released model that is not in service.
 
-    It is the one to be beaten, or one whose prediction is explained. Raises: ProjectError
-    `serving.digest` if the digest is known and is another one, `serving.signature` unless a key
-    vouches for it that the team trusts.
+    It is the champion to beat, or a model whose prediction is explained.
+
+    Raises: ProjectError `serving.digest` if `digest` is given and the model has another one,
+    `serving.signature` unless somebody whom the team trusts has signed the model.
     """
     if digest is not None:
         verified(folder, digest)
@@ -119,39 +125,47 @@ def load_signed(project: Project, folder: Path, digest: str | None = None) -> Sc
 
 
 def judged(pointer: Mapping[str, Any]) -> None:
-    """Whether the gate let just these bytes pass, or somebody overrode it.
+    """Check that the gate let just these bytes pass, or that somebody overrode it.
 
-    Raises: ProjectError `serving.verdict` if not.
+    The verdict is computed again from the stored checks. Raises: ProjectError `serving.verdict`.
     """
-    release, found = pointer["release"], pointer.get("report")
-    if not isinstance(found, Mapping):
-        remedy = "Train and promote: uv run dvc repro"
-        raise ProjectError(f"serving.verdict: {release} was never judged.", remedy)
-    report = Report.from_dict(found)
-    model, digest = str(report.facts.get("model")), pointer["digest"]
-    if model != digest:
-        other = f"{model[:8]}, not {digest[:8]}"
-        message = f"the verdict on {release} is about another model ({other})"
-        raise ProjectError(f"serving.verdict: {message}.")
+    release = pointer["release"]
+    stored = pointer.get("report")
+    if not isinstance(stored, Mapping):
+        raise ProjectError(
+            f"serving.verdict: {release} was never judged.",
+            "Train and promote: uv run dvc repro",
+        )
+    report = Report.from_dict(stored)
+    judged_digest = str(report.facts.get("model"))
+    digest = pointer["digest"]
+    if judged_digest != digest:
+        raise ProjectError(
+            f"serving.verdict: the verdict on {release} is about another model"
+            f" ({judged_digest[:8]}, not {digest[:8]})."
+        )
     if report.verdict is not Verdict.OK and not pointer.get("override"):
-        message = f"the gate says {report.verdict} of {release}, and nobody overrode it"
-        raise ProjectError(f"serving.verdict: {message}.")
+        raise ProjectError(
+            f"serving.verdict: the gate says {report.verdict} of {release},"
+            " and its verdict was not overridden."
+        )
 
 
 def installed(folder: Path) -> None:
-    """Whether this environment has the versions that wrote the model.
+    """Check that this environment has the versions that wrote the model.
 
-    Raises: ProjectError `serving.library` if not.
+    Raises: ProjectError `serving.library`.
     """
-    for line in (folder / "requirements.txt").read_text(encoding="utf-8").split():
-        name, _, wanted = line.partition("==")
+    for requirement in (folder / "requirements.txt").read_text(encoding="utf-8").split():
+        name, _, wanted = requirement.partition("==")
         try:
-            found = version(name)
+            present = version(name)
         except PackageNotFoundError:
-            found = "absent"
-        parts = COMPARED.get(name, 2)
-        if found.split(".")[:parts] != wanted.split(".")[:parts]:
-            remedy = f"Install what it was trained with (uv add {line})"
-            remedy += ", or train again: uv run dvc repro --force train"
-            message = f"the model needs {name} {wanted}, here it is {found}"
-            raise ProjectError(f"serving.library: {message}.", remedy)
+            present = "absent"
+        parts = COMPARED_PARTS.get(name, 2)
+        if present.split(".")[:parts] != wanted.split(".")[:parts]:
+            raise ProjectError(
+                f"serving.library: the model needs {name} {wanted}, here it is {present}.",
+                f"Install what it was trained with (uv add {requirement}),"
+                " or train again: uv run dvc repro --force train",
+            )

@@ -1,6 +1,7 @@
-"""`mlops sign`: begin to sign, or sign what is champion again, after a key was lost.
+"""`mlops sign`: begin to sign models, or sign the champion again after a key was lost.
 
-From the day that a public key is committed, models must be signed. `--keyless IDENTITY` trusts a CI workflow, too.
+Once a public key is committed, models must be signed. `--keyless IDENTITY` makes the team trust
+what a CI workflow signs.
 """
 
 from mlgates.errors import ProjectError
@@ -8,47 +9,61 @@ from mlgates.layout import KEYS
 from mlgates.project import Project
 from mlgates.registry import deploy
 from mlgates.registry.git import changes
-from mlgates.registry.releases import read, settle, write
+from mlgates.registry.releases import Assignment, Record, read, settle, write
 from mlgates.trust import keys, verify
 
 
 def sign(project: Project, keyless: str = "", issuer: str = "") -> str:
-    """`sign_again`, after trusting the identity of a CI workflow, if one is given, as `issuer` tells it (GitHub)."""
-    trusted = ""
+    """`sign_again`; before that, trust a CI workflow if its identity is given (`keyless`).
+
+    `issuer` is who confirms the identity, by default GitHub. Returns what was done.
+    """
+    message = ""
     if keyless:
         path = keys.trust(project, keyless, issuer or keys.GITHUB).relative_to(project.root)
-        trusted = f"{path} trusts it, {verify.SIGSTORE} says who certifies it: let somebody review and merge both.\n"
-    return trusted + sign_again(project)
+        message = (
+            f"{path} trusts it, {verify.SIGSTORE} says who certifies it."
+            " Ask for a review of both, and merge them.\n"
+        )
+    return message + sign_again(project)
 
 
 def sign_again(project: Project) -> str:
-    """Make a key if there is none; once it is committed, sign what holds an alias and nobody trusted has signed.
+    """Sign each model that has an alias and that nobody whom the team trusts has signed.
 
+    A key is made if there is none. It must be committed first. Returns what was done.
     Raises: ProjectError as `promote` does; what was signed until then stays.
     """
     public = keys.make(project)[0].relative_to(project.root)
     if changes(project.root, str(KEYS)):
-        return f"{public} is your public key: commit it, then run this again, to sign what holds an alias."
+        return (
+            f"{public} is your public key: commit it, then run this again,"
+            " to sign the models that have an alias."
+        )
     settle(project)
-    told = [f"{public} is your public key, and committed."]
+    lines = [f"{public} is your public key, and committed."]
     for alias in project.settings().promote.path:
-        known = read(project)
-        if (held := known.holder(alias)) is None:
-            continue
-        try:
-            deploy.vouched(project, deploy.fetch(project, held.release), held)
-        except ProjectError:
-            signed = keys.sign(project, deploy.usable(project, held.release))
-            write(
-                project,
-                known,
-                held.release,
-                alias,
-                f"signed anew; before: {held.why}",
-                signed,
-                **held.again,
-            )
-            told.append(
-                f"{held.release.tag} is {alias} as before, and signed by you. Run: uv run mlops follow"
-            )
-    return "\n".join(told)
+        record = read(project)  # again each time: the line below may have written to it
+        held = record.holder(alias)
+        if held and not _is_signed(project, held):
+            lines.append(_signed(project, record, held))
+    return "\n".join(lines)
+
+
+def _is_signed(project: Project, held: Assignment) -> bool:
+    """Whether somebody whom the team trusts signed the model that has an alias."""
+    try:
+        deploy.vouched(project, deploy.fetch(project, held.release), held)
+    except ProjectError:
+        return False
+    return True
+
+
+def _signed(project: Project, record: Record, held: Assignment) -> str:
+    """Sign the model that has an alias, and record that with the alias; returns a sentence."""
+    signature = keys.sign(project, deploy.usable(project, held.release))
+    reason = f"signed anew; before: {held.why}"
+    write(project, record, held.release, held.alias, reason, signature, **held.again)
+    return (
+        f"{held.release.tag} is {held.alias} as before, and signed by you. Run: uv run mlops follow"
+    )

@@ -1,6 +1,9 @@
-"""Who vouches for a model: an OpenSSF signature beside its folder, by a key or identity that the team has in `keys/`.
+"""Verify who signed a model: an OpenSSF signature beside its folder, made by somebody in `keys/`.
 
-It is asked before a model is unpickled, for a pickle runs whatever its maker wants: see `trust.champion`.
+Who is trusted are the public keys and the identities of CI workflows in `keys/`.
+
+This is checked before a model is unpickled, because loading a pickle runs whatever code its maker
+put into it: see `trust.champion`.
 """
 
 from pathlib import Path
@@ -12,19 +15,25 @@ from mlgates.files import read_yaml
 from mlgates.layout import KEYS
 from mlgates.project import Project
 
-SIGSTORE = (
-    KEYS / "sigstore.json"
-)  # who certifies identities; given a file, the library does not ask the network
-BEGIN = "To sign what is champion: uv run mlops sign, then uv run mlops follow"
-UNSIGNED = f"Unsigned models are accepted, for keys/ holds no key. {BEGIN}"
-IDENTITY = (".yaml", ".yml")
+# Who certifies identities. With this file the library asks no server.
+SIGSTORE = KEYS / "sigstore.json"
+BEGIN = "To sign the champion: uv run mlops sign, then uv run mlops follow"
+UNSIGNED = f"keys/ is empty, so unsigned models are accepted. {BEGIN}"
+PUBLIC_KEY = ".pub"
+IDENTITY = (".yaml", ".yml")  # a file that names who signs in CI without a key
+MAX_CHARACTERS = 300  # of the library's own message
 
 
 def keys(project: Project) -> list[Path]:
-    """The public keys and identities that the team trusts; as long as there is none, nothing need be signed."""
-    return sorted(
-        path for path in (project.root / KEYS).glob("*") if path.suffix in (".pub", *IDENTITY)
-    )
+    """The public keys and identities that the team trusts.
+
+    As long as there are none, models need not be signed.
+    """
+    trusted = []
+    for path in sorted((project.root / KEYS).glob("*")):
+        if path.suffix in (PUBLIC_KEY, *IDENTITY):
+            trusted.append(path)
+    return trusted
 
 
 def signature(folder: Path) -> Path:
@@ -33,55 +42,75 @@ def signature(folder: Path) -> Path:
 
 
 def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
-    """The folder of a model, once a trusted key or identity vouches for all of its bytes.
+    """The folder of a model, once a trusted key or identity is known to have signed all its bytes.
 
-    `beside` is the signature if it does not lie at its place yet. Raises: ProjectError `serving.signature`.
+    `beside` is the signature's file if it does not lie at its place yet.
+    Raises: ProjectError `serving.signature`.
     """
-    if not (trusted := keys(project)):
+    trusted = keys(project)
+    if not trusted:
         return folder
-    beside, model = beside or signature(folder), folder.name[:8]
-    if not beside.exists() or not beside.stat().st_size:
-        raise ProjectError(f"serving.signature: nobody signed the model {model}.", BEGIN)
-    keyless, told = b'"certificate"' in beside.read_bytes(), []
+    path = beside or signature(folder)
+    model = folder.name[:8]
+    if not path.exists() or not path.stat().st_size:
+        raise ProjectError(f"serving.signature: the model {model} is not signed.", BEGIN)
+
+    # A signature by an identity carries its certificate; it cannot be verified by a key.
+    has_identity = b'"certificate"' in path.read_bytes()
+    problems = []
     for key in trusted:
-        if keyless is not (key.suffix in IDENTITY):
+        if has_identity != (key.suffix in IDENTITY):
             continue
         try:
-            _verifier(project, key).verify(folder, beside)
+            _verifier(project, key).verify(folder, path)
         except Exception as error:  # the library raises whatever a damaged file leads to
-            why = shorten(str(error), 300, placeholder=" ...")
-            if why.startswith("Signature mismatch"):
-                told.append(f"{key.name} signed another model than {model}.")
-            elif keyless:
-                told.append(
-                    f"{key.name} does not vouch for the model {model}: {why or type(error).__name__}."
-                )
-            elif not why.startswith("Key mismatch"):
-                told.append(
-                    f"the signature of the model {model} or {key.name} is damaged ({type(error).__name__})."
-                )
+            problems += _problems(error, key, model)
         else:
             return folder
-    why = (
-        " ".join(told)
-        or f"the model {model} is signed by {'somebody' if keyless else 'a key'} that is not in keys/."
-    )
+    message = " ".join(problems)
+    if not message:
+        signer = "an identity" if has_identity else "a key"
+        message = f"the model {model} is signed by {signer} that is not in keys/."
     raise ProjectError(
-        f"serving.signature: {why}", f"Whom to trust is decided in keys/, by a commit. {BEGIN}"
+        f"serving.signature: {message}",
+        f"The files in keys/ decide who is trusted; a commit changes them. {BEGIN}",
     )
+
+
+def _problems(error: Exception, key: Path, model: str) -> list[str]:
+    """Why a key or identity did not verify the signature: a sentence.
+
+    None if the signature is simply by another key: that is no problem, another key may fit.
+    """
+    kind = type(error).__name__
+    reason = shorten(str(error), MAX_CHARACTERS, placeholder=" ...")
+    if reason.startswith("Signature mismatch"):
+        return [f"{key.name} signed another model than {model}."]
+    if key.suffix in IDENTITY:
+        start = f"{key.name} does not verify the signature of the model {model}"
+        return [f"{start}: {reason or kind}."]
+    if reason.startswith("Key mismatch"):
+        return []
+    return [f"the signature of the model {model} or {key.name} is damaged ({kind})."]
 
 
 def _verifier(project: Project, key: Path) -> Any:
+    """What verifies signatures by a key, or by the identity that a file names.
+
+    Raises: ValueError if that file is not what it must be.
+    """
     from model_signing import verifying
 
     if key.suffix not in IDENTITY:
         return verifying.Config().use_elliptic_key_verifier(public_key=key)
     match read_yaml(key):
+        # Another key in the file may be a misspelled condition, so it is refused.
         case {"identity": str(identity), "issuer": str(issuer), **rest} if (
             identity and issuer and not rest
         ):
-            named = {"identity": identity, "oidc_issuer": issuer}
             return verifying.Config().use_sigstore_verifier(
-                **named, trust_config=project.root / SIGSTORE
+                identity=identity,
+                oidc_issuer=issuer,
+                trust_config=project.root / SIGSTORE,
             )
     raise ValueError("it must name an identity and its issuer, and nothing else")

@@ -1,4 +1,4 @@
-"""Releases that differ from the deployed code: in their features, in their contract, or in what they need."""
+"""Releases that differ from the deployed code: in features, in contract, or in what they need."""
 
 import json
 import time
@@ -36,15 +36,18 @@ def how_many({column}):
 @pytest.fixture
 def predictor(served_project: Project) -> Iterator[Predictor]:
     """A predictor with v1.0.0 as champion."""
-    made = Predictor(served_project)
-    yield made
-    made.close()
+    opened = Predictor(served_project)
+    yield opened
+    opened.close()
 
 
 def with_features(
     contract: Contract, scorer: model_folder.Scorer, number: int
 ) -> tuple[Any, dict[str, str]]:
-    """A model on one feature that is `number`, and the code that it carries: features.py is another one each time."""
+    """A model on one feature that is `number`, and the code that it carries.
+
+    Each number gives another features.py.
+    """
     column = next(name for name in contract.request_columns if not contract.barred(name))
     files = {
         "late/__init__.py": "",
@@ -64,16 +67,21 @@ def released(
     folder = project.root / "var/models" / release.replace(".", "")
     model_folder.save(scorer, folder, project.contract, files)
     pointer = read_json(project.root / CHAMPION)
-    found = digest(folder)
-    report = pointer["report"] | {"facts": {"model": found}}
-    named = {"release": release, "fingerprint": folder.name, "digest": found, "report": report}
+    put_in_service(project, pointer, release, folder)
+
+
+def put_in_service(project: Project, pointer: dict[str, Any], release: str, folder: Path) -> None:
+    """Let a pointer name this release and its model, with a verdict on just these bytes."""
+    model = digest(folder)
+    report = pointer["report"] | {"facts": {"model": model}}
+    named = {"release": release, "fingerprint": folder.name, "digest": model, "report": report}
     champion.put_in_service(project, pointer | named)
 
 
 def test_releases_with_other_features_answer_one_after_the_other_and_lose_no_request(
     predictor: Predictor, served_project: Project, sample: Any, body: Any
 ) -> None:
-    """Each answer is computed by the features that its release carries, while requests keep coming."""
+    """Each answer comes from the features that its release carries, while requests keep coming."""
     contract = served_project.contract
     content = json.dumps(body(5)).encode()
     answers = [predictor.predict(predictor.parse(content))]
@@ -91,22 +99,22 @@ def test_releases_with_other_features_answer_one_after_the_other_and_lose_no_req
         while not swapping.done():
             answers.append(predictor.predict(predictor.parse(content)))
         swapping.result()
-    assert {f"v2.{number}.0" for number in range(1, 9)} <= {answer["release"] for answer in answers}
+    answered = {answer["release"] for answer in answers}
+    assert {f"v2.{number}.0" for number in range(1, 9)} <= answered
     logged = prediction_log.read(served_project)
     assert len(logged) == 5 * len(answers)
     for release, rows in logged.groupby("release"):
         if release != "v1.0.0":
-            assert set(rows["feature__how_many"]) == {int(str(release).split(".")[1])}, (
-                "features of another release"
-            )
+            number = int(str(release).split(".")[1])
+            assert set(rows["feature__how_many"]) == {number}, "features of another release"
 
 
 def other_contract(project: Project) -> Project:
     """The project after its request has got one more column."""
     contract = project.contract
     request = create_model("Request", __base__=contract.request, __doc__="More.", more=(float, ...))
-    schema = ModuleType("schema")
-    schema.contract = replace(contract, request=request)  # type: ignore[attr-defined]
+    schema: Any = ModuleType("schema")
+    schema.contract = replace(contract, request=request)
     return project.having(schema=schema)
 
 
@@ -122,7 +130,8 @@ def test_a_champion_made_for_another_contract_is_answered_503_with_what_to_do(
     pointer = read_json(served_project.root / CHAMPION)
     champion.put_in_service(served_project, pointer | {"commit": "f00dface0123456789"})
     predictor = Predictor(deployed)
-    assert not predictor.ready() and behind() == 1
+    assert not predictor.ready()
+    assert behind() == 1
     with pytest.raises(Refused) as refused:
         predictor.predict(predictor.parse(json.dumps(body(1, more=1.0)).encode()))
     assert refused.value.code == 503
@@ -132,13 +141,11 @@ def test_a_champion_made_for_another_contract_is_answered_503_with_what_to_do(
     )
     folder = deployed.root / "var/models/v110"
     model_folder.save(sample.scorer, folder, deployed.contract, team_code.collected(deployed))
-    report = pointer["report"] | {"facts": {"model": digest(folder)}}
-    named = {"release": "v1.1.0", "fingerprint": "v110", "digest": digest(folder), "report": report}
-    champion.put_in_service(deployed, pointer | named)
-    assert predictor.ready() and behind() == 0
-    champion.put_in_service(
-        deployed, pointer
-    )  # rolled back: the old answers would be checked by the wrong contract
+    put_in_service(deployed, pointer, "v1.1.0", folder)
+    assert predictor.ready()
+    assert behind() == 0
+    # Rolled back: the model in service would answer what was checked by the wrong contract.
+    champion.put_in_service(deployed, pointer)
     assert not predictor.ready()
     with pytest.raises(Refused, match="was made for another contract"):
         predictor.predict(predictor.parse(json.dumps(body(1, more=1.0)).encode()))
@@ -146,7 +153,7 @@ def test_a_champion_made_for_another_contract_is_answered_503_with_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "difference"),
     [
         (lambda contract: {"key": ()}, ""),
         (lambda contract: {"slices": (), "groups": ()}, ""),
@@ -155,12 +162,12 @@ def test_a_champion_made_for_another_contract_is_answered_503_with_what_to_do(
     ],
 )
 def test_only_what_a_service_needs_tells_contracts_apart(
-    contract: Contract, change: Callable[[Contract], dict[str, Any]], said: str
+    contract: Contract, change: Callable[[Contract], dict[str, Any]], difference: str
 ) -> None:
     other = replace(contract, **change(contract))
-    found = other.differences(contract.as_data())
-    assert bool(found) == bool(said)
-    assert said in "; ".join(found)
+    differences = other.differences(contract.as_data())
+    assert bool(differences) == bool(difference)
+    assert difference in "; ".join(differences)
 
 
 def of_one_column(contract: Contract) -> Callable[..., np.ndarray]:
@@ -181,7 +188,7 @@ def test_a_bound_of_zero_is_part_of_the_contract(project: Project) -> None:
     assert {name: stored[name]["low"] for name in bounded} == bounded
 
 
-def test_a_model_whose_library_is_absent_is_said_to_be_that(
+def test_a_model_whose_library_is_missing_names_the_library(
     served_project: Project, body: Any
 ) -> None:
     pointer = read_json(served_project.root / CHAMPION)
@@ -194,7 +201,8 @@ def test_a_model_whose_library_is_absent_is_said_to_be_that(
     predictor = Predictor(served_project)
     with pytest.raises(Refused) as refused:
         predictor.predict(predictor.parse(json.dumps(body(1)).encode()))
-    assert refused.value.code == 503 and not predictor.ready()
+    assert refused.value.code == 503
+    assert not predictor.ready()
     assert "could not be loaded" in refused.value.message
     assert "No module named 'xgboost_of_another_time'" in refused.value.message
     predictor.close()
@@ -203,7 +211,7 @@ def test_a_model_whose_library_is_absent_is_said_to_be_that(
 @pytest.mark.parametrize(
     "error", [MemoryError(), FileNotFoundError(2, "No such file", "/srv/secret/model.pkl")]
 )
-def test_an_error_of_the_machine_is_named_without_its_words(
+def test_an_error_of_the_machine_is_named_without_its_message(
     served_project: Project, body: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def broken(*_: Any) -> None:

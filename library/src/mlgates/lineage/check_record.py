@@ -1,0 +1,87 @@
+"""Whether the commit of a release still says what was recorded when it was released."""
+
+import hashlib
+import json
+
+from mlgates.dvc_lock import fingerprint, measured, stages
+from mlgates.layout import DVC_LOCK, GATE
+from mlgates.project import Project
+from mlgates.registry.releases import Release, show
+from mlgates.verdict import Check, Report, Verdict, at_most
+
+
+def check_record(project: Project, release: Release) -> list[Check]:
+    """Compare the commit of a release with the annotation of its tag.
+
+    The checks are `record.model`, `record.measured` (all numbers and limits that were judged),
+    `record.files` (the reports in git), `record.verdict` and `record.digest`.
+    """
+    lock = show(project, release.commit, DVC_LOCK)
+    fingerprint_now = ""
+    measured_now = ""
+    if lock:
+        fingerprint_now = fingerprint(lock)
+        measured_now = measured(lock)
+    where = f"{release.commit[:8]}:{DVC_LOCK}"
+    checks = [
+        _compare("record.model", release.fingerprint, fingerprint_now, f"train in {where}"),
+        _compare("record.measured", release.measured, measured_now, f"gate in {where}"),
+    ]
+
+    hashes = _hashes_of_reports(lock)
+    reports = {}
+    for path in hashes:
+        text = show(project, release.commit, path)
+        if text:
+            reports[path] = text
+    if not reports:
+        evidence = "no reports there"
+        return [*checks, Check("record.files", Verdict.INCONCLUSIVE, evidence=evidence)]
+
+    changed = []
+    for path, text in reports.items():
+        if hashes[path] not in _possible_hashes(text):
+            changed.append(path)
+    evidence = ", ".join(changed)
+    checks.append(at_most("record.files", len(changed), 0, len(reports), evidence=evidence))
+
+    path = GATE.as_posix()
+    gate = Report("gate")
+    if path in reports:
+        # The verdict is computed again from the checks: the stored one may have been edited.
+        gate = Report.from_dict(json.loads(reports[path]))
+    model = gate.facts.get("model", "")
+    checks.append(
+        _compare("record.verdict", release.verdict, str(gate.verdict), f"checks in {path}")
+    )
+    checks.append(_compare("record.digest", release.digest, model, f"model in {path}"))
+    return checks
+
+
+def _hashes_of_reports(lock: str) -> dict[str, str | None]:
+    """The MD5 hashes in a dvc.lock of all JSON files that a stage reads or writes, by path."""
+    hashes = {}
+    for stage in stages(lock).values():
+        for file in [*stage.get("deps", []), *stage.get("outs", [])]:
+            if file["path"].endswith(".json"):
+                hashes[file["path"]] = file.get("md5")
+    return hashes
+
+
+def _possible_hashes(text: str) -> tuple[str, str]:
+    """The MD5 hashes of a text with and without a newline at its end, which `show` cuts off."""
+    return _md5(text), _md5(f"{text}\n")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def _compare(name: str, recorded: str, now: str, where: str) -> Check:
+    """A check that fails if a value is not the recorded one; `where` says where it was read."""
+    if not recorded:
+        evidence = "the release's tag does not name it"
+        return Check(name, Verdict.INCONCLUSIVE, required=False, evidence=evidence)
+    if recorded == now:
+        return Check(name, Verdict.OK, value=now[:8], limit=recorded[:8])
+    return Check(name, Verdict.FAIL, value=now[:8], limit=recorded[:8], evidence=where)

@@ -1,0 +1,109 @@
+"""The command: its help, its suggestions, its exit codes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from mlgates import Project, ProjectError, cli
+
+DAILY = ("up", "status", "promote", "rollback", "monitor", "prove", "trace")
+NOTHING_IN_SERVICE = "No model is in service here."
+
+
+def printed(*words: str, code: int = 0, **variables: str) -> str:
+    """What the command prints, run as a user runs it."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "mlgates.cli", *words],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == code, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_help_shows_first_what_a_day_needs() -> None:
+    text = printed("--help", COLUMNS="100")
+    every_day, _, rest = text.partition("Releases and the record")
+    for name in DAILY:
+        assert f" {name} " in every_day
+    for name in ("reproduce", "close", "params", "simulate", "eject"):
+        assert f" {name} " in rest
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_help_has_no_colour_where_nobody_sees_it_and_survives_a_small_code_page() -> None:
+    text = printed("promote", "--help", PYTHONIOENCODING="ascii")
+    assert "--override" in text and "\\x1b[" not in text
+    text.encode("ascii")
+
+
+def test_without_a_verb_it_shows_the_help_and_ends_as_wrong_usage() -> None:
+    assert "Every day" in printed(code=2)
+
+
+def test_the_version_is_that_of_the_library() -> None:
+    assert printed("--version").startswith("mlgates ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prmote"], "Did you mean 'promote'"),
+        (["status", "--fast"], "See: mlops status --help"),
+        (["reproduce"], "See: mlops reproduce --help"),
+        (["draft", "x.csv", "--target", "y", "--task", "ranking"], "See: mlops draft --help"),
+    ],
+)
+def test_a_wrong_word_is_a_sentence_and_the_exit_code_of_wrong_usage(
+    words: list[str], sentence: str
+) -> None:
+    with pytest.raises(ProjectError) as caught:
+        cli.run(words)
+    assert sentence in str(caught.value) and caught.value.code == 2
+
+
+def test_verbs_are_completed_in_the_shell() -> None:
+    asked = {"_MLOPS_COMPLETE": "complete_bash", "COMP_WORDS": "mlops pro", "COMP_CWORD": "1"}
+    assert printed(**asked).split() == ["promote", "prove"]
+
+
+@pytest.fixture
+def in_project(empty: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The command's project is an empty folder."""
+    monkeypatch.setattr(Project, "find", classmethod(lambda cls: empty))
+    return empty
+
+
+def test_exit_zero_turns_a_verdict_into_success_and_an_error_not(
+    in_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ProjectError, match=NOTHING_IN_SERVICE):
+        cli.run(["monitor"])
+    assert cli.run(["monitor", "--exit-zero"]) == 0
+    assert f"::notice::{NOTHING_IN_SERVICE}" in capsys.readouterr().out
+    (in_project.root / "params.yaml").write_text("gate: {marign: 1}\n")
+    with pytest.raises(ProjectError, match="params"):
+        cli.run(["params", "--exit-zero"])
+
+
+def test_a_stage_that_fails_says_how_to_go_back(project: Project, in_project: Project) -> None:
+    shutil.copy(project.root / "pyproject.toml", in_project.root)
+    with pytest.raises(ProjectError, match=r"git checkout \. && uv run dvc checkout"):
+        cli.run(["run", "gate"])
+
+
+def test_an_interrupted_verb_stays_an_interruption(
+    in_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    shown: Callable[..., str] = interrupt
+    monkeypatch.setattr("mlgates.settings.shown", shown)
+    with pytest.raises(KeyboardInterrupt):
+        cli.run(["params"])

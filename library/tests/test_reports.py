@@ -1,0 +1,108 @@
+"""What a report looks like for a reader: in the terminal, and as a page."""
+
+import pytest
+
+from mlgates.reports import MOST_SHOWN, headline, number, page, terminal
+from mlgates.verdict import RENAMED, Check, Effect, Report, Verdict
+
+OK, FAIL, INCONCLUSIVE = Verdict.OK, Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        ("ok", "ok"),
+        (True, "True"),
+        (0, "0"),
+        (1234567.0, "1,234,567"),
+        (0.123456, "0.1235"),
+        (1e16, "1e+16"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_number_is_written_for_a_reader(value: float | str | bool | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_what_stops_nothing_is_shown_below_what_stops() -> None:
+    warning = Check("told", FAIL, effect=Effect.WARN)
+    moved = Check("drift.x", FAIL, effect=Effect.RETRAIN)
+    report = Report("x", [warning, moved, Check("a", OK)])
+    text = terminal(report)
+    drift_line = "drift (asks for retraining, stops nothing): x"
+    warning_line = "warnings (for a person to look at; they block nothing): told"
+    table, drift, warnings, verdict = text.split("\n\n")[1:]
+    assert (drift, warnings, verdict) == (drift_line, warning_line, "verdict: ok")
+    assert "a" in table
+    html = page(report)
+    assert html.index("<h2>Checks</h2>") < html.index("<h2>Drift</h2>")
+    assert html.index("<h2>Drift</h2>") < html.index("<h2>Warnings</h2>")
+    assert headline(report).startswith("1 checks are ok, 0 failed")
+
+
+def test_the_headline_counts_verdicts_and_names_what_stops() -> None:
+    checks = [Check("a", OK), Check("b", FAIL), Check("c", FAIL), Check("d", INCONCLUSIVE)]
+    expected = "1 checks are ok, 2 failed, 1 are inconclusive. The verdict comes from b, c."
+    assert headline(Report("x", checks)) == expected
+    assert headline(Report("x", checks[:1])) == "1 checks are ok, 0 failed, 0 are inconclusive."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "required", "is_folded"),
+    [
+        (OK, True, True),
+        (INCONCLUSIVE, False, True),
+        (INCONCLUSIVE, True, False),
+        (FAIL, False, False),
+    ],
+)
+def test_many_checks_of_a_family_are_one_line_if_they_stop_nothing(
+    verdict: Verdict, required: bool, is_folded: bool
+) -> None:
+    checks = []
+    for place in range(MOST_SHOWN + 1):
+        checks.append(Check(f"gate.slice.{place}", verdict, required=required))
+    report = Report("x", checks)
+    assert ("gate.slice.*" in terminal(report)) == is_folded
+    assert ("gate.slice.0" in terminal(report)) != is_folded
+    assert ("<details>" in page(report)) == is_folded
+    assert "gate.slice.0" in page(report)  # the page has each check, folded or not
+    few = Report("x", checks[:MOST_SHOWN])
+    assert "gate.slice.*" not in terminal(few)
+    assert "<details>" not in page(few)
+
+
+def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
+    report = Report("<b>title</b>", [Check("<script>", FAIL, evidence="<img src=x>")])
+    html = page(report)
+    assert "<b>" not in html
+    assert "<script" not in html
+    assert "<img src=x" not in html
+    assert "http" not in html
+    assert "FAIL" in terminal(report)
+
+
+def test_the_page_escapes_the_name_of_a_family_that_is_folded() -> None:
+    checks = []
+    for place in range(MOST_SHOWN + 1):
+        checks.append(Check(f"gate.slice.<script>.{place}", OK))
+    html = page(Report("x", checks))
+    assert "<summary>gate.slice.&lt;script&gt;: 5 checks are ok</summary>" in html
+    assert "<script" not in html
+
+
+def test_a_check_of_each_effect_is_shown() -> None:
+    checks = [Check(f"gate.{effect}.x", FAIL, 1.0, 0.5, effect=effect) for effect in Effect]
+    report = Report("gate", checks)
+    for check in checks:
+        assert check.name in terminal(report)
+        assert check.name in page(report)
+
+
+def test_a_report_stored_with_old_names_is_shown_with_todays() -> None:
+    old = Report("gate", [Check(f"{name}.a=b.c", FAIL, 1.0, 0.5) for name in RENAMED])
+    report = Report.from_dict(old.to_dict())
+    for name in RENAMED.values():
+        assert f"{name}.a=b.c" in terminal(report)
+        assert f"{name}.a=b.c" in page(report)
