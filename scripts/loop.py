@@ -35,6 +35,7 @@ CAUGHT_IN = {
     "train": "train",
     "gate": "gate",
     "serving": "serve",
+    "drill": "serve",
     "record": "promote",
     "reproduce": "promote",
     "Not committed": "promote",

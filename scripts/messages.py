@@ -1,7 +1,7 @@
 """Write docs/messages.md: each message of the library that a user can see, by module.
 
-python -m scripts.messages. A person reads the table in one sitting; tests/test_messages.py refuses words
-that a reader would have to look up, and a table that is out of date.
+python -m scripts.messages. A person reads the table in one sitting; tests/test_messages.py refuses
+words that a reader would have to look up, and a table that is out of date.
 """
 
 import ast
@@ -19,8 +19,8 @@ EVIDENCE = "evidence"  # the keyword argument with which a check explains itself
 VARIABLES = (EVIDENCE, "message", "remedy", "reason")  # that hold a text before it is used
 HEAD = """# Messages
 
-Every message of `mlgates` that a user can see, by module. `{...}` stands for a value. This page is written by
-`python -m scripts.messages`.
+Every message of `mlgates` that a user can see, by module. `{...}` stands for a value. This page
+is written by `python -m scripts.messages`.
 """
 
 

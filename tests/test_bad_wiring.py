@@ -38,7 +38,8 @@ def listed(project: Project) -> list[str]:
 def refused(project: Project, *words: str, code: int = 1) -> str:
     """What a command says when it refuses: one sentence and a remedy.
 
-    Where a stage had begun, a line more says how to go back. Nothing new lies in the project afterwards.
+    Where a stage had begun, a line more says how to go back. Nothing new lies in the project
+    afterwards.
     """
     before = listed(project)
     message = project.run(*words, code=code)

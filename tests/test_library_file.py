@@ -87,8 +87,8 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("pyproject.toml", 'version = "0.4.0', 'version = "7.4.0'),
         (
             "src/mlgates/settings.py",
-            "threshold: Amount = Field(default=0.5",
-            "threshold: Amount = Field(default=0.6",
+            "threshold: Amount = Field(\n        default=0.5",
+            "threshold: Amount = Field(\n        default=0.6",
         ),
         (
             "src/mlgates/training/fit.py",

@@ -1,4 +1,4 @@
-"""What the library says to a user is listed on one page, in words that a reader need not look up."""
+"""What the library says to a user is listed on one page, in words that everybody knows."""
 
 import re
 

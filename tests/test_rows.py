@@ -1,4 +1,4 @@
-"""What every row of answers gives: its tests pass, its task runs the loop, and a mistake is a sentence."""
+"""What every row of answers gives: its tests pass, its task runs the loop, errors are sentences."""
 
 import os
 import shutil

@@ -1,6 +1,9 @@
-"""The workflows of a generated project: valid, audited, and within a policy whose every rule is seen to go red.
+"""The workflows of a generated project: valid, audited, and within a policy.
 
-Not here yet: GitHub's language service (needs node) and runs under act (nothing here has run on GitHub either).
+Every rule of the policy is seen to go red.
+
+Not here yet: GitHub's language service (needs node) and runs under act. Nothing here has run on
+GitHub either.
 """
 
 import ast

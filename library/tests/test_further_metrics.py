@@ -1,4 +1,4 @@
-"""A team's own metrics: functions of scikit-learn's kind, measured with intervals beside the library's."""
+"""A team's own metrics: functions of scikit-learn's kind, measured beside the library's."""
 
 import numpy as np
 import pytest

@@ -18,12 +18,14 @@ TOOLS = ("great_expectations", "mlflow", "dvc", "evidently", "bentoml")
 HEAVY = ("pandas", "scipy", "sklearn", "matplotlib", *TOOLS)
 WIRING = Path(late_flights.__file__).parent
 SHOWN = {
-    "validate": {"great_expectations"}, "track": {"mlflow"}, "monitor": {"evidently"}, "service": {"bentoml"},
+    "validate": {"great_expectations"}, "track": {"mlflow"},
+    "monitor": {"evidently"}, "service": {"bentoml"},
 }  # fmt: skip
 CHEAP = (
-    "mlgates", "mlgates.contract", "mlgates.data", "mlgates.training", "mlgates.evaluation", "mlgates.gate",
-    "mlgates.registry", "mlgates.lineage", "mlgates.trust", "mlgates.privacy", "mlgates.serving.predictor",
-    "mlgates.monitoring", "mlgates.faults", "mlgates.draft", "mlgates.cli",
+    "mlgates", "mlgates.contract", "mlgates.data", "mlgates.training", "mlgates.evaluation",
+    "mlgates.gate", "mlgates.registry", "mlgates.lineage", "mlgates.trust", "mlgates.privacy",
+    "mlgates.serving.predictor", "mlgates.monitoring", "mlgates.faults", "mlgates.draft",
+    "mlgates.cli",
 )  # fmt: skip
 
 ORDER = (  # of the packages and modules at the top of mlgates: each builds on those before it only
@@ -107,7 +109,7 @@ MODULES = modules()
 
 
 def import_statements(tree: ast.Module, *, lazy: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The imports that run when the module is imported; with `lazy`, those inside of functions too."""
+    """The imports that run when the module is imported; with `lazy`, those of functions too."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -181,7 +183,10 @@ def test_no_modules_import_each_other_in_a_circle(lazy: bool) -> None:
 
 
 def test_an_import_for_types_is_none_and_one_in_a_function_comes_later() -> None:
-    code = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f(): import c\n"
+    code = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\n"
+        "else:\n    import b\ndef f(): import c\n"
+    )
     tree = ast.parse(code)
     names = {
         lazy: {s.names[0].name for s in import_statements(tree, lazy=lazy)}
@@ -202,7 +207,7 @@ for name in {names}:
 
 
 def first_heavy(names: Iterable[str], heavy: Iterable[str]) -> str:
-    """Of modules that are imported one after the other, the first one with which something heavy comes."""
+    """Of modules that are imported one after the other, the first that brings something heavy."""
     code = WATCH.format(names=[*names], heavy=[*heavy])
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

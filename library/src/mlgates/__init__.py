@@ -1,4 +1,4 @@
-"""Gates for machine learning, each proven to bite: contract, statistics, record, signing, log, planted faults."""
+"""Gates for machine learning, each proven to bite: contract, statistics, record, faults."""
 
 from mlgates.errors import ProjectError
 from mlgates.project import Project

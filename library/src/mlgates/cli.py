@@ -1,7 +1,7 @@
 """`mlops`: only the verbs that no other tool has.
 
-Training is `dvc repro`, serving `bentoml serve`, and `mlflow ui` shows runs. A verb imports what it needs
-when it runs, so that `mlops --help` is fast.
+Training is `dvc repro`, serving `bentoml serve`, and `mlflow ui` shows runs. A verb imports what it
+needs when it runs, so that `mlops --help` is fast.
 """
 
 import inspect
@@ -183,7 +183,7 @@ def _promote(
     ] = "",
     reason: Reason = "",
 ) -> Answer:
-    """Release models/candidate and give it the next alias, if everything that this demands holds."""
+    """Release models/candidate and give it the next alias, if all that this demands holds."""
     from mlgates.registry.override import overriding
     from mlgates.registry.promote import promote
 
@@ -322,7 +322,7 @@ def _sign(
 
 @verb(RECORD)
 def _wheel(project: Project) -> Answer:
-    """Write the library and the versions of all that a request needs to files that `bentoml build` packs."""
+    """Write what `bentoml build` packs: the library, and the version of each package it needs."""
     from mlgates.registry.wheel import for_bento
 
     return for_bento(project)
@@ -404,7 +404,7 @@ def _erase(
     ] = False,
     reason: Reason = "",
 ) -> Answer:
-    """Forget somebody: mark the rows of an id, so that no data version, log or model has them again."""
+    """Forget somebody: no data version, log or model has the rows of an id again."""
     from mlgates.privacy.erase import erase
 
     return erase(project, ids or [], file, column, reason, purges=purge)
@@ -502,7 +502,7 @@ def _alarm(project: Project) -> Answer:
 
 @verb(PROJECT)
 def _eject(project: Project) -> Answer:
-    """Carry the library in the project: vendor/mlgates, which is then yours to read and to change."""
+    """Carry the library in the project, as vendor/mlgates: it is then yours to change."""
     from mlgates.eject import eject
 
     return eject(project)

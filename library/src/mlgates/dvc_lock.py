@@ -10,7 +10,8 @@ from mlgates.errors import ProjectError
 from mlgates.layout import DVC_LOCK
 from mlgates.project import Project
 
-# libyaml reads the 700 lines of a dvc.lock ten times as fast as Python does; not every platform has it
+# libyaml reads the 700 lines of a dvc.lock ten times as fast as Python does. Not every platform
+# has it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

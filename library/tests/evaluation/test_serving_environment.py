@@ -1,4 +1,4 @@
-"""A model is loaded with the service's libraries alone, and what the service could not load is blocked."""
+"""A model is loaded with the service's libraries alone; what it could not load is blocked."""
 
 import shutil
 import sys

@@ -1,9 +1,9 @@
 """Can the service load the candidate? Tried with the libraries that the service has, and no others.
 
-The pipeline has the libraries of all dependency groups; the service has those of the groups `serve` and
-`team-serve`. A model whose library is in another group can be trained and measured here, and cannot be
-loaded there. So it is loaded in an environment like the service's, made from uv.lock, and must give the
-same scores as here.
+The pipeline has the libraries of all dependency groups; the service has those of the groups
+`serve` and `team-serve`. A model whose library is in another group can be trained and measured
+here, and cannot be loaded there. So it is loaded in an environment like the service's, made from
+uv.lock, and must give the same scores as here.
 """
 
 import os
@@ -29,8 +29,8 @@ RUN = "from mlgates.evaluation import serving_environment; serving_environment.m
 def measure(project: Project, folder: Path, scorer: Scorer, arrays: Arrays) -> dict[str, Any]:
     """Score some rows with a stored model in the service's environment, and compare.
 
-    `scorer` is the model in `folder` as it was loaded here, `arrays` holds (n,) columns. Returns plain
-    data:
+    `scorer` is the model in `folder` as it was loaded here, `arrays` holds (n,) columns. Returns
+    plain data:
 
     - `not_tried`: why it could not be tried; empty if it was
     - `error`: why the model could not be loaded or asked there; empty if it could

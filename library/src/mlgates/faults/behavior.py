@@ -22,6 +22,7 @@ from mlgates.faults.model import _improved, fitted, judged, scored
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
 from mlgates.files import temporary_folder
 from mlgates.gate import behavior_rules
+from mlgates.gate.rules import Context
 from mlgates.model_folder import Scorer, save
 from mlgates.project import Project
 from mlgates.training.fit import train
@@ -386,7 +387,7 @@ def clocked(bench: Bench) -> Report:
         "repeatable": repeatable(project, rows, bench.settings),
     }
     scores = scored(bench, rows, fitted(bench)[0])
-    return judged(bench, rows, scores, None, {}, curve=curve_report)
+    return judged(bench, rows, scores, None, {}, Context(curve=curve_report))
 
 
 @fault(
@@ -420,7 +421,7 @@ def stale(bench: Bench) -> Report:
         "otherwise": 1,
         "unit": unit(bench.contract.task, newest_value),
     }
-    return judged(bench, rows, scores, scores, {}, curve=curve_report, age=1)
+    return judged(bench, rows, scores, scores, {}, Context(age=1, curve=curve_report))
 
 
 def _check_skill(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, constant: Scorer) -> None:

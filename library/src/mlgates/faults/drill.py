@@ -1,10 +1,10 @@
-"""The drill: features and columns are changed in a scratch clone, through real cycles, while its service answers.
+"""The drill: features and columns are changed in a scratch clone while its service answers.
 
-Six changes follow each other: a feature is added, changed, renamed and removed, a column is added and
-removed. After each one the clone trains, judges and promotes with the team's own wiring, and the service
-must answer with just that release. No request may be lost while releases with other features take each
-other's place. A change of columns changes the contract: there the running service must refuse, and say
-that it has to be deployed anew.
+Six changes follow each other: a feature is added, changed, renamed and removed, a column is added
+and removed. After each one the clone trains, judges and promotes with the team's own wiring, and
+the service must answer with just that release. No request may be lost while releases with other
+features take each other's place. A change of columns changes the contract: there the running
+service must refuse, and say that it has to be deployed anew.
 """
 
 import ast
@@ -64,7 +64,10 @@ def read(period):
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to the team's files in the clone; `new_contract` if other columns are asked for after it."""
+    """What is done to the team's files in the clone.
+
+    `new_contract` if other columns are asked for after it.
+    """
 
     name: str
     edit: Callable[["Clone"], None]
@@ -313,7 +316,7 @@ def _files(clone: Clone) -> Check:
 
 
 class _Service:
-    """`bentoml serve` in the clone, and a caller that asks again and again while releases change."""
+    """`bentoml serve` in the clone, and a caller that asks all the time while releases change."""
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
@@ -376,7 +379,7 @@ def _follows(change: Change, promoted: str, answered: str) -> Check:
 
 
 def _refuses(change: Change, answer: str) -> Check:
-    """`drill.refused.<change>`: a service with the contract of before says that it must be deployed anew."""
+    """`drill.refused.<change>`: a service with the old contract asks to be deployed anew."""
     verdict = Verdict.OK if "Deploy the service anew" in answer else Verdict.FAIL
     return Check(f"drill.refused.{change.name}", verdict, evidence=" ".join(answer.split()))
 
@@ -389,7 +392,7 @@ def _lost(failures: list[str], answers: int) -> Check:
 
 
 def _skew(clone: Clone, change: Change) -> Check:
-    """`drill.skew.<change>`: what the champion's service logged, computed again as the monitor does it."""
+    """`drill.skew.<change>`: what the service logged, computed again as the monitor does it."""
     pointer = champion.in_service(clone.project)
     folder = champion.find(clone.project, pointer["fingerprint"])
     scorer = load(folder, clone.contract)

@@ -58,8 +58,7 @@ def judged(
     candidate_scores: np.ndarray,
     champion_scores: np.ndarray | None,
     baselines: Mapping[str, Scorer],
-    age: int = 0,
-    curve: dict[str, Any] | None = None,
+    context: Context | None = None,
     **facts: Any,
 ) -> Report:
     """The report of the real gate on real measurements of these scores.
@@ -68,7 +67,7 @@ def judged(
     unless `holdout` is among the `facts`: these replace what evaluate would have written.
     """
     evaluation = _evaluation(bench, rows, candidate_scores, champion_scores, baselines) | facts
-    return gate(evaluation, HEALTHY_DATA, bench.settings.gate, Context(age=age, curve=curve))
+    return gate(evaluation, HEALTHY_DATA, bench.settings.gate, context or Context())
 
 
 def _evaluation(

@@ -1,4 +1,4 @@
-"""From measurements and limits to a verdict: a pure function, computed again by whoever promotes."""
+"""From measurements and limits to a verdict: a pure function, which promote computes again."""
 
 from mlgates.gate.rules import decide, sentence, write
 

@@ -1,4 +1,4 @@
-"""A check of what evaluate tried in the service's environment: can the service load the candidate."""
+"""From what evaluate tried in the service's environment to a check."""
 
 import re
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ def periods() -> list[str]:
 
 
 def read(period: str) -> pd.DataFrame:
-    """The orders of a day; Ada has none in the fourth, and what she ordered on the second is not valid."""
+    """The orders of a day; Ada has none in the fourth, and her order of the second is not valid."""
     first = "dee" if period == "4" else ADA
     order = -2 if period == "2" else int(period)
     asked = pd.to_datetime(f"2025-01-0{period}") + pd.to_timedelta(range(5), "h")

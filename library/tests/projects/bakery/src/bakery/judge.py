@@ -1,4 +1,4 @@
-"""Stage gate: every model is as good as every other, and an equal one may replace a champion of one period's age."""
+"""Stage gate: all models are equally good, and one may replace a champion of one period's age."""
 
 from bakery import stage
 from mlgates import Project, data

@@ -1,4 +1,4 @@
-"""Stage train: the model says how many rows of which periods it has seen, and keeps them as its reference."""
+"""Stage train: the model says how many rows of which periods it has seen, and keeps them."""
 
 import pandas as pd
 

@@ -1,1 +1,1 @@
-"""A project as small as a record of releases allows: its model is a text file, and its gate judges made-up numbers."""
+"""A project as small as a record of releases allows: a text file as model, made-up numbers."""
