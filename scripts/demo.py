@@ -3,12 +3,12 @@
 Started again, it does what is left.
 """
 
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,8 +25,14 @@ STEPS = {  # what is shown, and the command; its output stays in demo/var/demo/
     ],
     "who is champion, and why": ["mlops", "status"],
 }
-WIDTH = 160
-PAGES = ["reports/gate.html", "var/simulate/gate.html", "var/simulate/monitor.html", "README.md"]
+EXAMPLES = 3  # of each kind of planted fault, in the summary
+PAGES = [
+    "reports/gate.html",
+    "var/prove/latest.html",
+    "var/simulate/gate.html",
+    "var/simulate/monitor.html",
+    "README.md",
+]
 
 
 def main() -> int:
@@ -62,19 +68,20 @@ def main() -> int:
 
 
 def summary(logs: Path) -> str:
-    """What happened.
-
-    A bad candidate refused, a bad deployment halted, the months played, the champion.
-    """
-    proofs = (logs / "2-prove.txt").read_text().splitlines()
+    """What happened, on one screen: the model, the faults, the months, and who is champion now."""
+    champion = json.loads((DEMO / "var/champion.json").read_text())
+    proof = json.loads((DEMO / "var/prove/latest.json").read_text())
     months = (logs / "3-simulate.txt").read_text().splitlines()
     status = (logs / "4-status.txt").read_text().splitlines()
 
     heading = next(place for place, line in enumerate(months) if line.startswith("period"))
-    sections = proven(proofs)
-    sections["The months"] = months[heading:]
-    sections["Now"] = status
-
+    sections = {
+        "Built": [f"{n_files()} files, a trained model, and its release {champion['release']}"],
+        **proven(proof["lines"]),
+        "All planted faults": [f"{proof['totals']}, {proof['seconds']:.0f} s"],
+        "The months": [line for line in months[heading:] if line],
+        "Now": [line for line in status if line],
+    }
     text = "\n" + "=" * 72
     for title, lines in sections.items():
         indented = "\n".join(f"  {line}" for line in lines)
@@ -82,18 +89,26 @@ def summary(logs: Path) -> str:
     return text
 
 
-def proven(lines: Sequence[str]) -> dict[str, list[str]]:
-    """What `mlops prove` printed of a bad candidate, of a bad deployment and of all faults."""
-    patterns = {
-        "A bad candidate was refused": r"caught +candidate .* gate\.",
-        "A bad deployment was halted": (
-            r"caught +(one byte|a changed model|a model|a forged verdict) .* serving\."
-        ),
-        "All planted faults": r"\d+ caught, \d+ escaped",
+def n_files() -> int:
+    """How many files git keeps of the project."""
+    words = ["git", "ls-files"]
+    listed = subprocess.run(words, cwd=DEMO, capture_output=True, text=True, check=True).stdout
+    return len(listed.splitlines())
+
+
+def proven(lines: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Of what `mlops prove` planted: a few bad candidates, and a few bad deployments."""
+    checks = {
+        "A bad candidate was refused": "gate.",
+        "A bad deployment was halted": "serving.",
     }
     sections = {}
-    for title, pattern in patterns.items():
-        sections[title] = [line[:WIDTH] for line in lines if re.match(pattern, line)]
+    for title, beginning in checks.items():
+        examples = []
+        for line in lines:
+            if line["result"] == "caught" and line["expectation"].startswith(beginning):
+                examples.append(f"{line['subject']}: caught by {line['expectation']}")
+        sections[title] = examples[:EXAMPLES]
     return sections
 
 

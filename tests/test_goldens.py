@@ -111,22 +111,17 @@ def measured(folder: Path) -> Golden:
     return found
 
 
-def caught(printed: str) -> dict[str, list[str]]:
-    """The table of `mlops prove`, healthy runs too.
+def caught(folder: Path) -> dict[str, list[str]]:
+    """What `mlops prove` has shown in a project, healthy runs too.
 
     By fault: what became of it, and which check must catch it.
     """
-    words = r"caught|ESCAPED|not applicable|quiet|FALSE ALARM"
-    table = printed.partition("result  ")[2]
+    proof = json.loads((folder / "var/prove/latest.json").read_text())
     faults = {}
-    for line in table.splitlines():
-        if not re.match(rf"({words}) {{2,}}", line):
-            continue
-        cells = re.split(r" {2,}", line)
-        result, fault = cells[:2]
-        is_healthy_run = result in ("quiet", "FALSE ALARM")
-        check = "" if is_healthy_run else cells[2]
-        faults[fault] = [result, check]
+    for line in proof["lines"]:
+        is_healthy_run = line["result"] in ("quiet", "FALSE ALARM")
+        check = "" if is_healthy_run else line["expectation"]
+        faults[line["subject"]] = [line["result"], check]
     return faults
 
 
@@ -177,19 +172,22 @@ def hold(row: str, folder: Path) -> None:
         )
 
 
-def hold_faults(row: str, printed: str, *, whole: bool) -> None:
-    """Compare what `mlops prove` printed with the golden file.
+def hold_faults(row: str, folder: Path, *, whole: bool) -> None:
+    """Compare what `mlops prove` has shown in a project with the golden file.
 
     Of a fast run, only those faults are compared that it planted.
     """
-    then, now = stored(row)["faults"], caught(printed)
-    assert len(now) > 50, "the table of mlops prove was not read"
+    then, now = stored(row)["faults"], caught(folder)
+    assert len(now) > 50, "the proof was not read"
     planted = then
     if not whole:
         planted = {name: then[name] for name in now if name in then}
     changed = differing(planted, now)
     assert not changed, "\n".join(
-        ["The table of mlops prove changed; if that is meant: python -m scripts.goldens", *changed]
+        [
+            "What mlops prove shows has changed; if that is meant: python -m scripts.goldens",
+            *changed,
+        ]
     )
 
 

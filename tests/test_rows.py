@@ -22,7 +22,7 @@ def test_other_tasks_run_the_whole_loop(make: Make, row: str) -> None:
     hold(row, project.folder)
     printed = project.run("mlops", "prove", "--fast")
     assert " 0 escaped, 0 false alarms" in printed
-    hold_faults(row, printed, whole=False)
+    hold_faults(row, project.folder, whole=False)
     assert "2013-05  v1.0.0  3,000  0" in project.run("mlops", "simulate", "--periods", "1")
 
 

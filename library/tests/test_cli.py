@@ -1,5 +1,6 @@
 """The command: its help, its suggestions, its exit codes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from mlgates import Project, ProjectError, cli
+from mlgates.files import write_json
+from mlgates.layout import GATE
+from mlgates.verdict import Check, Report, Verdict
 
 DAILY = ("up", "status", "promote", "rollback", "monitor", "prove", "trace")
 NOTHING_IN_SERVICE = "No model is in service here."
@@ -89,6 +93,50 @@ def test_exit_zero_turns_a_verdict_into_success_and_an_error_not(
     (in_project.root / "params.yaml").write_text("gate: {marign: 1}\n")
     with pytest.raises(ProjectError, match="params"):
         cli.run(["params", "--exit-zero"])
+
+
+def test_json_is_all_that_a_verb_prints_and_says_the_same(
+    in_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_project.root / "params.yaml").write_text("")
+    assert cli.run(["params", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["exit_code"] == 0
+    assert answer["parameters"]["gate.margin"]["from"] == "default"
+
+    (in_project.root / "params.yaml").write_text("gate: {margin: 0.5}\n")
+    assert cli.run(["params", "--json"]) == 0
+    parameter = json.loads(capsys.readouterr().out)["parameters"]["gate.margin"]
+    assert parameter["value"] == 0.5 and parameter["from"] == "params.yaml"
+
+
+def test_an_error_is_json_too(in_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ProjectError):
+        cli.run(["monitor", "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert NOTHING_IN_SERVICE in answer["error"] and answer["exit_code"] == 4
+
+
+def test_a_stored_report_is_shown_again_with_its_exit_code(
+    in_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ProjectError, match="uv run dvc repro"):
+        cli.run(["report", "gate"])
+    report = Report("gate  candidate", [Check("gate.latency", Verdict.FAIL, 9.0, 1.0)])
+    write_json(in_project.root / GATE, report.to_dict())
+    assert cli.run(["report", "gate"]) == 3
+    assert "gate.latency" in capsys.readouterr().out
+    assert cli.run(["report", "gate", "--exit-zero"]) == 0
+    capsys.readouterr()
+    assert cli.run(["report", "gate", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["checks"][0]["name"] == "gate.latency"
+
+
+def test_output_survives_an_encoding_that_lacks_a_character(in_project: Project) -> None:
+    (in_project.root / "pyproject.toml").write_text('[tool.mlgates]\npackage = "late_flights"\n')
+    (in_project.root / "params.yaml").write_text("model: {note: naïve 航}\n", encoding="utf-8")
+    variables = {"PYTHONIOENCODING": "ascii", "MLOPS_ROOT": str(in_project.root)}
+    assert "na?ve ?" in printed("params", **variables)
 
 
 def test_a_stage_that_fails_says_how_to_go_back(project: Project, in_project: Project) -> None:

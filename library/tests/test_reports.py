@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlgates.grid import WIDTH
 from mlgates.reports import MOST_SHOWN, headline, number, page, terminal
 from mlgates.verdict import RENAMED, Check, Effect, Report, Verdict
 
@@ -26,12 +27,12 @@ def test_a_number_is_written_for_a_reader(value: float | str | bool | None, text
 
 
 def test_what_stops_nothing_is_shown_below_what_stops() -> None:
-    warning = Check("told", FAIL, effect=Effect.WARN)
+    warning = Check("slow", FAIL, evidence="9 s", effect=Effect.WARN)
     moved = Check("drift.x", FAIL, effect=Effect.RETRAIN)
     report = Report("x", [warning, moved, Check("a", OK)])
     text = terminal(report)
-    drift_line = "drift (asks for retraining, stops nothing): x"
-    warning_line = "warnings (for a person to look at; they block nothing): told"
+    drift_line = "drift (asks for retraining): x"
+    warning_line = "warnings (for a person to look at; they block nothing):\n  slow: 9 s"
     table, drift, warnings, verdict = text.split("\n\n")[1:]
     assert (drift, warnings, verdict) == (drift_line, warning_line, "verdict: ok")
     assert "a" in table
@@ -71,6 +72,40 @@ def test_many_checks_of_a_family_are_one_line_if_they_stop_nothing(
     few = Report("x", checks[:MOST_SHOWN])
     assert "gate.slice.*" not in terminal(few)
     assert "<details>" not in page(few)
+
+
+def long_report() -> Report:
+    """A report with more checks than a screen has lines."""
+    checks = [Check(f"gate.{place}", OK, 1.0, evidence=f"note {place}") for place in range(20)]
+    checks.append(Check("gate.improvement", OK, 0.2, interval=(0.1, 0.3), evidence="compared"))
+    checks.append(Check("gate.latency", FAIL, 9.0, 1.0, evidence="too slow for the web shop"))
+    checks.append(Check("gate.memory", INCONCLUSIVE, evidence="could not be measured"))
+    checks.append(Check("gate.optional", INCONCLUSIVE, required=False))
+    return Report("gate  candidate", checks)
+
+
+def test_a_long_report_shows_what_decides_and_counts_the_rest() -> None:
+    text = terminal(long_report())
+    for decisive in ("gate.latency", "too slow for", "gate.memory", "could not be", "improvement"):
+        assert decisive in text
+    assert "gate.3" not in text and "note 3" not in text
+    assert "20 other checks are ok, 1 are inconclusive and not required." in text
+    assert "uv run mlops report gate --verbose" in " ".join(text.split())
+
+
+def test_verbose_shows_every_check_with_its_evidence() -> None:
+    text = terminal(long_report(), verbose=True)
+    for check in long_report().checks:
+        assert check.name in text and check.evidence in text
+    assert "other checks" not in text
+
+
+def test_no_line_of_a_report_is_wider_than_a_terminal() -> None:
+    name = "gate.slice." + "x" * 60
+    checks = [Check(name, FAIL, 1.0, 2.0, (0.1, 0.2), 1_000_000, evidence="word " * 60)]
+    text = terminal(Report("gate  " + "title " * 40, checks))
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+    assert name in text  # whole, though the table has no room for it
 
 
 def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:

@@ -63,7 +63,7 @@ def test_a_renamed_parameter_names_its_new_name(tmp_path: Path, name: str) -> No
 def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("gate: {margin: 0.5}\nmodel: {max_iter: 7}")
     lines = {}
-    for line in shown(tmp_path).splitlines():
+    for line in shown(tmp_path).text.splitlines():
         first_word = line.split()[0]
         lines[first_word] = line.split()
     assert lines["gate.margin"][1:3] == ["0.5", "params.yaml"]

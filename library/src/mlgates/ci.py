@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 
 
-def say(text: str) -> None:
-    """Print a text, and show it on the summary page too when a GitHub workflow runs."""
-    print(text)
+def add_to_summary(text: str) -> None:
+    """Show a text on the summary page of the present workflow, as it is."""
     _append_to_file_of("GITHUB_STEP_SUMMARY", f"```\n{text}\n```\n")
 
 
-def tell_ci(**outputs: str) -> None:
+def set_outputs(**outputs: str) -> None:
     """Set outputs of the present workflow step, for later steps to read."""
     lines = [f"{name}={value}\n" for name, value in outputs.items()]
     _append_to_file_of("GITHUB_OUTPUT", "".join(lines))

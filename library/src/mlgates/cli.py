@@ -7,23 +7,29 @@ needs when it runs, so that `mlops --help` is fast.
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from importlib.metadata import version as installed_version
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from mlgates.ci import say, tell_ci
+from mlgates.answer import Answer
+from mlgates.ci import add_to_summary, set_outputs
 from mlgates.command import command_line
 from mlgates.errors import ProjectError
+from mlgates.files import read_json
+from mlgates.layout import MONITOR_PAGE, PROOF, STORED_REPORTS
 from mlgates.project import Project
 from mlgates.reports import terminal
+from mlgates.screen import show, timed
 from mlgates.verdict import EXIT_CODES, Report
 
-# What a verb returns: a report or a text to be shown, or just its exit code.
-Answer = Report | str | int
-Verb = TypeVar("Verb", bound=Callable[..., Answer])
+# What a verb returns: an answer, a report or a text to be shown, or just its exit code.
+Returned = Answer | Report | str | int
+Verb = TypeVar("Verb", bound=Callable[..., Returned])
 
 VERDICTS = {code: str(verdict) for verdict, code in EXIT_CODES.items()}
 INTERRUPTED = 130  # the exit code with which Typer reports Ctrl-C
@@ -55,6 +61,14 @@ ExitZero = Annotated[
     ),
 ]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the answer as JSON, for a program to read.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show every line, with its evidence.")]
+
+# Verbs that show the progress of their steps themselves
+WITH_OWN_PROGRESS = ("up", "prove", "simulate", "run")
+
 app = typer.Typer(
     help="Release, watch and prove the models of this project.",
     epilog=NATIVE_TOOLS,
@@ -78,58 +92,86 @@ def _without_verb(
         raise typer.Exit(2)
 
 
-def verb(panel: str) -> Callable[[Verb], Verb]:
+def verb(panel: str, *, json: bool = False) -> Callable[[Verb], Verb]:
     """Make a function `_name` of the project and its options the verb `name`.
 
-    Its docstring is the help. Every verb has the option `--exit-zero`, too.
+    Its docstring is the help. Every verb has the option `--exit-zero`, too, and with `json` the
+    option `--json`.
     """
 
     def register(function: Verb) -> Verb:
-        app.command(function.__name__.removeprefix("_"), rich_help_panel=panel)(_command(function))
+        name = function.__name__.removeprefix("_")
+        app.command(name, rich_help_panel=panel)(_command(name, function, json))
         return function
 
     return register
 
 
-def _command(function: Callable[..., Answer]) -> Callable[..., int]:
+def _command(name: str, function: Callable[..., Returned], has_json: bool) -> Callable[..., int]:
     """What Typer calls for a verb: the function without its first argument, the project."""
     signature = inspect.signature(function)
     _, *parameters = signature.parameters.values()
-    exit_zero_parameter = inspect.Parameter(
-        "exit_zero", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=ExitZero
-    )
+    further = {"exit_zero": ExitZero}
+    if has_json:
+        further["as_json"] = AsJson
+    for option, annotation in further.items():
+        parameters.append(
+            inspect.Parameter(
+                option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+            )
+        )
 
     @wraps(function)
-    def command(*, exit_zero: bool, **options: object) -> int:
+    def command(*, exit_zero: bool, as_json: bool = False, **options: object) -> int:
+        verbose = bool(options.get("verbose"))
         try:
-            code = _show(function(Project.find(), **options))
+            returned = _returned(name, function, options, as_json)
+            code = _show(returned, as_json=as_json, verbose=verbose)
         except ProjectError as error:
+            if as_json:
+                print(dumps({"error": str(error), "exit_code": error.code}))
             if not (exit_zero and error.code in VERDICTS):
                 raise
             print(f"::notice::{str(error).splitlines()[0]}\n{error}")
             code = error.code
-        tell_ci(verdict=VERDICTS.get(code, "error"))
+        set_outputs(verdict=VERDICTS.get(code, "error"))
         return 0 if exit_zero and code in VERDICTS else code
 
     # Typer reads these two to learn the options.
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*parameters, exit_zero_parameter]
+        parameters=parameters
     )
-    command.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in (*parameters, exit_zero_parameter)
-    }
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
-def _show(answer: Answer) -> int:
+def _returned(
+    name: str, function: Callable[..., Returned], options: dict[str, object], as_json: bool
+) -> Returned:
+    """What a verb returns; its progress is shown meanwhile."""
+    project = Project.find()
+    progress = nullcontext() if name in WITH_OWN_PROGRESS else timed(project, name)
+    # What a verb prints on its way must not stand in front of the JSON.
+    output = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with output, progress:
+        return function(project, **options)
+
+
+def _show(returned: Returned, *, as_json: bool, verbose: bool) -> int:
     """Show what a verb returned; returns its exit code."""
-    if isinstance(answer, int):
-        return answer
-    if isinstance(answer, str):
-        say(answer)
-        return 0
-    say(terminal(answer))
-    return answer.exit_code
+    if isinstance(returned, int):
+        return returned
+    if isinstance(returned, str):
+        returned = Answer(returned, {"message": returned})
+    if isinstance(returned, Report):
+        text = terminal(returned, verbose=verbose)
+        returned = Answer(text, returned.to_dict(), returned.exit_code)
+    if as_json:
+        print(dumps({**returned.data, "exit_code": returned.exit_code}, indent=2))
+        return returned.exit_code
+    show(returned.text)
+    add_to_summary(returned.text)
+    return returned.exit_code
 
 
 # Every day
@@ -144,24 +186,24 @@ def _up(
     port: Annotated[
         int, typer.Option("--port", min=1, max=65535, help="Where the service listens.")
     ] = 3000,
-) -> Answer:
+) -> Returned:
     """First run: show each native command, then run it, until a model is served."""
     from mlgates.quickstart import up
 
     return up(project, serve=not no_serve, port=port)
 
 
-@verb(DAILY)
-def _status(project: Project) -> Answer:
+@verb(DAILY, json=True)
+def _status(project: Project, verbose: Verbose = False) -> Returned:
     """Who is champion since when, the last verdicts, and what waits for whom."""
     from mlgates.registry.status import status
 
-    text, outputs = status(project)
-    tell_ci(**outputs)
-    return text
+    answer, outputs = status(project, verbose=verbose)
+    set_outputs(**outputs)
+    return answer
 
 
-@verb(DAILY)
+@verb(DAILY, json=True)
 def _promote(
     project: Project,
     to: Annotated[
@@ -182,7 +224,7 @@ def _promote(
         ),
     ] = "",
     reason: Reason = "",
-) -> Answer:
+) -> Returned:
     """Release models/candidate and give it the next alias, if all that this demands holds."""
     from mlgates.registry.override import overriding
     from mlgates.registry.promote import promote
@@ -193,7 +235,7 @@ def _promote(
     return promote(project, to, reason, terms)
 
 
-@verb(DAILY)
+@verb(DAILY, json=True)
 def _rollback(
     project: Project,
     alias: Annotated[
@@ -207,7 +249,7 @@ def _rollback(
         ),
     ] = False,
     reason: Reason = "",
-) -> Answer:
+) -> Returned:
     """Give the alias back to the release that had it before."""
     if now:
         from mlgates.registry import local_rollback
@@ -218,7 +260,7 @@ def _rollback(
     return rollback(project, alias, reason)
 
 
-@verb(DAILY)
+@verb(DAILY, json=True)
 def _monitor(
     project: Project,
     since: Annotated[
@@ -229,25 +271,45 @@ def _monitor(
             help="Only predictions after this unix time (90 days ago).",
         ),
     ] = None,
-) -> Answer:
+    verbose: Verbose = False,
+) -> Returned:
     """Compare what was served, and the labels that are known by now, with the reference."""
     report: Report = project.wiring("monitor").main(project, since)
-    say(terminal(report))
-    print("page: var/monitor/latest.html")
-    return report.exit_code
+    text = f"{terminal(report, verbose=verbose)}\npage: {MONITOR_PAGE.as_posix()}"
+    return Answer(text, report.to_dict(), report.exit_code)
 
 
-@verb(DAILY)
+@verb(DAILY, json=True)
 def _prove(
     project: Project,
     fast: Annotated[
         bool, typer.Option("--fast", help="Without the service and without whole cycles.")
     ] = False,
-) -> Answer:
+    verbose: Verbose = False,
+) -> Returned:
     """Plant faults and show that the named check catches each."""
     from mlgates.faults.prove import prove
 
-    return prove(project, fast=fast)
+    proof = prove(project, fast=fast)
+    return Answer(proof.text(verbose=verbose), proof.to_dict(), proof.exit_code)
+
+
+@verb(DAILY, json=True)
+def _report(
+    project: Project,
+    name: Annotated[
+        Literal["gate", "validate", "monitor", "prove"], typer.Argument(help="Which report.")
+    ],
+    verbose: Verbose = False,
+) -> Returned:
+    """Show the last report again: what decided, or every check."""
+    if name == "prove":
+        from mlgates.faults.proof import Proof
+
+        proof = Proof.from_dict(read_json(project.root / PROOF, "Run: uv run mlops prove"))
+        return Answer(proof.text(verbose=verbose), proof.to_dict(), proof.exit_code)
+    remedy = "Run: uv run mlops monitor" if name == "monitor" else "Run: uv run dvc repro"
+    return Report.from_dict(read_json(project.root / STORED_REPORTS[name], remedy))
 
 
 @verb(DAILY)
@@ -256,29 +318,31 @@ def _trace(
     what: Annotated[
         str | None, typer.Argument(help="Release, prediction or period (a table of all releases).")
     ] = None,
-) -> Answer:
+) -> Returned:
     """What made a release or a prediction, and what it served; which models saw a period."""
     from mlgates.lineage.trace import prediction, trace
 
     text, verdict = trace(project, what)
-    say(text)
+    show(text)
+    add_to_summary(text)
     if not what or not prediction(project, what):
         return EXIT_CODES[verdict]
     from mlgates.lineage.explain import explain
 
     explained = explain(project, what)
-    say(f"\n{explained}")
+    show(f"\n{explained}")
+    add_to_summary(str(explained))
     return EXIT_CODES[verdict] or explained.exit_code
 
 
 # Releases and the record
 
 
-@verb(RECORD)
+@verb(RECORD, json=True)
 def _reproduce(
     project: Project,
     release: Annotated[str, typer.Argument(help="v1.2.0, or the beginning of a model's id.")],
-) -> Answer:
+) -> Returned:
     """Make a release again in a clean clone, and compare data, predictions and numbers."""
     from mlgates.lineage.reproduce import reproduce
 
@@ -286,7 +350,7 @@ def _reproduce(
 
 
 @verb(RECORD)
-def _follow(project: Project) -> Answer:
+def _follow(project: Project) -> Returned:
     """Bring the recorded champion and the look-ups to this machine's service."""
     from mlgates.registry.deploy import follow
 
@@ -294,7 +358,7 @@ def _follow(project: Project) -> Answer:
 
 
 @verb(RECORD)
-def _mirror(project: Project) -> Answer:
+def _mirror(project: Project) -> Returned:
     """Fill MLflow's registry from the record."""
     from mlgates.registry.mlflow_registry import mirror
 
@@ -313,7 +377,7 @@ def _sign(
     issuer: Annotated[
         str, typer.Option("--issuer", metavar="URL", help="Who certifies that name (GitHub).")
     ] = "",
-) -> Answer:
+) -> Returned:
     """Begin to sign models, or sign again what holds an alias, after a key was lost."""
     from mlgates.trust.sign import sign
 
@@ -321,7 +385,7 @@ def _sign(
 
 
 @verb(RECORD)
-def _wheel(project: Project) -> Answer:
+def _wheel(project: Project) -> Returned:
     """Write what `bentoml build` packs: the library, and the version of each package it needs."""
     from mlgates.registry.wheel import for_bento
 
@@ -352,7 +416,7 @@ def _close(
             help="Instead: read every closed period again, because the contract has other columns.",
         ),
     ] = False,
-) -> Answer:
+) -> Returned:
     """Open the next cycle: the last closed period, and the champion to beat."""
     from mlgates.registry import training_cycle
 
@@ -367,7 +431,7 @@ def _close(
 def _outcomes(
     project: Project,
     file: Annotated[Path, typer.Argument(help="CSV or Parquet with the key and the label.")],
-) -> Answer:
+) -> Returned:
     """Take in the labels of what was predicted."""
     from mlgates.monitoring.outcomes import record
 
@@ -403,7 +467,7 @@ def _erase(
         ),
     ] = False,
     reason: Reason = "",
-) -> Answer:
+) -> Returned:
     """Forget somebody: no data version, log or model has the rows of an id again."""
     from mlgates.privacy.erase import erase
 
@@ -440,7 +504,7 @@ def _draft(
         Literal["binary", "multiclass", "regression"] | None,
         typer.Option("--task", help="If the target's values mislead."),
     ] = None,
-) -> Answer:
+) -> Returned:
     """Write the four files from a table of your own; the files that they replace are kept."""
     from mlgates.draft.draft import Wishes, draft
 
@@ -451,8 +515,8 @@ def _draft(
 # Set up, and behind the scenes
 
 
-@verb(PROJECT)
-def _params(project: Project) -> Answer:
+@verb(PROJECT, json=True)
+def _params(project: Project) -> Returned:
     """Each parameter: its value, where it is set, and what it means."""
     from mlgates.settings import shown
 
@@ -465,7 +529,7 @@ def _simulate(
     periods: Annotated[
         int, typer.Option("--periods", metavar="N", help="How many periods are played.")
     ] = 4,
-) -> Answer:
+) -> Returned:
     """Play the next periods in a scratch clone: serve, watch, retrain, gate, follow."""
     from mlgates.simulate import simulate
 
@@ -479,21 +543,22 @@ def _run(
         str,
         typer.Argument(help="ingest, validate, train, studies, evaluate, gate or track."),
     ],
-) -> Answer:
+) -> Returned:
     """Run a stage of dvc.yaml, as DVC does: src/*/pipeline/STAGE.py."""
     from mlgates.results import check_results
 
     check_results(project)
     project.stage(stage)  # nothing has run yet where the wiring file itself cannot be used
     try:
-        project.run_stage(stage)
+        with timed(project, stage):
+            project.run_stage(stage)
     except ProjectError as error:
         raise ProjectError(str(error), RESTORE, code=error.code) from error
     return 0
 
 
 @verb(PROJECT)
-def _alarm(project: Project) -> Answer:
+def _alarm(project: Project) -> Returned:
     """Turn the last monitor report into one GitHub issue, and start training where that helps."""
     from mlgates.monitoring.alerts import alarm
 
@@ -501,7 +566,7 @@ def _alarm(project: Project) -> Answer:
 
 
 @verb(PROJECT)
-def _eject(project: Project) -> Answer:
+def _eject(project: Project) -> Returned:
     """Carry the library in the project, as vendor/mlgates: it is then yours to change."""
     from mlgates.eject import eject
 

@@ -4,6 +4,7 @@ Telemetry is off, an error is a sentence, and the exit code says how it went.
 """
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,13 @@ def quiet_tools() -> None:
         os.environ.setdefault(name, value)
 
 
+def survive_any_encoding() -> None:
+    """Write `?` for a character that the terminal's encoding lacks, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test or a notebook may have put another there
+            stream.reconfigure(errors="replace")
+
+
 def command_line(function: Callable[[], int]) -> int:
     """Run a verb or a stage; returns its exit code.
 
@@ -41,6 +49,7 @@ def command_line(function: Callable[[], int]) -> int:
     ProjectError its own, a file that cannot be written 1, Ctrl-C 130.
     """
     quiet_tools()
+    survive_any_encoding()
     # Collect garbage less often: an import makes many objects and no garbage, and searching them
     # takes a sixth of its time.
     gc.set_threshold(50_000, 50)

@@ -1,9 +1,11 @@
 """One table for the terminal, for Markdown and for HTML. All its cells are text already."""
 
+import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
+WIDTH = 100  # columns of a terminal that a table fits into
 NUMBER = ' class="n"'  # the attribute of a cell that the style sheet of reports sets flush right
 
 
@@ -21,20 +23,26 @@ class Grid:
     numbers: Collection[int] = ()
     badge: int | None = None
 
-    def text(self) -> str:
-        """For the terminal: columns padded to their widest cell, except for the last one."""
-        all_rows = [self.headings, *self.rows]
-        widths = []
-        for place in range(len(self.headings) - 1):
-            widths.append(max(len(row[place]) for row in all_rows))
+    def text(self, width: int = WIDTH) -> str:
+        """For the terminal: at most `width` columns wide, longer cells go on in the next line."""
+        from rich.console import Console
+        from rich.table import Table
 
-        lines = []
-        for row in all_rows:
-            padded = []
-            for cell, width in zip(row, widths, strict=False):  # without the last cell
-                padded.append(cell.ljust(width))
-            lines.append("  ".join([*padded, row[-1]]).rstrip())
-        return "\n".join(lines)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        last = len(self.headings) - 1
+        for place, heading in enumerate(self.headings):
+            # Text is in the last column, names and numbers before it: these stay whole if they can.
+            table.add_column(heading, overflow="fold", no_wrap=place < last)
+        for row in self.rows:
+            table.add_row(*row)
+
+        # The cells are plain text: none of Rich's markup, highlighting or emoji names are in it.
+        output = io.StringIO()
+        console = Console(
+            file=output, width=width, color_system=None, markup=False, highlight=False, emoji=False
+        )
+        console.print(table)
+        return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 
     def markdown(self) -> str:
         """For Markdown; empty without rows."""

@@ -4,13 +4,15 @@ The third form, JSON, is `Report.to_dict`.
 """
 
 import base64
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from mlgates.grid import Grid
+from mlgates.grid import WIDTH, Grid
+from mlgates.layout import STORED_REPORTS
 from mlgates.verdict import Check, Report, Verdict
 
 MARKS = {Verdict.OK: "ok", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive"}
@@ -31,9 +33,12 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#5
 """
 
 
-HEADINGS = ["verdict", "check", "value", "interval", "limit", "rows", "evidence"]
+HEADINGS = ["verdict", "check", "value", "95 % interval", "limit", "rows", "evidence"]
 NUMBERS = range(2, 6)  # the columns that hold numbers: value, interval, limit, rows
 MOST_SHOWN = 4  # a family with more checks that stop nothing is one line
+ONE_SCREEN = 12  # a table with more lines than this shows only what decides
+INDENT = " " * 14  # evidence stands below its check: after the longest verdict and a gap
+LONGEST_NAME = 36  # a longer name of a check is cut in the table, and stands whole in the next line
 
 LARGEST_WHOLE_NUMBER = 1e15  # above, a float does not hold every whole number any more
 
@@ -85,9 +90,11 @@ class _Family:
     @property
     def is_folded(self) -> bool:
         """Whether one line is enough for them: they are many and stop nothing."""
-        return len(self.checks) > MOST_SHOWN and self._is_harmless()
+        return len(self.checks) > MOST_SHOWN and self.is_harmless
 
-    def _is_harmless(self) -> bool:
+    @property
+    def is_harmless(self) -> bool:
+        """Whether they stop nothing."""
         if self.verdict is Verdict.INCONCLUSIVE:
             return not any(check.required for check in self.checks)
         return self.verdict is Verdict.OK
@@ -103,22 +110,6 @@ def _families(checks: Iterable[Check]) -> list[_Family]:
     return list(families.values())
 
 
-def _terminal_lines(checks: Iterable[Check]) -> list[list[str]]:
-    """The lines of the terminal's table."""
-    lines = []
-    for family in _families(checks):
-        mark = MARKS[family.verdict]
-        if family.is_folded:
-            note = f"{len(family.checks)} checks"
-            if family.verdict is not Verdict.OK:
-                note += " (not required)"
-            lines.append([mark, f"{family.name}.*", "", "", "", "", note])
-        else:
-            for check in family.checks:
-                lines.append([mark, *_cells(check)])
-    return lines
-
-
 def headline(report: Report) -> str:
     """How many checks have which verdict, and which ones the report's verdict comes from."""
     counts = Counter(check.verdict for check in report.checks)
@@ -129,30 +120,113 @@ def headline(report: Report) -> str:
     return text
 
 
-def terminal(report: Report) -> str:
-    """The report for a terminal, worst first."""
-    table = "no checks ran"
-    lines = _terminal_lines(report.checks)
-    if lines:
-        table = Grid(HEADINGS, lines).text()
-    paragraphs = [report.title, table]
+def terminal(report: Report, *, verbose: bool = False) -> str:
+    """The report for a terminal, worst first.
+
+    A long report shows what decides: what failed, what could not be measured although it had to be,
+    and what was compared. `verbose` shows every check, with its evidence.
+    """
+    families = _families(report.checks)
+    shown = families
+    if not verbose and sum(_n_lines(family) for family in families) > ONE_SCREEN:
+        shown = [family for family in families if _decides(family)]
+    hidden = [family for family in families if family not in shown]
+
+    paragraphs = [_wrapped(report.title)]
+    if shown:
+        paragraphs.append(_terminal_table(shown, verbose))
+    if hidden:
+        paragraphs.append(_wrapped(_summary(report, hidden)))
+    if not families:
+        paragraphs.append("no checks ran")
 
     drifted = _failed(report.drift)
     if drifted:
         # The rest of a name is the column that drifted, which is all that the line needs.
-        columns = [name.partition("drift.")[2] or name for name in drifted]
-        paragraphs.append(f"drift (asks for retraining, stops nothing): {', '.join(columns)}")
+        columns = [check.name.partition("drift.")[2] or check.name for check in drifted]
+        paragraphs.append(_wrapped(f"drift (asks for retraining): {', '.join(columns)}"))
     warnings = _failed(report.warnings)
     if warnings:
-        names = ", ".join(warnings)
-        paragraphs.append(f"warnings (for a person to look at; they block nothing): {names}")
+        lines = ["warnings (for a person to look at; they block nothing):"]
+        for check in warnings:
+            lines.append(_wrapped(f"{check.name}: {check.evidence}".rstrip(": "), "  "))
+        paragraphs.append("\n".join(lines))
     paragraphs.append(f"verdict: {MARKS[report.verdict]}")
     return "\n\n".join(paragraphs)
 
 
-def _failed(checks: Iterable[Check]) -> list[str]:
-    """The names of the checks that failed."""
-    return [check.name for check in checks if check.verdict is Verdict.FAIL]
+def _n_lines(family: _Family) -> int:
+    """How many lines of the terminal's table a family takes."""
+    return 1 if family.is_folded else len(family.checks)
+
+
+def _decides(family: _Family) -> bool:
+    """Whether a short table shows a family: it stops something, or it was compared."""
+    if family.is_folded:
+        return False
+    if not family.is_harmless:
+        return True
+    return family.verdict is Verdict.OK and any(check.interval for check in family.checks)
+
+
+def _terminal_table(families: Iterable[_Family], verbose: bool) -> str:
+    """A line for each check, and below it the evidence of those that are not ok, or of all."""
+    rows = []
+    notes = []  # what stands below each row
+    for family in families:
+        mark = MARKS[family.verdict]
+        if family.is_folded and not verbose:
+            rows.append([mark, f"{family.name}.*", f"{len(family.checks)} checks", "", "", ""])
+            notes.append("")
+            continue
+        for check in family.checks:
+            name, *numbers, evidence = _cells(check)
+            note = ""
+            if verbose or not family.is_harmless:
+                note = evidence
+            if len(name) > LONGEST_NAME:
+                note = f"{name}: {note}".rstrip(": ")
+                name = f"{name[: LONGEST_NAME - 3]}..."
+            rows.append([mark, name, *numbers])
+            notes.append(note)
+
+    heading, *lines = Grid(HEADINGS[:-1], rows).text().splitlines()
+    text = [heading]
+    for line, note in zip(lines, notes, strict=True):
+        text.append(line)
+        if note:
+            text.append(_wrapped(note, INDENT))
+    return "\n".join(text)
+
+
+def _summary(report: Report, hidden: Iterable[_Family]) -> str:
+    """How many checks a short table leaves out, by verdict, and where they are shown."""
+    counts = Counter[Verdict]()
+    for family in hidden:
+        counts[family.verdict] += len(family.checks)
+    parts = []
+    if counts[Verdict.OK]:
+        parts.append(f"{counts[Verdict.OK]} other checks are ok")
+    if counts[Verdict.INCONCLUSIVE]:
+        parts.append(f"{counts[Verdict.INCONCLUSIVE]} are inconclusive and not required")
+    text = f"{', '.join(parts)}."
+
+    name = report.title.split()[0]
+    if name in STORED_REPORTS:
+        text += f" All checks: uv run mlops report {name} --verbose"
+    return text
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """A text in lines that fit a terminal."""
+    return textwrap.fill(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _failed(checks: Iterable[Check]) -> list[Check]:
+    """The checks that failed."""
+    return [check for check in checks if check.verdict is Verdict.FAIL]
 
 
 def page(report: Report, pictures: Iterable[Path] = (), extra: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.dataclasses import dataclass
 
+from mlgates.answer import Answer
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import read_yaml
 from mlgates.grid import Grid
@@ -452,27 +453,39 @@ def _wrong_value(section: str, error: "ErrorDetails") -> ProjectError:
     return ProjectError(f"params.yaml: {parameter} is {error['input']!r}. {error['msg']}.")
 
 
-def shown(root: Path) -> str:
+def shown(root: Path) -> Answer:
     """All settings as a table: value, whether it is the default, and meaning.
 
     Raises: ProjectError as `read` does.
     """
     params = _params(root)
     settings = read(root)
-    rows: list[list[str]] = []
+    parameters: dict[str, dict[str, Any]] = {}
     for section, kind in SECTIONS.items():
         values = dataclasses.asdict(getattr(settings, section))
         names_in_params = params.get(section) or {}
         for name, meaning in _meanings(kind):
             origin = PARAMS.name if name in names_in_params else "default"
-            first_line, *further_lines = _value_lines(values[name])
-            rows.append([f"{section}.{name}", first_line, origin, meaning])
-            for line in further_lines:
-                rows.append(["", line, "", ""])
+            parameters[f"{section}.{name}"] = {
+                "value": values[name],
+                "from": origin,
+                "meaning": meaning,
+            }
     for name, value in settings.model.items():
-        meaning = "given to build() in model.py as it is"
-        rows.append([f"{MODEL}.{name}", str(value), PARAMS.name, meaning])
-    return Grid(["parameter", "value", "from", "meaning"], rows).text()
+        parameters[f"{MODEL}.{name}"] = {
+            "value": value,
+            "from": PARAMS.name,
+            "meaning": "given to build() in model.py as it is",
+        }
+
+    rows: list[list[str]] = []
+    for name, parameter in parameters.items():
+        first_line, *further_lines = _value_lines(parameter["value"])
+        rows.append([name, first_line, parameter["from"], parameter["meaning"]])
+        for line in further_lines:
+            rows.append(["", line, "", ""])
+    table = Grid(["parameter", "value", "from", "meaning"], rows).text()
+    return Answer(table, {"parameters": parameters})
 
 
 def _value_lines(value: object) -> list[str]:

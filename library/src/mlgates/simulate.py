@@ -21,6 +21,7 @@ from mlgates.local_service import ask, free_port, served
 from mlgates.project import Project
 from mlgates.registry import releases
 from mlgates.registry.sandbox import scratch
+from mlgates.screen import working
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def simulate(project: Project, periods: int) -> int:
         print(f"\nplaying {', '.join(periods_to_play)}")
         print("data.py provides the requests and the labels; everything else is real\n")
         lines = []
-        with served(clone, free_port()) as url:
+        progress = working("simulate", total=len(periods_to_play))
+        with served(clone, free_port()) as url, progress as work:
             for period in periods_to_play:
                 line = _play(clone, project, period, url)
                 lines.append(line)
                 print("  " + "  ".join(line), flush=True)
+                work.advance(period)
         print("\n" + Grid(HEADINGS, lines).text())
 
         pages = _keep_pages(clone, project.root / SIMULATED)

@@ -16,7 +16,8 @@ import mlgates
 from mlgates import Project
 from mlgates.faults import prove
 from mlgates.faults.planting import FAULTS, Bench, Healthy, NotApplicable, outcome
-from mlgates.faults.prove import FAULT_MODULES, Line, healthy_rows
+from mlgates.faults.prove import AREAS as FAULT_MODULES
+from mlgates.faults.prove import healthy_rows
 from mlgates.monitoring import Comparison
 from mlgates.monitoring.drift import VALUE_DRIFT
 from mlgates.settings import SECTIONS
@@ -245,32 +246,12 @@ def test_a_limit_thrown_open_lets_its_fault_escape(
     assert after is not True, evidence
 
 
-def test_the_table_ends_with_the_totals_and_an_exit_code(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    caught = Line("caught", "a fault", "gate.champion", "Infra 4", "")
-    absent = Line("not applicable", "a missing column", "data.columns", "Data 1", "no column")
-    assert prove._conclude([caught, absent], seconds=2) == 0
-    printed = capsys.readouterr().out
-    assert re.search(r"(?m)^result +fault +must be caught by +row +evidence$", printed)
-    assert re.search(r"(?m)^caught +a fault +gate.champion +Infra 4$", printed)
-    assert "\n1 caught, 0 escaped, 0 false alarms, 2 s\n" in printed
-
-    escaped = Line("ESCAPED", "a fault", "gate.champion", "Infra 4", "")
-    assert prove._conclude([caught, escaped], seconds=2) == 3
-    assert "\n1 caught, 1 escaped, 0 false alarms, 2 s\n" in capsys.readouterr().out
-
-    alarm = Line("FALSE ALARM", "healthy: gate", "", "", "", false_alarms=2)
-    assert prove._conclude([caught, alarm], seconds=2) == 3
-    assert "\n1 caught, 0 escaped, 2 false alarms, 2 s\n" in capsys.readouterr().out
-
-
 def test_a_check_that_fails_without_a_fault_is_a_false_alarm(bench: Bench) -> None:
     def run(bench: Bench, seed: int) -> Report:
         return Report("gate", [Check("gate.finite", Verdict.FAIL if seed == 1 else Verdict.OK)])
 
     line = prove._run_healthy(Healthy("gate", run, seeds=2, slow=False), bench)
-    assert line.result == "FALSE ALARM"
+    assert line.area == "healthy runs" and line.result == "FALSE ALARM"
     assert line.subject == "healthy: gate, seeds: 2"
     assert line.expectation == "1 of 2 checks failed, 1 runs failed"
     assert line.evidence.startswith("gate.finite")

@@ -136,7 +136,7 @@ def test_a_useless_feature_warns_and_blocks_where_the_team_wants_it() -> None:
     assert report.verdict == "ok"
     assert [check.name for check in report.warnings] == ["gate.feature_gain.x"]
     assert report["gate.feature_gain.x"].verdict == "fail"
-    line = "warnings (for a person to look at; they block nothing): gate.feature_gain.x"
+    line = "they block nothing):\n  gate.feature_gain.x: periods in a row without a gain: 3"
     assert line in reports.terminal(report)
     assert "gate.feature_gain.x" in reports.page(report)
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report

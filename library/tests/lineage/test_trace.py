@@ -101,7 +101,8 @@ def test_a_period_is_traced_to_the_releases_that_saw_it(reigning: Clone) -> None
     assert second.endswith("champion")
     every, _ = trace(reigning.project)
     assert [line.split()[0] for line in every.splitlines()] == ["tiny", "v1.1.0", "v1.0.0"]
-    assert "model.gain 0.1 -> 0.2" in trace(reigning.project, "v1.1.0")[0]
+    text = " ".join(trace(reigning.project, "v1.1.0")[0].split())
+    assert "model.gain 0.1 -> 0.2" in text
 
 
 def test_a_prediction_is_traced_to_its_release(reigning: Clone) -> None:

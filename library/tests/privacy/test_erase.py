@@ -23,7 +23,7 @@ def test_what_is_in_service_is_retrained_first(before: Clone) -> None:
     assert "Not committed: erased.csv" in refusal(erase, project, [], purges=True)
     before.commit("Erase")
     assert "ingest must run" in refusal(erase, project, [], purges=True)
-    assert "uv run mlops close 3" in status(project)[0]
+    assert "uv run mlops close 3" in status(project)[0].text
     before.repro()
     before.commit("Retrain")
     kept = traces(before, ADA)

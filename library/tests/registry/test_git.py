@@ -57,6 +57,6 @@ def test_without_git_there_is_one_sentence(
     assert "not a git repository" in refusal(promote, ada.project)
     ada.git("init", "--quiet")
     assert "There is no commit yet" in refusal(promote, ada.project)
-    assert "git add -A" in status(ada.project)[0]
+    assert "git add -A" in status(ada.project)[0].text
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git is not installed" in refusal(promote, ada.project)

@@ -49,7 +49,7 @@ def test_rollback_now_needs_no_git_and_is_recorded_later(
         (reigning.around / f"away{part}").rename(reigning.root / part)
     reigning.git("remote", "set-url", "origin", "../nowhere.git")
     assert "stays at v1.0.0" in deploy.follow(project)
-    assert "rolled" in status(project)[0]
+    assert "rolled" in status(project)[0].text
     assert "cannot be reached" in refusal(rollback, project, reason="x")
     assert read_json(pointer) == switched
 
@@ -64,7 +64,7 @@ def test_rollback_now_needs_no_git_and_is_recorded_later(
     assert held is not None
     assert (held.to, held.number) == ("v1.0.0", 3)
     assert "complaints" in held.why
-    assert "rolled" not in status(project)[0].partition("because")[2]
+    assert "rolled" not in status(project)[0].text.partition("because")[2]
     assert "pending" not in read_json(pointer)
 
 

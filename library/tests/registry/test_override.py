@@ -53,12 +53,12 @@ def test_an_override_is_shown(ada: Clone, monkeypatch: pytest.MonkeyPatch) -> No
     written = read_json(ada.root / "var/champion.json")
     assert written["override"]["reason"] == "the season starts"
     shown = f"fail overridden until {override.until}, by Grace: the season starts"
-    assert shown in status(ada.project)[0]
+    assert shown in " ".join(status(ada.project)[0].text.split())
     longer = overriding("Grace", in_days(60), "it goes on")
     message = promote(ada.project, reason="longer", override=longer)
     assert f"fail overridden until {longer.until}" in message
     monkeypatch.setattr(Override, "days_over", property(lambda self: 2))
-    assert "override ended" in status(ada.project)[0].partition("because")[2]
+    assert "override ended" in status(ada.project)[0].text.partition("because")[2]
     training_cycle.close(ada.project, "3")
     cycle = (ada.root / "cycle.yaml").read_text()
     assert f"v1.0.0 (override ended {longer.until}" in cycle

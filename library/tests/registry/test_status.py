@@ -17,20 +17,20 @@ from mlgates.registry.status import status
 
 def waiting(clone: Clone) -> list[str]:
     """The commands that wait, most urgent first."""
-    text, _ = status(clone.project)
-    table = text.partition("because\n")[2]
+    answer, _ = status(clone.project)
+    table = answer.text.partition("because\n")[2]
     return [line.split("  ")[0] for line in table.splitlines()]
 
 
 @pytest.mark.usefixtures("no_mlflow")
 def test_status_says_what_waits(ada: Clone) -> None:
-    text, outputs = status(ada.project)
-    assert "nobody yet" in text
+    answer, outputs = status(ada.project)
+    assert "nobody yet" in answer.text
     commit = ada.git("rev-parse", "HEAD")
     assert outputs == {"waits": "promote close", "commit": commit, "period": "2"}
     assert waiting(ada) == ["uv run mlops promote", "uv run mlops close"]
     promote(ada.project, reason="the first")
-    assert "by Ada: the first" in status(ada.project)[0]
+    assert "by Ada: the first" in status(ada.project)[0].text
     assert waiting(ada) == ["uv run mlops close"]
     (ada.root / "var/champion.json").unlink()
     (ada.root / "params.yaml").write_text("model: {gain: 0.2}\ngate: {}\n")
@@ -59,7 +59,7 @@ def test_status_and_follow_say_that_a_service_must_be_deployed_anew(reigning: Cl
     assert "deploy the service" not in waiting(reigning)
     remedy = f"Deploy the service anew, from commit {commit}."
     other = with_one_more_column(reigning)
-    text, _ = status(other)
+    text = " ".join(status(other)[0].text.split())
     for part in ("deploy the service", "column 'more' is new", remedy):
         assert part in text
     message = deploy.serve(other, releases.read(other))

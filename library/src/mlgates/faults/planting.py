@@ -49,6 +49,11 @@ class Fault:
     spared: str = ""
     slow: bool = False
 
+    @property
+    def area(self) -> str:
+        """What it is a fault of: the name of the module that plants it, such as `data`."""
+        return self.plant.__module__.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class Healthy:

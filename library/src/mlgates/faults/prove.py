@@ -1,91 +1,82 @@
 """`mlops prove`: plant faults, one after the other, and show that the named check catches each."""
 
 import importlib
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlgates.errors import ProjectError
-from mlgates.grid import Grid
+from mlgates.faults.proof import (
+    CAUGHT,
+    ESCAPED,
+    FALSE_ALARM,
+    HEALTHY,
+    NOT_APPLICABLE,
+    QUIET,
+    Line,
+    Proof,
+)
+from mlgates.files import write_json, write_text
+from mlgates.layout import PROOF, PROOF_PAGE
 from mlgates.project import Project
-from mlgates.verdict import EXIT_CODES, Check, Report, Verdict
+from mlgates.screen import working
+from mlgates.verdict import Check, Report, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mlgates.faults.planting import Bench, Fault, Healthy
 
-FAULT_MODULES = (
-    "behavior",
-    "constraints",
-    "data",
-    "drill",
-    "features",
-    "live",
-    "model",
-    "monitoring",
-    "registry",
-    "trust",
-)
+# The modules that plant faults, and what they plant them in
+AREAS = {
+    "behavior": "what the model answers",
+    "constraints": "each rule of the contract",
+    "data": "periods and deliveries",
+    "drill": "whole cycles with a service",
+    "features": "features and their cost",
+    "live": "a running service",
+    "model": "the candidate",
+    "monitoring": "the prediction log",
+    "registry": "the record of releases",
+    "trust": "model files and signatures",
+}
+TEAM = "faults.py of the team"
 MIN_ROWS = 12_000  # healthy rows to plant faults in; a smaller table is drawn from again
 MAX_ROWS = 20_000  # of the first periods
 
-# The results of a line. The tests of the template read them from the printed table.
-CAUGHT = "caught"
-ESCAPED = "ESCAPED"
-NOT_APPLICABLE = "not applicable"
-QUIET = "quiet"
-FALSE_ALARM = "FALSE ALARM"
 
+def prove(project: Project, *, fast: bool = False) -> Proof:
+    """Plant every fault and run everything healthy; `fast` leaves out what is slow.
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the table: a fault, or a run without a fault; `false_alarms` counts failed checks.
-
-    `subject` says what was run, `expectation` which check must catch the fault (of a run without a
-    fault: how its checks went), `row` which row of Google's ML Test Score is proven.
+    The proof is kept in var/prove, as JSON and as a page.
     """
-
-    result: str
-    subject: str
-    expectation: str
-    row: str
-    evidence: str
-    false_alarms: int = 0
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The cells of the table."""
-        return self.result, self.subject, self.expectation, self.row, self.evidence
-
-
-def prove(project: Project, *, fast: bool = False) -> int:
-    """Print the table of faults and of false alarms; `fast` leaves out what is slow.
-
-    Returns the exit code: 0 if all faults were caught and no healthy run raised an alarm, else 3.
-    """
-    for name in FAULT_MODULES:
+    for name in AREAS:
         importlib.import_module(f"mlgates.faults.{name}")  # it registers its faults
-    from mlgates.faults.planting import FAULTS, HEALTHY, Bench
+    from mlgates.faults import planting
+
+    project.module("faults")  # the team's own faults register themselves
+    faults = [fault for fault in planting.FAULTS if not (fast and fault.slow)]
+    healthy_runs = [run for run in planting.HEALTHY if not (fast and run.slow)]
+    bench = planting.Bench(project, healthy_rows(project), project.settings())
+    print(
+        f"prove: {len(faults)} faults are planted in {len(bench.rows):,} healthy rows",
+        file=sys.stderr,
+        flush=True,
+    )
 
     started = time.monotonic()
-    project.module("faults")  # the team's own faults register themselves
-    faults = [fault for fault in FAULTS if not (fast and fault.slow)]
-    healthy_runs = [run for run in HEALTHY if not (fast and run.slow)]
-    bench = Bench(project, healthy_rows(project), project.settings())
-    print(f"prove: {len(bench.rows):,} healthy rows; planting {len(faults)} faults", flush=True)
-
     lines = []
-    for fault in faults:
-        line = _plant(fault, bench)
-        print(f"  {line.result:<15} {fault.name}", flush=True)
-        lines.append(line)
-    for healthy in healthy_runs:
-        line = _run_healthy(healthy, bench)
-        print(f"  {line.result:<15} healthy: {healthy.name}", flush=True)
-        lines.append(line)
-    return _conclude(lines, time.monotonic() - started)
+    with working("prove", total=len(faults) + len(healthy_runs)) as work:
+        for fault in faults:
+            lines.append(_plant(fault, bench))
+            work.advance(fault.name)
+        for healthy in healthy_runs:
+            lines.append(_run_healthy(healthy, bench))
+            work.advance(healthy.name)
+    proof = Proof(lines, time.monotonic() - started, fast)
+    write_json(project.root / PROOF, proof.to_dict())
+    write_text(project.root / PROOF_PAGE, proof.page())
+    return proof
 
 
 def _plant(fault: "Fault", bench: "Bench") -> Line:
@@ -99,7 +90,8 @@ def _plant(fault: "Fault", bench: "Bench") -> Line:
         result = CAUGHT
     else:
         result = ESCAPED
-    return Line(result, fault.name, fault.caught_by, fault.row, evidence)
+    area = AREAS.get(fault.area, TEAM)
+    return Line(area, result, fault.name, fault.caught_by, fault.row, evidence)
 
 
 def _run_healthy(healthy: "Healthy", bench: "Bench") -> Line:
@@ -115,6 +107,7 @@ def _run_healthy(healthy: "Healthy", bench: "Bench") -> Line:
 
     result = FALSE_ALARM if failed else QUIET
     return Line(
+        area=HEALTHY,
         result=result,
         subject=f"healthy: {healthy.name}, seeds: {healthy.seeds}",
         expectation=f"{len(failed)} of {len(checks)} checks failed, {failed_runs} runs failed",
@@ -134,20 +127,6 @@ def _healthy_reports(healthy: "Healthy", bench: "Bench") -> tuple[list[Report], 
         return [], {f"not applicable: {reason}"}
     notes = {str(report.facts["told"]) for report in reports if "told" in report.facts}
     return reports, notes
-
-
-def _conclude(lines: Sequence[Line], seconds: float) -> int:
-    """Print the table and the totals; returns the exit code."""
-    headings = ["result", "fault", "must be caught by", "row", "evidence"]
-    table = Grid(headings, [line.cells for line in lines])
-    print("\n" + table.text())
-
-    caught = sum(line.result == CAUGHT for line in lines)
-    escaped = sum(line.result == ESCAPED for line in lines)
-    false_alarms = sum(line.false_alarms for line in lines)
-    print(f"\n{caught} caught, {escaped} escaped, {false_alarms} false alarms, {seconds:.0f} s")
-    verdict = Verdict.FAIL if escaped or false_alarms else Verdict.OK
-    return EXIT_CODES[verdict]
 
 
 def healthy_rows(project: Project) -> "pd.DataFrame":

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from mlgates.answer import Answer
 from mlgates.data.partitions import names
 from mlgates.dvc_lock import fingerprint, locked
 from mlgates.errors import ProjectError
@@ -25,34 +25,72 @@ from mlgates.verdict import Report, Verdict
 Waiting = tuple[str, str]  # a command, and why it waits to be run
 
 
-def status(project: Project) -> tuple[str, dict[str, str]]:
+def status(project: Project, *, verbose: bool = False) -> tuple[Answer, dict[str, str]]:
     """The project's state as a few lines, the last of them commands to run.
 
     It reads only, and asks no remote. The second value is what a workflow wants to know: which
-    kinds of command wait, at which commit, in which period.
+    kinds of command wait, at which commit, in which period. `verbose` names every check that a
+    verdict comes from.
     """
     record = read(project)
     path = project.settings().promote.path
     until = project.cycle()["until"]
+    reports = _stored_reports(project)
+    waiting = list(waits(project, record, path))
 
     lines = []
     for alias in path:
         lines.append([alias, _champion_line(record, alias)])
-    for name, file in (("gate", GATE), ("monitor", MONITOR_LATEST)):
-        lines.append([name, _verdict_line(project.root / file)])
+    for name, report in reports.items():
+        lines.append([name, _verdict_line(report, verbose)])
     state = Grid([record.name, f"cycle until {until or 'no period yet'}"], lines)
+    commands = [list(entry) for entry in waiting] or [["nothing", "nothing waits"]]
+    text = f"{state.text()}\n\n{Grid(['next', 'because'], commands).text()}"
 
-    waiting = [list(entry) for entry in waits(project, record, path)]
-    if not waiting:
-        waiting = [["nothing", "nothing waits"]]
-    text = f"{state.text()}\n\n{Grid(['next', 'because'], waiting).text()}"
-
+    data = {
+        "project": record.name,
+        "until": until,
+        "aliases": {alias: _holder(record, alias) for alias in path},
+        "verdicts": {name: _verdict(report) for name, report in reports.items()},
+        "next": [{"command": command, "because": reason} for command, reason in waiting],
+    }
     outputs = {
         "waits": " ".join(_kinds(project, [command for command, _ in waiting])),
         "commit": git(project.root, "rev-parse", "HEAD", check=False),
         "period": str(until),
     }
-    return text, outputs
+    return Answer(text, data), outputs
+
+
+def _stored_reports(project: Project) -> dict[str, Report | None]:
+    """The last reports of gate and monitor; None for one that has not run yet."""
+    reports: dict[str, Report | None] = {}
+    for name, path in (("gate", GATE), ("monitor", MONITOR_LATEST)):
+        file = project.root / path
+        reports[name] = Report.from_dict(read_json(file)) if file.exists() else None
+    return reports
+
+
+def _holder(record: Record, alias: str) -> dict[str, str] | None:
+    """Which release has the alias, as plain data."""
+    assignment = record.holder(alias)
+    if assignment is None:
+        return None
+    return {
+        "release": assignment.release.version,
+        "model": assignment.release.fingerprint,
+        "since": assignment.when.isoformat(),
+        "by": assignment.who,
+        "reason": assignment.why,
+        "override": str(assignment.override or ""),
+    }
+
+
+def _verdict(report: Report | None) -> dict[str, Any] | None:
+    """The verdict of a report, and the checks that it comes from, as plain data."""
+    if report is None:
+        return None
+    return {"verdict": str(report.verdict), "because": report.stops, "title": report.title}
 
 
 def _kinds(project: Project, commands: Sequence[str]) -> list[str]:
@@ -80,15 +118,23 @@ def _champion_line(record: Record, alias: str) -> str:
     return line
 
 
-def _verdict_line(path: Path) -> str:
-    """The verdict of a stored report, and at most three checks that it comes from."""
-    if not path.exists():
+def _verdict_line(report: Report | None, verbose: bool) -> str:
+    """The verdict of a report, and the checks that it comes from: all, or the first three."""
+    if report is None:
         return "has not run yet"
-    report = Report.from_dict(read_json(path))
-    line = str(report.verdict)
-    if report.stops:
-        line += f": {', '.join(report.stops[:3])}"
-    return f"{line}  ({report.title})"
+    return f"{report.verdict}{_because(report, None if verbose else 3)}  ({report.title})"
+
+
+def _because(report: Report, at_most: int | None) -> str:
+    """The checks that a verdict comes from, after a colon; empty if it is ok."""
+    if not report.stops:
+        return ""
+    names = report.stops[:at_most]
+    more = len(report.stops) - len(names)
+    text = f": {', '.join(names)}"
+    if more:
+        text += f" and {more} more"
+    return text
 
 
 def waits(project: Project, record: Record, path: list[str]) -> Iterator[Waiting]:
@@ -111,6 +157,7 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[Waiting
     new = behind(project, record)
     if new:
         yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
+    yield from _for_monitor(project)
     yield from _for_next_period(project, cycle["until"], path[-1])
 
 
@@ -165,14 +212,16 @@ def _for_git(project: Project) -> Iterator[Waiting]:
 
 
 def _for_candidate(project: Project, record: Record, path: list[str]) -> Iterator[Waiting]:
-    """The promotion of models/candidate, or what it needs first; nothing if the gate is not ok."""
+    """What models/candidate waits for: its promotion, or what that needs first."""
     report = Report.from_dict(read_json(project.root / GATE))
-    if report.verdict is not Verdict.OK:
-        return
     release = record.of(fingerprint(locked(project)))
     chosen = next_alias(record, release, path)
     if release and record.history(release, chosen):
         return  # it had the alias already, and keeps it or was rolled back
+    if report.verdict is not Verdict.OK:
+        reason = f"the gate says {report.verdict}{_because(report, 3)}; {path[-1]} stays as it is"
+        yield "uv run mlops report gate", reason
+        return
 
     holder = record.holder(path[-1])
     current = holder.release.fingerprint if holder else None
@@ -181,6 +230,16 @@ def _for_candidate(project: Project, record: Record, path: list[str]) -> Iterato
         yield command, f"the gate compared with a model that is not {path[-1]} any more"
     else:
         yield "uv run mlops promote", f"the gate says ok, and models/candidate is not {chosen} yet"
+
+
+def _for_monitor(project: Project) -> Iterator[Waiting]:
+    """A look at the monitor's last report, if it is not ok."""
+    report = _stored_reports(project)["monitor"]
+    if report and report.verdict is not Verdict.OK:
+        yield (
+            "uv run mlops report monitor",
+            f"the monitor says {report.verdict}{_because(report, 3)}; see docs/runbook.md",
+        )
 
 
 def _for_next_period(project: Project, until: str | None, alias: str) -> Iterator[Waiting]:
