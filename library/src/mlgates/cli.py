@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
-from importlib.metadata import version as installed_version
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -85,6 +84,8 @@ def _without_verb(
     ] = False,
 ) -> None:
     if version:
+        from importlib.metadata import version as installed_version
+
         print(f"mlgates {installed_version('mlgates')}")
         raise typer.Exit(0)
     if context.invoked_subcommand is None:

@@ -1,6 +1,5 @@
 """Errors that a user can do something about: a sentence that says what is wrong, and a remedy."""
 
-import difflib
 import errno
 from collections.abc import Iterable
 
@@ -26,6 +25,8 @@ class ProjectError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the known name most like it, or all known ones if none is."""
+    import difflib
+
     candidates = list(known)
     close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.5)
     if close:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mlgates.errors import ProjectError
 
 
 def read_yaml(path: Path) -> Any:
     """Parsed YAML. Raises: ProjectError if the file is absent or is not YAML."""
+    import yaml
+
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -6,7 +6,6 @@ Functions take the project as an argument; there is no global one.
 import importlib
 import importlib.util
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -229,6 +228,8 @@ def table(root: Path) -> dict[str, Any]:
 
     Raises: ProjectError if the file is missing or is not TOML.
     """
+    import tomllib
+
     try:
         content = tomllib.loads((root / PYPROJECT).read_text(encoding="utf-8"))
     except FileNotFoundError:
