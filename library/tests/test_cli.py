@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from mlgates import Project, ProjectError, cli
+from mlgates.answer import Answer
 from mlgates.files import write_json
 from mlgates.layout import GATE
 from mlgates.verdict import Check, Report, Verdict
@@ -108,6 +110,20 @@ def test_json_is_all_that_a_verb_prints_and_says_the_same(
     assert cli.run(["params", "--json"]) == 0
     parameter = json.loads(capsys.readouterr().out)["parameters"]["gate.margin"]
     assert parameter["value"] == 0.5 and parameter["from"] == "params.yaml"
+
+
+def test_what_a_verb_prints_on_its_way_does_not_disturb_the_json(
+    in_project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(root: Path) -> Answer:
+        print("a warning of a tool")
+        return Answer("text", {"parameters": {}})
+
+    monkeypatch.setattr("mlgates.settings.shown", shown)
+    assert cli.run(["params", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"parameters": {}, "exit_code": 0}
+    assert captured.err == "a warning of a tool\n"
 
 
 def test_an_error_is_json_too(in_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
