@@ -84,7 +84,7 @@ duckdb.connect() as database:
             parts.append(database.execute(sql, {{"a": first, "b": last}}).df())
     return pd.concat(parts, ignore_index=True)"""
 
-FEATURES_MEANING = """The features: each function is one.
+FEATURES_MEANING = """The features: each function is one feature.
 
 Its name is the feature's name. Its arguments are columns or other features. It works on arrays,
 for one row as for ten million.

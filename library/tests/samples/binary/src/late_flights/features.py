@@ -1,4 +1,4 @@
-"""The features: each function is one.
+"""The features: each function is one feature.
 
 Its name is the feature's name. Its arguments are columns or other features. It works on arrays,
 for one row as for ten million.
@@ -6,7 +6,7 @@ for one row as for ten million.
 
 import numpy as np
 
-# Columns that are features as they are
+# Columns that are used as they are
 AS_IS = [
     "carrier",
     "origin",
