@@ -171,7 +171,7 @@ def test_a_removed_column_is_never_a_deadlock_and_the_service_says_what_to_deplo
     released: Project,
 ) -> None:
     edit(released, "schema.py", (DISTANCE, ""))
-    edit(released, "features.py", ('"distance", ', ""))
+    edit(released, "features.py", ('    "distance",\n', ""))
     with_it = request(released)
     without = [dict(row) for row in with_it]
     for row in without:

@@ -186,7 +186,7 @@ def _typed_column(label: str, sql: str, duckdb_type: str) -> Column:
         column.kind = "int"
     elif FLOATS.match(duckdb_type):
         number = f"CAST({sql} AS DOUBLE)"
-        column.read_as("float", f"CASE WHEN isfinite({number}) THEN {number} END")
+        column.read_as("float", f"CASE WHEN isfinite({number})\nTHEN {number} END")
     elif duckdb_type == "BOOLEAN":
         column.kind = "bool"
     elif duckdb_type.startswith(("TIMESTAMP", "DATE")):

@@ -4,8 +4,10 @@ A backslash at the end of a line joins it with the next one: the drafted line is
 here may be.
 """
 
-SCHEMA = '''"""What a row is: drafted from {label}. Bounds have head-room; \
-units, owner and privacy are yours."""
+SCHEMA = '''"""What a row is: drafted from {label}.
+
+Bounds have head-room. Units, owner and privacy are yours to write.
+"""
 
 {imports}
 from pydantic import BaseModel{field}
@@ -28,7 +30,10 @@ class Outcome(BaseModel):
 contract = Contract({roles})
 '''
 
-DATA = '''"""Where rows come from: {label}; a period is {unit}. Drafted."""
+DATA = '''"""Where rows come from: {label}.
+
+Drafted. A period is {unit}.
+"""
 
 {imports}
 
@@ -57,7 +62,8 @@ READ_FILE = """\
     if not path.exists():
         raise ProjectError(f"{{SOURCE}} is not on this machine.", \
 "Only a new period needs it: uv run dvc pull")
-    sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM {{READ}}) WHERE {where}'
+    where = ({where})
+    sql = f"SELECT * FROM (SELECT {{COLUMNS}} FROM {{READ}}) WHERE {{where}}"
     with duckdb.connect() as database:
         database.execute("SET enable_progress_bar = false")
         return database.execute(sql, {{"source": str(path), "a": {first}, "b": {second}}}).df()"""
@@ -67,20 +73,22 @@ READ_DATABASE = """\
     if "{variable}" not in os.environ:
         raise ProjectError("{variable} is not set.", \
 "Only a new period needs the database: uv run dvc pull")
+    where = ({where})
+    sql = f"SELECT * FROM (SELECT {{COLUMNS}} FROM chunk) WHERE {{where}}"
     parts = []
     with sa.create_engine(os.environ["{variable}"]).connect() as connection, \
 duckdb.connect() as database:
         answer = connection.execution_options(stream_results=True)
         for chunk in pd.read_sql(sa.text(QUERY), answer, chunksize=50_000):
             database.register("chunk", chunk)
-            sql = f'SELECT * FROM (SELECT {{COLUMNS}} FROM chunk) WHERE {where}'
             parts.append(database.execute(sql, {{"a": first, "b": last}}).df())
     return pd.concat(parts, ignore_index=True)"""
 
-FEATURES_MEANING = (
-    "A function is a feature: its name, its arguments (columns or features), its meaning; "
-    "for 1 row or 10 million."
-)
+FEATURES_MEANING = """The features: each function is one feature.
+
+Its name is the feature's name. Its arguments are columns or other features. It works on arrays,
+for one row as for ten million.
+"""
 
 FEATURES = '''"""{meaning}"""
 
@@ -101,10 +109,11 @@ def test_what_is_used_as_it_is_stands_in_the_request_and_is_allowed() -> None:
 ASK = "Ask the service:\n\n```\n{}\n```\n"
 CURL = "curl -s http://localhost:3000/predict -H 'Content-Type: application/json' -d '{\"rows\": [{"
 
-MODEL_MEANING = (
-    "The estimator. What must be fitted (encoders, scalers) belongs inside it, "
-    "to be fitted once and stored with it."
-)
+MODEL_MEANING = """The estimator.
+
+What must be fitted, such as an encoder or a scaler, belongs inside it. Then it is fitted once and
+stored with the estimator.
+"""
 
 MODEL = '''"""{meaning}"""
 
@@ -117,8 +126,11 @@ SEARCH = {search}
 
 
 def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> {returns}:
-    """An unfitted estimator; `params` is the section `model` of params.yaml, \
-`categorical` the places of categories."""
+    """An unfitted estimator.
+
+    `params` is the section `model` of params.yaml. `categorical` lists the positions of the
+    features that are categories.
+    """
 {body}
 '''
 

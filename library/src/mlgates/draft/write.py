@@ -176,7 +176,7 @@ def _data(source: Source, decision: Decision) -> str:
         read = READ_DATABASE.format(where=where, variable=DATABASE)
     else:
         imports = "import duckdb\nimport pandas as pd\n\nfrom mlgates import Project, ProjectError"
-        constants = f"SOURCE = {as_json(source.place)}\nREAD = ({_in_two(source.reader)})"
+        constants = f"SOURCE = {as_json(source.place)}\nREAD = ({_in_parts(source.reader)})"
         first, second = ("first", "last") if decision.time else ("part", "parts")
         read = READ_FILE.format(where=where, first=first, second=second)
     return DATA.format(
@@ -191,14 +191,17 @@ def _data(source: Source, decision: Decision) -> str:
 
 
 def _where(source: Source, decision: Decision) -> str:
-    """The SQL condition for the rows of one period, by its two values in PERIODS."""
-    has_target = f"{named(decision.target.name)} IS NOT NULL"
+    """The SQL condition for the rows of one period, by its two values in PERIODS.
+
+    It is Python source: two strings, because one may be longer than a line.
+    """
+    has_target = f"'{named(decision.target.name)} IS NOT NULL'"
     if decision.time:
         time = named(decision.time)
-        return f"{has_target} AND {time} >= $a AND {time} < $b"
+        return f"{has_target} ' AND {time} >= $a AND {time} < $b'"
     if source.query:
-        return f"{has_target} AND $a < $b"  # one period, 0 of 1: all rows
-    return f"{has_target} QUALIFY row_number() OVER () % $b = $a"
+        return f"{has_target} ' AND $a < $b'"  # one period, 0 of 1: all rows
+    return f"{has_target} ' QUALIFY row_number() OVER () % $b = $a'"
 
 
 def _select_list(decision: Decision) -> str:
@@ -225,12 +228,10 @@ def _edge(value: Any) -> str:
     return as_json(str(value).removesuffix(" 00:00:00"))
 
 
-def _in_two(reader: str) -> str:
-    """The SQL function that reads the file as Python source; a long one is two strings."""
-    first, separator, last = reader.partition("nullstr")
-    if not separator:
-        return as_json(first)
-    return f"{as_json(first)} {as_json(separator + last)}"
+def _in_parts(reader: str) -> str:
+    """The SQL function that reads the file as Python source; a long one is several strings."""
+    parts = re.split("(?=delim|nullstr)", reader)
+    return " ".join(as_json(part) for part in parts)
 
 
 def _readme(

@@ -1,4 +1,7 @@
-"""Measure candidate, champion and baselines on the same untouched rows: over all of them, by slice and by group."""
+"""Measure candidate, champion and baselines on the same untouched rows.
+
+They are measured over all rows, by slice and by group.
+"""
 
 from mlgates import Project, evaluation
 from mlgates.files import write_json
@@ -7,7 +10,8 @@ from mlgates.files import write_json
 def main(project: Project) -> None:
     """Write reports/metrics.json, which the gate judges, and reports/pictures.
 
-    Metrics of your own are one more argument of evaluate: {"brier": sklearn.metrics.brier_score_loss}.
+    For metrics of your own, give evaluate one more argument, for example
+    {"brier": sklearn.metrics.brier_score_loss}.
     """
     rows = evaluation.read_rows(project)
     models = evaluation.load_models(project)

@@ -6,9 +6,12 @@ from mlgates.reports import terminal
 
 
 def main(project: Project) -> None:
-    """Write reports/gate.json, its page, the model card, the bill of materials, and the library that judged."""
+    """Write reports/gate.json, its page, the model card and the bill of materials.
+
+    The library that judged is kept beside the model.
+    """
     report = gate.decide(project)
     gate.write(project, report)
-    wheel.keep(project)  # models/library, with which `mlops reproduce` makes this model again
+    wheel.keep(project)  # models/library: `mlops reproduce` makes this model again with it
     print(terminal(report))
     print(gate.sentence(report))

@@ -1,11 +1,17 @@
-"""Fit again: with other parameters (tuning), without each feature (ablation), on older periods (staleness)."""
+"""Fit again with other parameters, without each feature, and on older periods.
+
+These are the studies tuning, ablation and staleness.
+"""
 
 from mlgates import Project, data, training
 from mlgates.training import ablation, staleness, tuning
 
 
 def main(project: Project) -> None:
-    """Write reports/tuning.json, reports/features/ and reports/age.json: three studies of the same rows."""
+    """Write reports/tuning.json, reports/features/ and reports/age.json.
+
+    All three studies use the same rows.
+    """
     settings = project.settings()
     periods = data.closed_periods(project)
     trained, unseen = training.read_rows(project)

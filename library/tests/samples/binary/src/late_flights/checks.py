@@ -1,4 +1,7 @@
-"""Checks of your own for the gate: what they return is judged like every other check. Yours: an update merges it."""
+"""Your own checks for the gate.
+
+This file is yours: an update does not touch it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,5 +10,8 @@ from mlgates.verdict import Check
 
 
 def checks(measured: Mapping[str, Any]) -> list[Check]:
-    """Your checks on what was measured (reports/metrics.json); a check that fails stops the promotion."""
+    """Your checks of what was measured, which is the content of reports/metrics.json.
+
+    They are judged like every other check: one that fails blocks the promotion.
+    """
     return []

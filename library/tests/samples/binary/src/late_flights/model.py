@@ -1,13 +1,30 @@
-"""The estimator. What must be fitted (encoders, scalers) belongs inside it, to be fitted once and stored with it."""
+"""The estimator.
+
+What must be fitted, such as an encoder or a scaler, belongs inside it. Then it is fitted once and
+stored with the estimator.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-SEARCH = {"learning_rate": [0.05, 0.1, 0.2], "max_leaf_nodes": [15, 31, 63], "l2_regularization": [0.0, 10.0]}
+# Values that the study `tuning` tries
+SEARCH = {
+    "learning_rate": [0.05, 0.1, 0.2],
+    "max_leaf_nodes": [15, 31, 63],
+    "l2_regularization": [0.0, 10.0],
+}
 
 
-def build(params: Mapping[str, Any], categorical: list[int], seed: int) -> HistGradientBoostingClassifier:
-    """An unfitted estimator; `params` is the section `model` of params.yaml, `categorical` the places of categories."""
-    return HistGradientBoostingClassifier(**params, categorical_features=categorical, random_state=seed)
+def build(
+    params: Mapping[str, Any], categorical: list[int], seed: int
+) -> HistGradientBoostingClassifier:
+    """An unfitted estimator.
+
+    `params` is the section `model` of params.yaml. `categorical` lists the positions of the
+    features that are categories.
+    """
+    return HistGradientBoostingClassifier(
+        **params, categorical_features=categorical, random_state=seed
+    )

@@ -1,4 +1,7 @@
-"""What a row is. Everything that reads, checks, serves or documents data is derived from these classes."""
+"""What a row is.
+
+Everything that reads, checks, serves or documents data is derived from these classes.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -8,7 +11,24 @@ from pydantic import BaseModel, Field
 
 from mlgates.contract import About, Contract, Lookup
 
-Carrier = Literal["9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV"]
+Carrier = Literal[
+    "9E",  # Endeavor Air
+    "AA",  # American Airlines
+    "AS",  # Alaska Airlines
+    "B6",  # JetBlue Airways
+    "DL",  # Delta Air Lines
+    "EV",  # ExpressJet Airlines
+    "F9",  # Frontier Airlines
+    "FL",  # AirTran Airways
+    "HA",  # Hawaiian Airlines
+    "MQ",  # Envoy Air
+    "OO",  # SkyWest Airlines
+    "UA",  # United Air Lines
+    "US",  # US Airways
+    "VX",  # Virgin America
+    "WN",  # Southwest Airlines
+    "YV",  # Mesa Airlines
+]
 
 
 class Request(BaseModel):
@@ -41,7 +61,7 @@ class Outcome(BaseModel):
 
 
 def asked_before_departure(asked: np.ndarray, scheduled: np.ndarray) -> np.ndarray:
-    """Nobody asks about a flight that has left."""
+    """The question is asked before the flight leaves."""
     return asked <= scheduled
 
 
@@ -59,10 +79,19 @@ FLIGHTS = About(
 )
 WEATHER = About(source="ASOS, Iowa State University")
 
+reported_weather = Lookup(
+    Weather,
+    on="origin",
+    at="asked",
+    time="observed",
+    max_age="6h",
+    about=WEATHER,
+)
+
 contract = Contract(
     Request,
     Outcome,
-    lookups=[Lookup(Weather, on="origin", at="asked", time="observed", max_age="6h", about=WEATHER)],
+    lookups=[reported_weather],
     key=["carrier", "flight", "scheduled"],
     time="asked",
     slices=["origin", "carrier"],

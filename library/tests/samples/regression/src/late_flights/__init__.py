@@ -1,1 +1,5 @@
-"""The package: schema, data, features and model are yours; pipeline/, service.py and monitor.py are the wiring."""
+"""The package of this project.
+
+schema.py, data.py, features.py and model.py are yours. They describe the problem.
+pipeline/, service.py and monitor.py are the wiring. They call the tools.
+"""

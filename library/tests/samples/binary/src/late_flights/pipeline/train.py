@@ -4,7 +4,10 @@ from mlgates import Project, data, training
 
 
 def main(project: Project) -> None:
-    """Write models/candidate, models/baselines, the rows to evaluate on, and reports/train.json."""
+    """Write the candidate, the baselines, the rows to evaluate on, and reports/train.json.
+
+    The models go to models/candidate and models/baselines.
+    """
     settings = project.settings()
     parts = training.split(project, data.closed_periods(project), settings.train)
     rows = training.thin(parts["train"], settings.train)

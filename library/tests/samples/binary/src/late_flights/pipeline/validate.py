@@ -1,4 +1,7 @@
-"""Check each closed period with Great Expectations; bad rows go to quarantine, schema skew stops the run."""
+"""Check each closed period with Great Expectations.
+
+Bad rows go to quarantine. Schema skew stops the run.
+"""
 
 import great_expectations as gx
 import pandas as pd
@@ -9,17 +12,26 @@ from mlgates.reports import terminal
 
 
 def check(table: pd.DataFrame, suite: gx.ExpectationSuite) -> ExpectationSuiteValidationResult:
-    """Every row of a table that breaks an expectation; the suite follows from schema.py (reports/suite.json)."""
+    """Find every row of a table that breaks an expectation.
+
+    The suite follows from schema.py. reports/suite.json holds it.
+    """
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("periods")
-    everything = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("everything")
-    batch = everything.get_batch(batch_parameters={"dataframe": table})
-    return batch.validate(suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False})
+    asset = source.add_dataframe_asset("rows")
+    whole_table = asset.add_batch_definition_whole_dataframe("everything")
+    batch = whole_table.get_batch(batch_parameters={"dataframe": table})
+    # COMPLETE lists every row that breaks an expectation, not only some examples.
+    result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+    return batch.validate(suite, result_format=result_format)
 
 
 def main(project: Project) -> None:
-    """Check the periods that changed, and write what is kept, the quarantine, the report and the data sheet."""
+    """Check the periods that changed.
+
+    Written are the rows that are kept, the quarantine, the report and the data sheet.
+    """
     periods = data.closed_periods(project)
     data.write_suite(project)
     reports = data.validate_periods(project, periods, check)

@@ -1,10 +1,10 @@
-"""Write each closed period once, as data.py gives it: a closed period is one data version."""
+"""Write each closed period once, as data.py gives it. A closed period is one data version."""
 
 from mlgates import Project, data
 
 
 def main(project: Project) -> None:
-    """Read the periods that are not in data/raw yet, and write what each period holds to reports/manifest.json."""
+    """Read the periods that data/raw lacks, and list all periods in reports/manifest.json."""
     periods = data.closed_periods(project)
     new = data.absent_periods(project, periods)
     for period in new:

@@ -1,4 +1,4 @@
-"""Log the candidate to MLflow: one run for each model, with the trials of its tuning as child runs."""
+"""Log the candidate to MLflow: one run for each model, and a child run for each tuning trial."""
 
 import mlflow
 
@@ -7,7 +7,10 @@ from mlgates.registry import tracking
 
 
 def main(project: Project) -> None:
-    """Log parameters, metrics, data, pictures, reports and model; a run that is there already is brought up to date."""
+    """Log parameters, metrics, data, pictures, reports and model.
+
+    A model that was logged before keeps its run, which is brought up to date.
+    """
     run = tracking.begin(project)
     with mlflow.start_run(run_id=run.identifier, run_name=run.name, tags=run.tags):
         mlflow.log_params(run.params)

@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml, a file each: `main(project)` is what `mlops run STAGE` calls."""
+"""The stages of dvc.yaml, one file each. `mlops run STAGE` calls its `main(project)`."""
