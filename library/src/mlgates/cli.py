@@ -196,7 +196,7 @@ def _up(
 
 @verb(DAILY, json=True)
 def _status(project: Project, verbose: Verbose = False) -> Returned:
-    """Who is champion since when, the last verdicts, and what waits for whom."""
+    """Who is champion since when, the last verdicts, and what to do next."""
     from mlgates.registry.status import status
 
     answer, outputs = status(project, verbose=verbose)

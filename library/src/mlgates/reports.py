@@ -136,7 +136,7 @@ def terminal(report: Report, *, verbose: bool = False) -> str:
     if shown:
         paragraphs.append(_terminal_table(shown, verbose))
     if hidden:
-        paragraphs.append(_wrapped(_summary(report, hidden)))
+        paragraphs.append(_summary(report, hidden))
     if not families:
         paragraphs.append("no checks ran")
 
@@ -209,11 +209,11 @@ def _summary(report: Report, hidden: Iterable[_Family]) -> str:
         parts.append(f"{counts[Verdict.OK]} other checks are ok")
     if counts[Verdict.INCONCLUSIVE]:
         parts.append(f"{counts[Verdict.INCONCLUSIVE]} are inconclusive and not required")
-    text = f"{', '.join(parts)}."
+    text = _wrapped(f"{', '.join(parts)}.")
 
     name = report.title.split()[0]
     if name in STORED_REPORTS:
-        text += f" All checks: uv run mlops report {name} --verbose"
+        text += f"\nAll checks: uv run mlops report {name} --verbose"
     return text
 
 

@@ -1,4 +1,4 @@
-"""Who is champion since when, what was judged last, and what waits for whom."""
+"""Who is champion since when, what was judged last, and which commands come next."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
