@@ -84,8 +84,7 @@ def bring(project: Project, record: Record, release: Release) -> Path:
     Raises: ProjectError as `fetch` and `vouched`.
     """
     folder = fetch(project, release)
-    history = record.history(release)
-    last = history[-1] if history else None
+    last = next(reversed(record.history(release)), None)
     return vouched(project, folder, last)
 
 
@@ -131,10 +130,8 @@ def behind(project: Project, record: Record) -> Assignment | None:
     release = assignment.release
     # A pointer that is missing or damaged is written again, so it is no error here.
     served = champion.in_service_or_nothing(project)
-    is_served = (
-        served.get("fingerprint") == release.fingerprint
-        and served.get("since") == assignment.when.isoformat()
-    )
+    served_since = (served.get("fingerprint"), served.get("since"))
+    is_served = served_since == (release.fingerprint, assignment.when.isoformat())
     model = champion.place(project, release.fingerprint)
     if is_served and model.exists() and (project.root / ONLINE_STORE).exists():
         return None
@@ -252,8 +249,6 @@ def follow(project: Project) -> str:
 def _bring_champion_to_beat(project: Project, record: Record) -> str:
     """Bring the champion that cycle.yaml names; returns why that failed, or nothing."""
     cycle = project.cycle()
-    if not cycle["champion"]:
-        return ""
     release = record.of(cycle["champion"])
     if release is None:
         return ""

@@ -26,12 +26,7 @@ def now(project: Project, reason: str) -> str:
     Raises: ProjectError without a reason, after another `rollback --now` that is not recorded yet,
     or if there is no release before whose model is on this machine, whole.
     """
-    if not reason.strip():
-        raise ProjectError(
-            "A rollback needs a reason, for those who read the record.",
-            "Add: --reason TEXT",
-            code=2,
-        )
+    require_reason(reason)
     served = champion.in_service(project)
     before = _pointer_before(project, served)
 
@@ -54,6 +49,16 @@ def now(project: Project, reason: str) -> str:
         f"This machine serves {before['release']} now.\n"
         "The record does not know it yet. Run: uv run mlops follow"
     )
+
+
+def require_reason(reason: str) -> None:
+    """Raises: ProjectError (a usage error) if a rollback has no reason."""
+    if not reason.strip():
+        raise ProjectError(
+            "A rollback needs a reason, for those who read the record.",
+            "Add: --reason TEXT",
+            code=2,
+        )
 
 
 def _pointer_before(project: Project, served: dict[str, Any]) -> dict[str, Any]:

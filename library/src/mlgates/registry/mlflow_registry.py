@@ -14,6 +14,8 @@ from mlgates.registry.mlflow_client import Store, described, home, open_store, r
 from mlgates.registry.mlflow_run import has_model, log_trials, upsert_run
 from mlgates.registry.releases import Assignment, Record, Release, freshen, read, show_json
 
+NOTHING = "nothing"  # the release of an alias that is not set
+
 
 @dataclass(frozen=True)
 class _Moves:
@@ -71,15 +73,15 @@ def _fill_versions(
     project: Project, store: Store, record: Record, before: dict[str, Any]
 ) -> dict[str, Any]:
     """The versions by fingerprint, after each release has one; `before` are those already there."""
-    with_alias = {entry.release for entry in record.holders.values() if not entry.release.erased}
     versions = dict(before)
     for release in record.releases:
+        has_alias = bool(record.aliases(release))
         versions[release.fingerprint] = _version(
             project,
             store,
             release,
             versions.get(release.fingerprint),
-            with_model=release in with_alias,
+            with_model=has_alias and not release.erased,
         )
     return versions
 
@@ -104,10 +106,8 @@ def _version(
         "fingerprint": release.fingerprint,
         "commit": release.commit,
     }
-    artifacts = {}
-    if with_model:
-        artifacts["model"] = fetch(project, release)
-    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, artifacts)
+    model = fetch(project, release) if with_model else None
+    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, model)
     log_trials(store, run_id, show_json(project, release.commit, TUNING))
 
     if version is not None:
@@ -136,18 +136,18 @@ def _set_aliases(store: Store, record: Record, versions: dict[str, Any]) -> _Mov
     alias names another release, somebody has moved it by hand.
     """
     model = store.get_registered_model(record.name)
-    releases = {str(version.version): version.tags["release"] for version in versions.values()}
+    releases = {"": NOTHING}  # by MLflow's number of the version
+    for version in versions.values():
+        releases[str(version.version)] = version.tags["release"]
     count = 0
     notes = []
     for alias, assignment in sorted(record.holders.items()):
         wanted = str(versions[assignment.release.fingerprint].version)
-        number = model.aliases.get(alias)
-        last_set = model.tags.get(f"record.{alias}")
-        present = None
-        if number:
-            present = releases.get(str(number), f"version {number}")
+        last_set = model.tags.get(f"record.{alias}", NOTHING)
+        number = str(model.aliases.get(alias, ""))
+        present = releases.get(number, f"version {number}")
 
-        if str(number) != wanted:
+        if number != wanted:
             if present != last_set:
                 notes.append(_moved_by_hand(assignment, last_set, present))
             store.set_registered_model_alias(record.name, alias, wanted)
@@ -157,7 +157,9 @@ def _set_aliases(store: Store, record: Record, versions: dict[str, Any]) -> _Mov
     return _Moves(count, notes)
 
 
-def _moved_by_hand(assignment: Assignment, last_set: str | None, present: str | None) -> str:
-    move = f"from {last_set or 'nothing'} to {present or 'nothing'}"
+def _moved_by_hand(assignment: Assignment, last_set: str, present: str) -> str:
     alias = assignment.alias
-    return f"Somebody moved {alias} by hand in MLflow, {move}: it is {assignment.to} again."
+    return (
+        f"Somebody moved {alias} by hand in MLflow, from {last_set} to {present}:"
+        f" it is {assignment.to} again."
+    )

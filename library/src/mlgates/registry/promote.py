@@ -8,16 +8,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from mlgates.dvc_lock import fingerprint, locked, measured, stages
+from mlgates.dvc_lock import fingerprint, locked, measured
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json
 from mlgates.gate import rules
 from mlgates.layout import GATE, LIBRARY
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
-from mlgates.registry import deploy, dvc_storage, mlflow_registry
+from mlgates.registry import deploy, dvc_storage, mlflow_registry, wheel
 from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
-from mlgates.registry.local_rollback import caught_up, pending
+from mlgates.registry.local_rollback import caught_up, pending, require_reason
 from mlgates.registry.override import Override
 from mlgates.registry.releases import Record, Release, artifact, next_version, read, settle, write
 from mlgates.trust import keys, verify
@@ -51,13 +51,12 @@ def promote(
     chosen = alias or next_alias(record, release, path)
     _require_alias(chosen, path)
 
-    holder = record.holder(chosen)
-    has_alias = holder is not None and holder.release == release
-    if holder and has_alias and not override:
+    has_alias = chosen in record.aliases(release)
+    if has_alias and not override:
         # A promote that was killed may have recorded it and no more, so the rest is done again.
         dvc_storage.push(project, *_outputs_to_keep(project))
-        since = f"{holder.when:%Y-%m-%d %H:%M} UTC"
-        message = f"{holder.release.tag} is {chosen} since {since}."
+        holder = record.holders[chosen]
+        message = f"{holder.release.tag} is {chosen} since {holder.when:%Y-%m-%d %H:%M} UTC."
         return rollback_note + _publish(project, message)
 
     if alias is None and not has_alias:
@@ -88,12 +87,7 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
     path = project.settings().promote.path
     alias = alias or path[-1]
     _require_alias(alias, path)
-    if not reason.strip():
-        raise ProjectError(
-            "A rollback needs a reason, for those who read the record.",
-            "Add: --reason TEXT",
-            code=2,
-        )
+    require_reason(reason)
     settle(project)
 
     # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
@@ -209,20 +203,21 @@ def _require_same_champion(
 
     A release that has the alias itself may pass: what it was compared with was champion before it.
     """
+    current = None
+    now = f"There is no {alias} now."
     holder = record.holder(alias)
-    if holder and holder.release == release:
-        return
-    current = holder.release.fingerprint if holder else None
+    if holder:
+        current = holder.release.fingerprint
+        now = f"{holder.to} is {alias} now, by {holder.who}."
+
     compared_with = report.facts["champion"]
-    if current == compared_with:
+    has_alias = alias in record.aliases(release)
+    if has_alias or current == compared_with:
         return
 
     before = f"The gate compared with no {alias}."
     if compared_with:
         before = f"The gate compared with {compared_with[:8]}, which is not {alias} any more."
-    now = f"There is no {alias} now."
-    if holder:
-        now = f"{holder.to} is {alias} now, by {holder.who}."
     remedy = f"Run: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro"
     raise ProjectError(f"{before} {now}", remedy)
 
@@ -239,7 +234,13 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
         raise ProjectError(
             "reports/gate.json is not what the gate says about these measurements.", REPRO
         )
+    _require_verdict(report, override)
+    _require_judged_model(project, report)
+    return report
 
+
+def _require_verdict(report: Report, override: Override | None) -> None:
+    """Raises: ProjectError unless the verdict is ok, or is not and is overridden."""
     is_ok = report.verdict is Verdict.OK
     if is_ok and override:
         raise ProjectError(
@@ -252,6 +253,9 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
             code=report.exit_code,
         )
 
+
+def _require_judged_model(project: Project, report: Report) -> None:
+    """Raises: ProjectError unless models/candidate is the model that the report is about."""
     _, path = artifact(project)
     if not (project.root / path).exists():
         raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")
@@ -263,7 +267,6 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
             f" ({actual[:8]}, not {expected[:8]}).",
             REPRO,
         )
-    return report
 
 
 def _outputs_to_keep(project: Project) -> list[str]:
@@ -273,15 +276,14 @@ def _outputs_to_keep(project: Project) -> list[str]:
     """
     _, model = artifact(project)
     paths = [model]
-    outputs = stages(locked(project)).get("gate", {}).get("outs", [])
-    if any(output["path"] == LIBRARY.as_posix() for output in outputs):
+    if wheel.is_kept(project):
         paths.append(LIBRARY.as_posix())
     return paths
 
 
 def _new_release(project: Project, record: Record, report: Report, reason: str) -> Release:
     """The release of models/candidate, which the record does not have yet."""
-    previous = record.releases[-1] if record.releases else None
+    previous = next(reversed(record.releases), None)
     lock_text = locked(project)
     who, _ = identity(project.root)
     return Release(
