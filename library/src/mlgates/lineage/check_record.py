@@ -5,6 +5,7 @@ import json
 
 from mlgates.dvc_lock import fingerprint, measured, stages
 from mlgates.layout import DVC_LOCK, GATE
+from mlgates.lineage import stage_files
 from mlgates.project import Project
 from mlgates.registry.releases import Release, show
 from mlgates.verdict import Check, Report, Verdict, at_most
@@ -38,10 +39,7 @@ def check_record(project: Project, release: Release) -> list[Check]:
         evidence = "no reports there"
         return [*checks, Check("record.files", Verdict.INCONCLUSIVE, evidence=evidence)]
 
-    changed = []
-    for path, text in reports.items():
-        if hashes[path] not in _possible_hashes(text):
-            changed.append(path)
+    changed = [path for path in reports if hashes[path] not in _possible_hashes(reports[path])]
     evidence = ", ".join(changed)
     checks.append(at_most("record.files", len(changed), 0, len(reports), evidence=evidence))
 
@@ -58,13 +56,14 @@ def check_record(project: Project, release: Release) -> list[Check]:
     return checks
 
 
-def _hashes_of_reports(lock: str) -> dict[str, str | None]:
+def _hashes_of_reports(lock: str) -> stage_files.Hashes:
     """The MD5 hashes in a dvc.lock of all JSON files that a stage reads or writes, by path."""
-    hashes = {}
+    hashes: stage_files.Hashes = {}
     for stage in stages(lock).values():
-        for file in [*stage.get("deps", []), *stage.get("outs", [])]:
-            if file["path"].endswith(".json"):
-                hashes[file["path"]] = file.get("md5")
+        files = stage_files.inputs(stage) | stage_files.outputs(stage)
+        for path, md5 in files.items():
+            if path.endswith(".json"):
+                hashes[path] = md5
     return hashes
 
 

@@ -68,13 +68,11 @@ def explain(project: Project, prediction: str) -> Explained:
 
     logged = prediction_log.read(project, one=prediction)
     if logged.empty:
-        erased = ""
+        message = f"The prediction log of this machine has no {prediction!r}."
         if tombstones.listed(project):
-            erased = " Rows that were erased are not in it any more."
-        raise ProjectError(
-            f"The prediction log of this machine has no {prediction!r}.{erased}",
-            f"Each answer has its id, such as {prediction_log.new_ids(1)[0]}",
-        )
+            message += " Rows that were erased are not in it any more."
+        example = prediction_log.new_ids(1)[0]
+        raise ProjectError(message, f"Each answer has its id, such as {example}")
     record = releases.read(project)
     fingerprint = str(logged["fingerprint"][0])
     release = record.of(fingerprint)
@@ -201,8 +199,10 @@ def _feature_table(scorer: Scorer, row: np.ndarray, gains: np.ndarray) -> Table:
 
 def _cell(value: Any) -> str:
     """A value as text; empty if it is missing."""
+    import pandas as pd
+
     if hasattr(value, "item"):  # a number of NumPy's
         value = value.item()
-    if value is None or value != value:
+    if pd.isna(value):
         return ""
     return number(value) if isinstance(value, bool | int | float) else str(value)
