@@ -188,11 +188,10 @@ def data(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
     """
     recorded_hashes = stage_files.inputs(recorded) | stage_files.outputs(recorded)
     hashes = stage_files.inputs(again) | stage_files.outputs(again)
-    compared = {}
-    for path, md5 in recorded_hashes.items():
-        if Path(path).parts[0] not in (str(MADE), str(REPORTS)):
-            compared[path] = md5
-    different = sorted(dict(compared.items() - hashes.items()))
+    not_data = (str(MADE), str(REPORTS))
+    compared = [path for path in recorded_hashes if Path(path).parts[0] not in not_data]
+    changed = dict(recorded_hashes.items() - hashes.items())
+    different = sorted(changed.keys() & set(compared))
     evidence = ", ".join(different) or "hashes equal"
     return at_most("reproduce.data", len(different), 0, len(compared), evidence=evidence)
 

@@ -19,7 +19,15 @@ from mlgates.layout import KEYS
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry.git import identity
-from mlgates.trust.verify import IDENTITY, MAX_CHARACTERS, PUBLIC_KEY, SIGSTORE, keys, signed
+from mlgates.trust.verify import (
+    IDENTITY,
+    MAX_CHARACTERS,
+    PUBLIC_KEY,
+    SIGSTORE,
+    identities,
+    keys,
+    signed,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -59,20 +67,12 @@ def _key_in_environment() -> str:
 def _private(project: Project) -> "EllipticCurvePrivateKey":
     """The private key, made if there is none.
 
-    Raises: ProjectError if it is damaged, or if there is none and this is a CI run: its machine is
-    thrown away, and a new key with it.
+    Raises: ProjectError as `_private_file`, or if the key is damaged.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    content = _key_in_environment().encode()
-    if not content:
-        path = place(project)
-        if not path.exists():
-            if os.environ.get("CI") and not os.environ.get(SETTING):
-                raise ProjectError(f"{NO_KEY}.", EITHER)
-            _write_private(path)
-        content = path.read_bytes()
+    content = _key_in_environment().encode() or _private_file(project).read_bytes()
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:
@@ -80,6 +80,21 @@ def _private(project: Project) -> "EllipticCurvePrivateKey":
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ProjectError("The signing key must be of an elliptic curve.", HANDBOOK)
     return key
+
+
+def _private_file(project: Project) -> Path:
+    """The file of the private key, made if it does not exist.
+
+    Raises: ProjectError as `place`, or if there is no key and this is a CI run: its machine is
+    thrown away, and a new key with it.
+    """
+    path = place(project)
+    if path.exists():
+        return path
+    if os.environ.get("CI") and not os.environ.get(SETTING):
+        raise ProjectError(f"{NO_KEY}.", EITHER)
+    _write_private(path)
+    return path
 
 
 def _write_private(path: Path) -> None:
@@ -170,8 +185,7 @@ def _token(project: Project) -> str:
     """
     if not os.environ.get("CI") or os.environ.get(SETTING):
         return ""
-    trusts_identity = any(path.suffix in IDENTITY for path in keys(project))
-    if not trusts_identity or place(project).exists():
+    if not identities(project) or place(project).exists():
         return ""
     from sigstore.oidc import IdentityError, detect_credential
 

@@ -6,6 +6,7 @@ This is checked before a model is unpickled, because loading a pickle runs whate
 put into it: see `trust.champion`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -29,11 +30,17 @@ def keys(project: Project) -> list[Path]:
 
     As long as there are none, models need not be signed.
     """
-    trusted = []
-    for path in sorted((project.root / KEYS).glob("*")):
-        if path.suffix in (PUBLIC_KEY, *IDENTITY):
-            trusted.append(path)
-    return trusted
+    return _files(project, (PUBLIC_KEY, *IDENTITY))
+
+
+def identities(project: Project) -> list[Path]:
+    """The identities among `keys`: they sign in CI without a key."""
+    return _files(project, IDENTITY)
+
+
+def _files(project: Project, suffixes: Sequence[str]) -> list[Path]:
+    """The files in `keys/` with one of these suffixes."""
+    return [path for path in sorted((project.root / KEYS).glob("*")) if path.suffix in suffixes]
 
 
 def signature(folder: Path) -> Path:
@@ -47,30 +54,31 @@ def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
     `beside` is the signature's file if it does not lie at its place yet.
     Raises: ProjectError `serving.signature`.
     """
-    trusted = keys(project)
-    if not trusted:
+    if not keys(project):
         return folder
     path = beside or signature(folder)
     model = folder.name[:8]
     if not path.exists() or not path.stat().st_size:
         raise ProjectError(f"serving.signature: the model {model} is not signed.", BEGIN)
 
+    signer = "a key"
+    suffixes: Sequence[str] = (PUBLIC_KEY,)
     # A signature by an identity carries its certificate; it cannot be verified by a key.
-    has_identity = b'"certificate"' in path.read_bytes()
+    if b'"certificate"' in path.read_bytes():
+        signer = "an identity"
+        suffixes = IDENTITY
+
     problems = []
-    for key in trusted:
-        if has_identity != (key.suffix in IDENTITY):
-            continue
+    for key in _files(project, suffixes):
         try:
             _verifier(project, key).verify(folder, path)
         except Exception as error:  # the library raises whatever a damaged file leads to
             problems += _problems(error, key, model)
         else:
             return folder
+    if not problems:
+        problems = [f"the model {model} is signed by {signer} that is not in keys/."]
     message = " ".join(problems)
-    if not message:
-        signer = "an identity" if has_identity else "a key"
-        message = f"the model {model} is signed by {signer} that is not in keys/."
     raise ProjectError(
         f"serving.signature: {message}",
         f"The files in keys/ decide who is trusted; a commit changes them. {BEGIN}",
@@ -78,9 +86,10 @@ def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
 
 
 def _problems(error: Exception, key: Path, model: str) -> list[str]:
-    """Why a key or identity did not verify the signature: a sentence.
+    """Why a key or identity did not verify the signature: one sentence.
 
-    None if the signature is simply by another key: that is no problem, another key may fit.
+    No sentence if the signature is by another key: that is no problem, because one of the other
+    trusted keys may have made it.
     """
     kind = type(error).__name__
     reason = shorten(str(error), MAX_CHARACTERS, placeholder=" ...")
