@@ -42,18 +42,23 @@ def check_record(project: Project, release: Release) -> list[Check]:
     changed = [path for path in reports if hashes[path] not in _possible_hashes(reports[path])]
     evidence = ", ".join(changed)
     checks.append(at_most("record.files", len(changed), 0, len(reports), evidence=evidence))
+    return [*checks, *_gate_checks(release, reports.get(GATE.as_posix(), ""))]
 
-    path = GATE.as_posix()
+
+def _gate_checks(release: Release, text: str) -> list[Check]:
+    """`record.verdict` and `record.digest`, from the text of the gate's report.
+
+    The verdict is computed again from the checks: the stored one may have been edited.
+    """
     gate = Report("gate")
-    if path in reports:
-        # The verdict is computed again from the checks: the stored one may have been edited.
-        gate = Report.from_dict(json.loads(reports[path]))
+    if text:
+        gate = Report.from_dict(json.loads(text))
+    verdict = str(gate.verdict)
     model = gate.facts.get("model", "")
-    checks.append(
-        _compare("record.verdict", release.verdict, str(gate.verdict), f"checks in {path}")
-    )
-    checks.append(_compare("record.digest", release.digest, model, f"model in {path}"))
-    return checks
+    return [
+        _compare("record.verdict", release.verdict, verdict, f"checks in {GATE.as_posix()}"),
+        _compare("record.digest", release.digest, model, f"model in {GATE.as_posix()}"),
+    ]
 
 
 def _hashes_of_reports(lock: str) -> stage_files.Hashes:

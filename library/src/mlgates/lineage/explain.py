@@ -64,15 +64,7 @@ def explain(project: Project, prediction: str) -> Explained:
     """
     import pandas as pd
 
-    from mlgates.serving import prediction_log
-
-    logged = prediction_log.read(project, one=prediction)
-    if logged.empty:
-        message = f"The prediction log of this machine has no {prediction!r}."
-        if tombstones.listed(project):
-            message += " Rows that were erased are not in it any more."
-        example = prediction_log.new_ids(1)[0]
-        raise ProjectError(message, f"Each answer has its id, such as {example}")
+    logged = _logged(project, prediction)
     record = releases.read(project)
     fingerprint = str(logged["fingerprint"][0])
     release = record.of(fingerprint)
@@ -98,6 +90,20 @@ def explain(project: Project, prediction: str) -> Explained:
     }
     report.facts = {**facts, **report.facts}
     return report
+
+
+def _logged(project: Project, prediction: str) -> "pd.DataFrame":
+    """The row of a prediction in this machine's log. Raises: ProjectError if it is not there."""
+    from mlgates.serving import prediction_log
+
+    logged = prediction_log.read(project, one=prediction)
+    if logged.empty:
+        message = f"The prediction log of this machine has no {prediction!r}."
+        if tombstones.listed(project):
+            message += " Rows that were erased are not in it any more."
+        example = prediction_log.new_ids(1)[0]
+        raise ProjectError(message, f"Each answer has its id, such as {example}")
+    return logged
 
 
 def explained(

@@ -250,7 +250,7 @@ def metrics(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
     """
     recorded_values = _leaves(recorded)
     values = _leaves(_with_recorded_speed(again, recorded))
-    different = sorted({name for name, _ in recorded_values.items() ^ values.items()})
+    different = sorted(dict(recorded_values.items() ^ values.items()))
     examples = []
     for name in different[:MAX_SHOWN]:
         shown = name.removeprefix(".")

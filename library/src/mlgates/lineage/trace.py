@@ -239,13 +239,16 @@ def _changed_parameters(project: Project, record: Record, release: Release) -> s
     now = used_parameters(project, release)
     place = record.releases.index(release)
     if place == 0:
-        used = [name for name in sorted(now) if name.startswith(("model.", "train."))]
-        return ", ".join(f"{name} {now[name]}" for name in used)
+        used = []
+        for name, value in sorted(now.items()):
+            if name.startswith(("model.", "train.")):
+                used.append(f"{name} {value}")
+        return ", ".join(used)
 
     previous = record.releases[place - 1]
     then = used_parameters(project, previous)
-    names = {name for name, _ in now.items() ^ then.items()}
-    changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in sorted(names)]
+    different = sorted(dict(now.items() ^ then.items()))  # names, of which one may lack a value
+    changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in different]
     return f"since {previous.version}: {', '.join(changed) or 'the same'}"
 
 

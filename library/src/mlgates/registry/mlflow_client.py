@@ -152,7 +152,8 @@ def described(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Parameters, metrics and tags of a model's run, from the reports of its stages.
 
-    `trained` is the report of train, `measured` that of evaluate, `report` that of the gate.
+    `trained` is the report of train, `measured` that of evaluate, `report` that of the gate. What
+    they do not say is None; `mlflow_run.numbers` and `mlflow_run.run_tags` leave it out.
     """
     facts = report.get("facts", {})
     tags = {
@@ -160,7 +161,6 @@ def described(
         "digest": facts.get("model"),
         "champion": facts.get("champion", facts.get("opponent")),  # the second until 0.3
     }
-    known_tags = {name: value for name, value in tags.items() if value}
 
     metrics = {}
     for name, value in flat(measured.get("values", {})).items():
@@ -170,11 +170,10 @@ def described(
     warnings = report.get("warnings", report.get("advice", []))  # the second until 0.3
     for check in (*report.get("checks", []), *warnings):
         judged[current_name(check["name"])] = check["value"]
-    # What is not judged is None, and `mlflow_run.numbers` leaves it out.
     for feature in trained.get("features", []):
         metrics[f"gain.{feature}"] = judged.get(f"gate.feature_gain.{feature}")
         metrics[f"cost.{feature}"] = judged.get(f"gate.feature_cost.{feature}")
-    return flat(trained.get("params", {})), metrics, known_tags
+    return flat(trained.get("params", {})), metrics, tags
 
 
 def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -195,7 +194,7 @@ def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def flat(content: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested sections by their dotted names; lists and None are left out."""
-    if content is None or isinstance(content, list):
+    if isinstance(content, list | None):
         return {}
     if not isinstance(content, Mapping):
         return {prefix: content}

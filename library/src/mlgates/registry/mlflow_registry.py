@@ -96,20 +96,12 @@ def _version(
     if version is not None and (not with_model or _holds_model(store, version.run_id)):
         return version
 
-    params, metrics, tags = described(
-        show_json(project, release.commit, TRAINING),
-        show_json(project, release.commit, METRICS),
-        show_json(project, release.commit, GATE),
-    )
     marks = {
         "release": release.version,
         "fingerprint": release.fingerprint,
         "commit": release.commit,
     }
-    model = fetch(project, release) if with_model else None
-    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, model)
-    log_trials(store, run_id, show_json(project, release.commit, TUNING))
-
+    run_id = _log_run(project, store, release, marks, with_model=with_model)
     if version is not None:
         if version.run_id == run_id:
             return version
@@ -117,6 +109,21 @@ def _version(
         store.delete_model_version(release.name, version.version)
     source = f"runs:/{run_id}/model"
     return store.create_model_version(release.name, source, run_id, tags=marks)
+
+
+def _log_run(
+    project: Project, store: Store, release: Release, marks: dict[str, str], *, with_model: bool
+) -> str:
+    """Log the release's run and what tuning tried, as far as MLflow lacks them; returns its id."""
+    params, metrics, tags = described(
+        show_json(project, release.commit, TRAINING),
+        show_json(project, release.commit, METRICS),
+        show_json(project, release.commit, GATE),
+    )
+    model = fetch(project, release) if with_model else None
+    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, model)
+    log_trials(store, run_id, show_json(project, release.commit, TUNING))
+    return run_id
 
 
 def _holds_model(store: Store, run_id: str) -> bool:

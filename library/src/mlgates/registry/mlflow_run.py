@@ -77,9 +77,14 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def run_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as text, with those that say of which `dvc exp run` this process is a part."""
-    experiment = {name: os.environ[name] for name in DVC_EXPERIMENT if name in os.environ}
-    return {name: str(value) for name, value in tags.items()} | experiment
+    """Tags as text, with those that say of which `dvc exp run` this process is a part.
+
+    Tags without a value are left out.
+    """
+    all_tags = dict(tags)
+    for name in DVC_EXPERIMENT:
+        all_tags[name] = os.environ.get(name)
+    return {name: str(value) for name, value in all_tags.items() if value}
 
 
 def compare_trials(
