@@ -9,7 +9,14 @@ from mlflow import MlflowClient
 
 from mlgates.registry import tracking
 from mlgates.registry.mlflow_client import Store
-from mlgates.registry.mlflow_run import find_run, has_model, log_trials, numbers, upsert_run
+from mlgates.registry.mlflow_run import (
+    find_run,
+    has_model,
+    log_trials,
+    numbers,
+    run_tags,
+    upsert_run,
+)
 
 MODEL = "f" * 64
 
@@ -66,6 +73,13 @@ def test_the_model_is_sent_again_if_the_run_was_killed(store: Store, tmp_path: P
 def test_only_numbers_are_metrics() -> None:
     values = {"a": 1, "b": 0.5, "c": None, "d": float("nan"), "e": "much"}
     assert numbers(values) == {"a": 1.0, "b": 0.5}
+
+
+def test_a_tag_without_a_value_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
+    monkeypatch.setenv("DVC_EXP_NAME", "deep-sea")
+    tags = run_tags({"verdict": "ok", "champion": None})
+    assert tags == {"verdict": "ok", "DVC_EXP_NAME": "deep-sea"}
 
 
 def trial(a: int) -> dict[str, Any]:

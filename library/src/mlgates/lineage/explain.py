@@ -50,8 +50,7 @@ class Explained(Report):
             facts.append(f"{name}: {number(value)}")
         paragraphs = ["\n".join(facts)]
         for headings, *rows in self.parts:
-            if rows:
-                paragraphs.append(Grid(headings, rows).text())
+            paragraphs.append(Grid(headings, rows).text())
         paragraphs.append(terminal(self))
         return "\n\n".join(paragraphs)
 
@@ -151,8 +150,8 @@ def contributions(scorer: Scorer, row: np.ndarray, reference: np.ndarray) -> np.
     """
     others = reference[np.linspace(0, len(reference) - 1, ROWS).astype(int)]
     changed = np.tile(row, (len(row), ROWS, 1))  # (feature that is unknown, other row, feature)
-    for place in range(len(row)):
-        changed[place, :, place] = others[:, place]
+    places = np.arange(len(row))
+    changed[places, :, places] = others.T
     # One call scores all of them, and the row itself first: calls cost more than rows.
     scores = scorer.score(np.vstack([row[None], changed.reshape(-1, len(row))]))
     if scores.ndim > 1:

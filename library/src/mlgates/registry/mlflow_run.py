@@ -58,12 +58,11 @@ def has_model(store: Store, run: Any) -> bool:
     return bool(store.list_artifacts(run.info.run_id, "model"))
 
 
-def missing_params(params: Mapping[str, Any], run: Any | None) -> dict[str, Any]:
-    """The parameters that a run does not have. MLflow keeps a parameter as it was first logged."""
+def missing_params(params: Mapping[str, Any], logged: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are not logged yet: MLflow keeps a parameter as it was first logged."""
     missing = dict(params)
-    if run is not None:
-        for name in run.data.params:
-            missing.pop(name, None)
+    for name in logged:
+        missing.pop(name, None)
     return missing
 
 
@@ -135,8 +134,9 @@ def upsert_run(
         run = store.create_run(store.experiment, run_name=run_name(fingerprint), tags=mark)
     run_id = str(run.info.run_id)
 
-    changed = dict(numbers(metrics).items() - run.data.metrics.items())
-    _log(store, run_id, missing_params(params, run), changed, run_tags(tags))
+    new_params = missing_params(params, run.data.params)
+    changed_metrics = dict(numbers(metrics).items() - run.data.metrics.items())
+    _log(store, run_id, new_params, changed_metrics, run_tags(tags))
     if model and not has_model(store, run):
         store.log_artifacts(run_id, str(model), "model")
     store.set_terminated(run_id)

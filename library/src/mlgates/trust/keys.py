@@ -64,6 +64,11 @@ def _key_in_environment() -> str:
     return setting if setting.startswith("-----BEGIN") else ""
 
 
+def _is_ci_without_key() -> bool:
+    """Whether this is a CI run to which no key was given."""
+    return bool(os.environ.get("CI")) and not os.environ.get(SETTING)
+
+
 def _private(project: Project) -> "EllipticCurvePrivateKey":
     """The private key, made if there is none.
 
@@ -91,7 +96,7 @@ def _private_file(project: Project) -> Path:
     path = place(project)
     if path.exists():
         return path
-    if os.environ.get("CI") and not os.environ.get(SETTING):
+    if _is_ci_without_key():
         raise ProjectError(f"{NO_KEY}.", EITHER)
     _write_private(path)
     return path
@@ -183,7 +188,7 @@ def _token(project: Project) -> str:
     minutes, and an upload may take longer, so whoever needs it asks for a new one.
     Raises: ProjectError if CI does not give it.
     """
-    if not os.environ.get("CI") or os.environ.get(SETTING):
+    if not _is_ci_without_key():
         return ""
     if not identities(project) or place(project).exists():
         return ""
@@ -224,8 +229,6 @@ def sign(project: Project, folder: Path) -> str:
     if not keys(project):
         return ""
     token = _token(project)
-    if not token:
-        _check_own_key(project)
     with temporary_folder() as temporary:
         signature = temporary / "model.sig"
         if token:
@@ -233,6 +236,7 @@ def sign(project: Project, folder: Path) -> str:
             # The identity must be a trusted one, before the signature is recorded.
             signed(project, folder, signature)
         else:
+            _check_own_key(project)
             _sign_by_key(project, folder, signature)
         return signature.read_text(encoding="utf-8")
 
