@@ -62,17 +62,17 @@ def environment_of(
     if running == recorded and _packages(lock) == _packages(_current_lock(project)):
         return _this_environment(here, library, lock)
 
-    problem = "the release has no uv.lock"
+    reason = "the release has no uv.lock"
     if lock:
-        problem = _make(work, base, recorded)
-    if problem:
+        reason = _make(work, base, recorded)
+    if reason:
         check = Check(
             CHECK,
             Verdict.INCONCLUSIVE,
             value=running,
             limit=recorded,
             required=bool(lock),
-            evidence=f"this interpreter, because {problem}",
+            evidence=f"this interpreter, because {reason}",
         )
         return Environment(here, library), check
 
@@ -146,11 +146,13 @@ def _make(work: Project, base: Path, python: str) -> str:
             [*SYNC, *WITHOUT_LIBRARY, "--python", python],
             [*INSTALL, "--python", str(folder), str(_wheel(work))],
         ]
+    reason = ""
     for words in commands:
-        reason = _uv(work, folder, *words)
-        if reason:
-            return f"uv sync cannot make the release's: {reason}"
-    return ""
+        problem = _uv(work, folder, *words)
+        if problem:
+            reason = f"uv sync cannot make the release's: {problem}"
+            break
+    return reason
 
 
 def _uv(work: Project, folder: Path, *words: str) -> str:

@@ -76,9 +76,10 @@ def _unknown_name(project: Project, record: Record, what: str) -> ProjectError:
 
 def similar(name: str, known: Collection[str]) -> str:
     """The remedy for the name of a release that does not exist, given the names that do."""
-    if not known:
-        return "Nothing was released yet. Run: uv run mlops status"
-    return nearest(name, known)
+    remedy = "Nothing was released yet. Run: uv run mlops status"
+    if known:
+        remedy = nearest(name, known)
+    return remedy
 
 
 def find_release(record: Record, what: str) -> Release | None:

@@ -76,9 +76,9 @@ def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
             problems += _problems(error, key, model)
         else:
             return folder
-    if not problems:
-        problems = [f"the model {model} is signed by {signer} that is not in keys/."]
     message = " ".join(problems)
+    if not message:
+        message = f"the model {model} is signed by {signer} that is not in keys/."
     raise ProjectError(
         f"serving.signature: {message}",
         f"The files in keys/ decide who is trusted; a commit changes them. {BEGIN}",
