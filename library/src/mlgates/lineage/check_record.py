@@ -3,11 +3,11 @@
 import hashlib
 import json
 
-from mlgates.dvc_lock import fingerprint, measured, stages
+from mlgates.dvc_lock import stages
 from mlgates.layout import DVC_LOCK, GATE
 from mlgates.lineage import stage_files
 from mlgates.project import Project
-from mlgates.registry.releases import Release, show
+from mlgates.registry.releases import Release, identifiers, show
 from mlgates.verdict import Check, Report, Verdict, at_most
 
 
@@ -18,15 +18,11 @@ def check_record(project: Project, release: Release) -> list[Check]:
     `record.files` (the reports in git), `record.verdict` and `record.digest`.
     """
     lock = show(project, release.commit, DVC_LOCK)
-    fingerprint_now = ""
-    measured_now = ""
-    if lock:
-        fingerprint_now = fingerprint(lock)
-        measured_now = measured(lock)
+    fingerprint, measured = identifiers(lock)
     where = f"{release.commit[:8]}:{DVC_LOCK}"
     checks = [
-        _compare("record.model", release.fingerprint, fingerprint_now, f"train in {where}"),
-        _compare("record.measured", release.measured, measured_now, f"gate in {where}"),
+        _compare("record.model", release.fingerprint, fingerprint, f"train in {where}"),
+        _compare("record.measured", release.measured, measured, f"gate in {where}"),
     ]
 
     hashes = _hashes_of_reports(lock)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mlgates.dvc_lock import fingerprint, locked, measured, stages
+from mlgates.dvc_lock import hashed, locked, stages
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import CYCLE, DVC_LOCK, GATE, PIPELINE
@@ -308,15 +308,25 @@ def _read_from_commit(project: Project, commit: str) -> dict[str, Any]:
 
     What the commit lacks is empty.
     """
-    lock = show(project, commit, DVC_LOCK)
+    fingerprint, measured = identifiers(show(project, commit, DVC_LOCK))
     gate = show_json(project, commit, GATE)
-    entries = stages(lock)
     return {
-        "fingerprint": fingerprint(lock) if "train" in entries else "",
-        "measured": measured(lock) if "gate" in entries else "",
+        "fingerprint": fingerprint,
+        "measured": measured,
         "digest": gate.get("facts", {}).get("model", ""),
         "verdict": gate.get("verdict", ""),
     }
+
+
+def identifiers(lock_text: str) -> tuple[str, str]:
+    """The model's fingerprint and the hash of all that the gate judged, by a dvc.lock.
+
+    An identifier is empty if its stage has not run.
+    """
+    entries = stages(lock_text)
+    fingerprint = hashed(lock_text, "train") if "train" in entries else ""
+    measured = hashed(lock_text, "gate") if "gate" in entries else ""
+    return fingerprint, measured
 
 
 def _assignments(name: str, tags: list[_Tag], releases: dict[str, Release]) -> list[Assignment]:
