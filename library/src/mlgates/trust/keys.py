@@ -20,7 +20,7 @@ from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry.git import identity
 from mlgates.trust.verify import (
-    IDENTITY,
+    IDENTITY_SUFFIXES,
     MAX_CHARACTERS,
     PUBLIC_KEY,
     SIGSTORE,
@@ -163,7 +163,7 @@ def trust(project: Project, identity: str, issuer: str = GITHUB) -> Path:
     if not (project.root / SIGSTORE).exists():
         _write_public_sigstore(project)
     workflow = PurePosixPath(identity.partition("@")[0]).stem
-    path = project.root / KEYS / f"{workflow}{IDENTITY[0]}"
+    path = project.root / KEYS / f"{workflow}{IDENTITY_SUFFIXES[0]}"
     write_text(path, yaml.safe_dump({"identity": identity, "issuer": issuer}))
     return path
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import KEYS
@@ -21,8 +23,18 @@ SIGSTORE = KEYS / "sigstore.json"
 BEGIN = "To sign the champion: uv run mlops sign, then uv run mlops follow"
 UNSIGNED = f"keys/ is empty, so unsigned models are accepted. {BEGIN}"
 PUBLIC_KEY = ".pub"
-IDENTITY = (".yaml", ".yml")  # a file that names who signs in CI without a key
+IDENTITY_SUFFIXES = (".yaml", ".yml")  # a file that names who signs in CI without a key
 MAX_CHARACTERS = 300  # of the library's own message
+
+
+class Identity(BaseModel):
+    """The content of a file in `keys/` that names who signs in CI without a key."""
+
+    # Another name in the file may be a misspelled condition, so it is refused.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    identity: str = Field(min_length=1)
+    issuer: str = Field(min_length=1)
 
 
 def keys(project: Project) -> list[Path]:
@@ -30,12 +42,12 @@ def keys(project: Project) -> list[Path]:
 
     As long as there are none, models need not be signed.
     """
-    return _files(project, (PUBLIC_KEY, *IDENTITY))
+    return _files(project, (PUBLIC_KEY, *IDENTITY_SUFFIXES))
 
 
 def identities(project: Project) -> list[Path]:
     """The identities among `keys`: they sign in CI without a key."""
-    return _files(project, IDENTITY)
+    return _files(project, IDENTITY_SUFFIXES)
 
 
 def _files(project: Project, suffixes: Sequence[str]) -> list[Path]:
@@ -66,7 +78,7 @@ def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
     # A signature by an identity carries its certificate; it cannot be verified by a key.
     if b'"certificate"' in path.read_bytes():
         signer = "an identity"
-        suffixes = IDENTITY
+        suffixes = IDENTITY_SUFFIXES
 
     problems = []
     for key in _files(project, suffixes):
@@ -95,7 +107,7 @@ def _problems(error: Exception, key: Path, model: str) -> list[str]:
     reason = shorten(str(error), MAX_CHARACTERS, placeholder=" ...")
     if reason.startswith("Signature mismatch"):
         return [f"{key.name} signed another model than {model}."]
-    if key.suffix in IDENTITY:
+    if key.suffix in IDENTITY_SUFFIXES:
         start = f"{key.name} does not verify the signature of the model {model}"
         return [f"{start}: {reason or kind}."]
     if reason.startswith("Key mismatch"):
@@ -110,16 +122,15 @@ def _verifier(project: Project, key: Path) -> Any:
     """
     from model_signing import verifying
 
-    if key.suffix not in IDENTITY:
+    if key.suffix == PUBLIC_KEY:
         return verifying.Config().use_elliptic_key_verifier(public_key=key)
-    match read_yaml(key):
-        # Another key in the file may be a misspelled condition, so it is refused.
-        case {"identity": str(identity), "issuer": str(issuer), **rest} if (
-            identity and issuer and not rest
-        ):
-            return verifying.Config().use_sigstore_verifier(
-                identity=identity,
-                oidc_issuer=issuer,
-                trust_config=project.root / SIGSTORE,
-            )
-    raise ValueError("it must name an identity and its issuer, and nothing else")
+    try:
+        trusted = Identity.model_validate(read_yaml(key))
+    except ValidationError:
+        message = "it must name an identity and its issuer, and nothing else"
+        raise ValueError(message) from None
+    return verifying.Config().use_sigstore_verifier(
+        identity=trusted.identity,
+        oidc_issuer=trusted.issuer,
+        trust_config=project.root / SIGSTORE,
+    )
