@@ -73,7 +73,7 @@ def explain(project: Project, prediction: str) -> Explained:
             "Run: git fetch --tags",
         )
 
-    folder = deploy.bring(project, record, release)
+    folder = deploy.fetch_signed(project, record, release)
     scorer = load_signed(project, folder, str(logged["digest"][0]))
     reference = pd.read_parquet(folder / REFERENCE)
     tables = {}

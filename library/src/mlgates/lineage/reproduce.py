@@ -22,8 +22,8 @@ from mlgates.lineage.trace import find_release, similar
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
-from mlgates.registry.deploy import bring, fetch
-from mlgates.registry.releases import Record, Release, freshen, read
+from mlgates.registry.deploy import fetch, fetch_signed
+from mlgates.registry.releases import Record, Release, read, settle_if_reachable
 from mlgates.registry.sandbox import cloned
 from mlgates.verdict import Check, Report, Verdict, at_most
 
@@ -53,7 +53,7 @@ def reproduce(project: Project, name: str) -> Report:
     What is lost is `inconclusive`, and its check says what is missing.
     Raises: ProjectError if there is no such release.
     """
-    remote_note = freshen(project)
+    remote_note = settle_if_reachable(project)
     started = time.monotonic()
     record = read(project)
     release = find_release(record, name)
@@ -89,7 +89,7 @@ def _rebuilt(
 
     It ends with a check that fails where the next ones cannot be made.
     """
-    dvc_storage.lend(project, work, base / "cache")
+    dvc_storage.share_remote(project, work, base / "cache")
     lock = stages(locked(work))
     released_model = fetch(work, release)
     recorded_reports = _reports(work)
@@ -303,4 +303,4 @@ def _bring_champion(work: Project, record: Record) -> None:
         raise ProjectError(
             f"The record does not have the champion of that cycle, {fingerprint[:8]}."
         )
-    bring(work, record, release)
+    fetch_signed(work, record, release)

@@ -100,7 +100,7 @@ def pending(project: Project) -> dict[str, Any]:
     return dict(champion.in_service_or_nothing(project).get("pending") or {})
 
 
-def caught_up(project: Project) -> str:
+def record_pending_rollback(project: Project) -> str:
     """Write the `rollback --now` of this machine into the record; returns a line about it.
 
     If the alias has moved on in the record meanwhile, the rollback is dropped. If the record cannot
@@ -134,7 +134,7 @@ def _record_rollback(project: Project, record: Record, note: dict[str, Any]) -> 
     if nobody_moved_it:
         before = _last_assignment(record, alias, note["to"])
         signed = signature(project, before)
-        terms = {**before.again, "switched": {"by": note["by"], "at": note["at"]}}
+        terms = {**before.terms, "switched": {"by": note["by"], "at": note["at"]}}
         write(project, record, before.release, alias, note["told"], signed, **terms)
         return f"Recorded: {note['told']}"
 

@@ -12,7 +12,14 @@ from mlgates.registry.deploy import fetch
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.mlflow_client import Store, described, home, open_store, reachable
 from mlgates.registry.mlflow_run import has_model, log_trials, upsert_run
-from mlgates.registry.releases import Assignment, Record, Release, freshen, read, show_json
+from mlgates.registry.releases import (
+    Assignment,
+    Record,
+    Release,
+    read,
+    settle_if_reachable,
+    show_json,
+)
 
 NOTHING = "nothing"  # the release of an alias that is not set
 
@@ -34,7 +41,7 @@ def mirror(project: Project) -> str:
     Returns what was done, and which aliases somebody had moved by hand. Raises: ProjectError if
     MLflow cannot be reached.
     """
-    unreachable = freshen(project)
+    unreachable = settle_if_reachable(project)
     return fill(project, read(project)) + unreachable
 
 

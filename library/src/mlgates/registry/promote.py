@@ -17,7 +17,7 @@ from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage, mlflow_registry, wheel
 from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
-from mlgates.registry.local_rollback import caught_up, pending, require_reason
+from mlgates.registry.local_rollback import pending, record_pending_rollback, require_reason
 from mlgates.registry.override import Override
 from mlgates.registry.releases import Record, Release, artifact, next_version, read, settle, write
 from mlgates.trust import keys, verify
@@ -43,7 +43,7 @@ def promote(
     - and the model had the earlier aliases of the path.
     """
     _require_ready(project)
-    rollback_note = caught_up(project)
+    rollback_note = record_pending_rollback(project)
 
     record = read(project)
     path = project.settings().promote.path
@@ -67,7 +67,7 @@ def promote(
 
     release = release or _new_release(project, record, report, reason)
     dvc_storage.push(project, *_outputs_to_keep(project))
-    signature = keys.sign(project, deploy.usable(project, release))
+    signature = keys.sign(project, deploy.fetch_servable(project, release))
     message = f"{release.tag} is {chosen} now"
     terms: dict[str, Any] = {}
     if override:
@@ -92,7 +92,7 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
 
     # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
     note = pending(project)
-    message = caught_up(project).strip()
+    message = record_pending_rollback(project).strip()
     if note.get("alias") == alias:
         if pending(project):  # the record could not be written, and the message says why
             raise ProjectError(message)
@@ -107,8 +107,8 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
         raise ProjectError(f"{state}: there is nothing to go back to.", "See: uv run mlops status")
 
     before = _newest_usable(standing[:-1])
-    signature = keys.sign(project, deploy.usable(project, before))
-    terms = record.history(before, alias)[-1].again
+    signature = keys.sign(project, deploy.fetch_servable(project, before))
+    terms = record.history(before, alias)[-1].terms
     write(project, record, before, alias, reason, signature, **terms)
     message = f"{before.tag} is {alias} again, instead of {standing[-1].version}."
     return _publish(project, message)
@@ -152,7 +152,7 @@ def _require_ready(project: Project) -> None:
     this, and dvc.lock agrees with the tree.
     """
     committed(project)
-    keys.ready(project)
+    keys.require_trusted_key(project)
     settle(project)
     if not dvc_storage.lasting(project):
         raise ProjectError(

@@ -94,7 +94,7 @@ class Assignment:
     override: Override | None = None
 
     @property
-    def again(self) -> dict[str, Any]:
+    def terms(self) -> dict[str, Any]:
         """What `write` needs so that the release gets the alias again on the same terms."""
         if self.override is None:
             return {}
@@ -472,7 +472,7 @@ def _take_tags_of_others(project: Project, remote_name: str, name: str) -> list[
     return unsent
 
 
-def freshen(project: Project) -> str:
+def settle_if_reachable(project: Project) -> str:
     """`settle`, but where the remote cannot be reached the record stays what this clone has.
 
     Returns a sentence about that, to be added to another message; empty if all went well.

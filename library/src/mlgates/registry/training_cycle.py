@@ -15,7 +15,7 @@ from mlgates.layout import CYCLE, MANIFEST
 from mlgates.privacy.purge import overdue
 from mlgates.project import Project
 from mlgates.registry.git import changes
-from mlgates.registry.releases import Release, champion, freshen, show
+from mlgates.registry.releases import Release, champion, settle_if_reachable, show
 
 # The age, in periods, of a champion that was trained on rows erased since: older than any that a
 # staleness curve allows, so that it must be replaced.
@@ -49,7 +49,7 @@ def close(project: Project, period: str | None = None) -> str:
             "cycle.yaml has changes that are not committed.",
             "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml",
         )
-    unreachable = freshen(project)
+    unreachable = settle_if_reachable(project)
     periods = names(project.data)
     until = _period_to_close(project, period, periods)
     write_text(project.root / CYCLE, written(project, until, periods))

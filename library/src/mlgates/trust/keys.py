@@ -200,7 +200,7 @@ def _token(project: Project) -> str:
         raise ProjectError(f"{NO_KEY} ({error}).", EITHER) from None
 
 
-def ready(project: Project) -> None:
+def require_trusted_key(project: Project) -> None:
     """Check that the acting person can sign, if the team signs its models.
 
     Raises: ProjectError if the person's key is not trusted yet.
@@ -223,8 +223,8 @@ def _check_own_key(project: Project) -> None:
 def sign(project: Project, folder: Path) -> str:
     """The signature of a model folder by the acting person; empty while `keys/` is empty.
 
-    Raises: ProjectError as `ready`, if Sigstore does not sign, or if it signs as an identity that
-    is not trusted.
+    Raises: ProjectError as `require_trusted_key`, if Sigstore does not sign, or if it signs as an
+    identity that is not trusted.
     """
     if not keys(project):
         return ""
