@@ -137,10 +137,9 @@ def _judged_again(
         return
     stored = read_json(work.root / GATE_REPORT)
     verdict = str(Report.from_dict(stored).verdict)
-    is_same = verdict == release.verdict
     yield Check(
         "reproduce.verdict",
-        Verdict.OK if is_same else Verdict.FAIL,
+        Verdict.OK if verdict == release.verdict else Verdict.FAIL,
         value=verdict,
         limit=release.verdict,
         evidence="what the gate says of these numbers",

@@ -19,7 +19,16 @@ from mlgates.registry import deploy, dvc_storage, mlflow_registry, wheel
 from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
 from mlgates.registry.local_rollback import pending, record_pending_rollback, require_reason
 from mlgates.registry.override import Override
-from mlgates.registry.releases import Record, Release, artifact, next_version, read, settle, write
+from mlgates.registry.releases import (
+    Assignment,
+    Record,
+    Release,
+    artifact,
+    next_version,
+    read,
+    settle,
+    write,
+)
 from mlgates.trust import keys, verify
 from mlgates.verdict import Report, Verdict
 
@@ -53,11 +62,7 @@ def promote(
 
     has_alias = chosen in record.aliases(release)
     if has_alias and not override:
-        # A promote that was killed may have recorded it and no more, so the rest is done again.
-        dvc_storage.push(project, *_outputs_to_keep(project))
-        holder = record.holders[chosen]
-        message = f"{holder.release.tag} is {chosen} since {holder.when:%Y-%m-%d %H:%M} UTC."
-        return rollback_note + _publish(project, message)
+        return rollback_note + _completed(project, record.holders[chosen])
 
     if alias is None and not has_alias:
         _require_new(record, release, chosen)
@@ -75,6 +80,17 @@ def promote(
         message += f", {report.verdict} {override}"
     write(project, record, release, chosen, reason, signature, **terms)
     return rollback_note + _publish(project, f"{message}.")
+
+
+def _completed(project: Project, assignment: Assignment) -> str:
+    """Do again what follows after an assignment is recorded; returns what was done.
+
+    A promote that was killed may have recorded it and no more.
+    """
+    dvc_storage.push(project, *_outputs_to_keep(project))
+    since = f"{assignment.when:%Y-%m-%d %H:%M} UTC"
+    message = f"{assignment.release.tag} is {assignment.alias} since {since}."
+    return _publish(project, message)
 
 
 def rollback(project: Project, alias: str | None = None, reason: str = "") -> str:
