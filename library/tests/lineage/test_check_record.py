@@ -73,6 +73,13 @@ def test_what_the_tag_does_not_name_is_inconclusive_and_not_required(reigning: C
     assert not check.required
 
 
+@pytest.mark.parametrize("lock", ["", '{"stages": {"train": {"cmd": "train"}}}'])
+def test_a_stage_that_dvc_lock_lacks_fails_its_check(reigning: Clone, lock: str) -> None:
+    found = edited(reigning, "dvc.lock", lambda _: lock)
+    assert found["record.model"] is Verdict.FAIL
+    assert found["record.measured"] is Verdict.FAIL
+
+
 def test_a_commit_without_reports_is_inconclusive(reigning: Clone) -> None:
     lock = json.dumps({"stages": {"train": {"cmd": "train"}, "gate": {"cmd": "gate"}}})
     found = edited(reigning, "dvc.lock", lambda _: lock)

@@ -81,5 +81,5 @@ def test_a_model_that_reads_what_is_barred_by_now_is_not_usable(empty: Project) 
     write_json(folder / "features.json", {"columns": [empty.contract.outcome.name]})
     when = datetime(2025, 1, 1, tzinfo=UTC)
     release = Release("tiny", "v1.0.0", "f", digest(folder), "", "ok", "", "Ada", when)
-    message = refusal(deploy.usable, empty, release)
+    message = refusal(deploy.fetch_servable, empty, release)
     assert "features.forbidden: the stored model reads" in message

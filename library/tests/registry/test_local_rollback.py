@@ -16,7 +16,7 @@ from mlgates.errors import ProjectError
 from mlgates.files import read_json, write_json
 from mlgates.registry import deploy, local_rollback, releases
 from mlgates.registry.git import git
-from mlgates.registry.local_rollback import caught_up, now, pending
+from mlgates.registry.local_rollback import now, pending, record_pending_rollback
 from mlgates.registry.promote import promote, rollback
 from mlgates.registry.status import status
 
@@ -124,7 +124,7 @@ def test_what_others_decided_since_a_rollback_stays(
     recorded: bool,
 ) -> None:
     project = rolled_back(tmp_path, champions, monkeypatch)
-    assert caught_up(project) == f"{message}\n"
+    assert record_pending_rollback(project) == f"{message}\n"
     assignments = releases.read(project).assignments
     expected = [*champions, "v1.0.0"] if recorded else champions
     assert [assignment.to for assignment in assignments] == expected
@@ -133,7 +133,7 @@ def test_what_others_decided_since_a_rollback_stays(
         annotation = git(tmp_path, "for-each-ref", "--format=%(subject)", ref)
         assert json.loads(annotation)["switched"] == {"by": "Ada", "at": "noon"}
     assert pending(project) == {}
-    assert caught_up(project) == ""
+    assert record_pending_rollback(project) == ""
 
 
 @pytest.mark.usefixtures("nobody")
@@ -142,7 +142,7 @@ def test_a_rollback_to_a_release_that_the_record_lost_waits(
 ) -> None:
     project = rolled_back(tmp_path, ["v1.0.0", "v2.0.0"], monkeypatch)
     git(tmp_path, "tag", "--delete", "tiny#champion#1")
-    message = caught_up(project)
+    message = record_pending_rollback(project)
     assert message.startswith("Ada rolled The record does not know it yet.")
     assert "does not say any more that v1.0.0 was champion" in message
     assert pending(project)

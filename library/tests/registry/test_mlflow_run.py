@@ -9,7 +9,14 @@ from mlflow import MlflowClient
 
 from mlgates.registry import tracking
 from mlgates.registry.mlflow_client import Store
-from mlgates.registry.mlflow_run import find_run, has_model, log_trials, numbers, upsert_run
+from mlgates.registry.mlflow_run import (
+    find_run,
+    has_model,
+    log_trials,
+    numbers,
+    run_tags,
+    upsert_run,
+)
 
 MODEL = "f" * 64
 
@@ -26,12 +33,10 @@ def test_a_run_is_made_once_and_brought_up_to_date(store: Store, tmp_path: Path)
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.txt").write_text("a tree")
-    rows = tmp_path / "rows.csv"
-    rows.write_text("a,b\n")
 
     assert find_run(store, MODEL) is None
-    first = upsert_run(store, MODEL, {"a": 1}, {"m": 0.5}, {"verdict": "fail"}, {"model": model})
-    again = upsert_run(store, MODEL, {"a": 2}, {"m": 0.6}, {"verdict": "ok"}, {"rows.csv": rows})
+    first = upsert_run(store, MODEL, {"a": 1}, {"m": 0.5}, {"verdict": "fail"}, model)
+    again = upsert_run(store, MODEL, {"a": 2}, {"m": 0.6}, {"verdict": "ok"})
     assert first == again
 
     run = find_run(store, MODEL)
@@ -41,13 +46,13 @@ def test_a_run_is_made_once_and_brought_up_to_date(store: Store, tmp_path: Path)
     assert run.data.metrics == {"m": 0.6}
     assert run.data.tags["verdict"] == "ok"
     assert has_model(store, run)
-    assert {entry.path for entry in store.list_artifacts(first)} == {"model", "rows.csv"}
+    assert {entry.path for entry in store.list_artifacts(first)} == {"model"}
 
 
 def test_a_metric_is_logged_again_only_if_it_changed(store: Store) -> None:
     fingerprint = "e" * 64
     for value in (0.5, 0.5, 0.6):
-        run_id = upsert_run(store, fingerprint, {}, {"m": value}, {}, {})
+        run_id = upsert_run(store, fingerprint, {}, {"m": value}, {})
     history = store.get_metric_history(run_id, "m")
     assert [metric.value for metric in history] == [0.5, 0.6]
 
@@ -60,7 +65,7 @@ def test_the_model_is_sent_again_if_the_run_was_killed(store: Store, tmp_path: P
     store.log_text(run.info.run_id, "half a tr", "model/model.txt")
     assert not has_model(store, store.get_run(run.info.run_id))
 
-    upsert_run(store, fingerprint, {}, {}, {}, {"model": tmp_path / "model"})
+    upsert_run(store, fingerprint, {}, {}, {}, tmp_path / "model")
     sent = store.download_artifacts(run.info.run_id, "model/model.txt")
     assert Path(sent).read_text() == "a tree"
 
@@ -68,6 +73,13 @@ def test_the_model_is_sent_again_if_the_run_was_killed(store: Store, tmp_path: P
 def test_only_numbers_are_metrics() -> None:
     values = {"a": 1, "b": 0.5, "c": None, "d": float("nan"), "e": "much"}
     assert numbers(values) == {"a": 1.0, "b": 0.5}
+
+
+def test_a_tag_without_a_value_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
+    monkeypatch.setenv("DVC_EXP_NAME", "deep-sea")
+    tags = run_tags({"verdict": "ok", "champion": None})
+    assert tags == {"verdict": "ok", "DVC_EXP_NAME": "deep-sea"}
 
 
 def trial(a: int) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_a_throw_away_clone_signs_with_a_key_of_its_own(
     reigning.commit("my key")
     (reigning.around / "ada.pem").unlink()
     with scratch(reigning.project) as project:
-        keys.ready(project)
+        keys.require_trusted_key(project)
         assert len(verify.keys(project)) == 2
         assert Clone(project).git("status", "--porcelain") == ""
     assert not (reigning.around / "ada.pem").exists()

@@ -65,7 +65,7 @@ def test_a_ci_run_without_key_and_token_is_shown_both_ways_to_sign(
     for name, value in {keys.SETTING: "", "CI": "true", "GITHUB_ACTIONS": "true"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", raising=False)
-    message = refusal(keys.ready, reigning.project)
+    message = refusal(keys.require_trusted_key, reigning.project)
     assert "no key to sign with (GitHub: missing" in message
     assert keys.SETTING in message
     assert "--keyless" in message

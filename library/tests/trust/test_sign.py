@@ -46,7 +46,7 @@ def test_without_a_key_nothing_is_signed_and_the_user_is_shown_how(
     assert not private.exists()
     record = never_assigned(releases.read(project))
     (release,) = record.releases
-    assert deploy.bring(project, record, release).exists()
+    assert deploy.fetch_signed(project, record, release).exists()
 
 
 @pytest.mark.usefixtures("no_mlflow")
@@ -60,7 +60,7 @@ def test_from_the_first_key_on_the_champion_must_be_signed(reigning: Clone, priv
     assert "is not signed" in refusal(deploy.follow, project)
     record = never_assigned(releases.read(project))
     (release,) = record.releases
-    assert "is not signed" in refusal(deploy.bring, project, record, release)
+    assert "is not signed" in refusal(deploy.fetch_signed, project, record, release)
     assert "signed by you" in sign(project)
     assert "signed by you" not in sign(project)
     assert "is champion since" in promote(project)

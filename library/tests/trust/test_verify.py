@@ -58,10 +58,22 @@ def test_an_identity_that_did_not_sign_verifies_nothing(signed: tuple[Project, P
     assert "an identity that is not in keys/" in refusal(verify.signed, project, folder)
 
 
-def test_an_identity_is_trusted_only_with_its_issuer(signed: tuple[Project, Path]) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"identity: {IDENTITY}\nissuer: ''\n",
+        f"identity: {IDENTITY}\n",
+        f"identity: {IDENTITY}\nissuer: 7\n",
+        f"identity: {IDENTITY}\nissuer: https://a.org\nbranch: main\n",
+        "- no names\n",
+    ],
+)
+def test_an_identity_is_trusted_only_with_its_issuer_and_nothing_else(
+    signed: tuple[Project, Path], content: str
+) -> None:
     project, folder = signed
     (project.root / "keys/ct.yaml").unlink()
-    (project.root / "keys/ct.yml").write_text(f"identity: {IDENTITY}\nissuer: ''\n")
+    (project.root / "keys/ct.yml").write_text(content)
     verify.signature(folder).write_text(BY_AN_IDENTITY)
     assert "an identity and its issuer" in refusal(verify.signed, project, folder)
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 
-from mlgates.dvc_lock import fingerprint, measured, stages
+from mlgates.dvc_lock import stages
 from mlgates.layout import DVC_LOCK, GATE
+from mlgates.lineage import stage_files
 from mlgates.project import Project
-from mlgates.registry.releases import Release, show
+from mlgates.registry.releases import Release, identifiers, show
 from mlgates.verdict import Check, Report, Verdict, at_most
 
 
@@ -17,15 +18,11 @@ def check_record(project: Project, release: Release) -> list[Check]:
     `record.files` (the reports in git), `record.verdict` and `record.digest`.
     """
     lock = show(project, release.commit, DVC_LOCK)
-    fingerprint_now = ""
-    measured_now = ""
-    if lock:
-        fingerprint_now = fingerprint(lock)
-        measured_now = measured(lock)
+    fingerprint, measured = identifiers(lock)
     where = f"{release.commit[:8]}:{DVC_LOCK}"
     checks = [
-        _compare("record.model", release.fingerprint, fingerprint_now, f"train in {where}"),
-        _compare("record.measured", release.measured, measured_now, f"gate in {where}"),
+        _compare("record.model", release.fingerprint, fingerprint, f"train in {where}"),
+        _compare("record.measured", release.measured, measured, f"gate in {where}"),
     ]
 
     hashes = _hashes_of_reports(lock)
@@ -38,33 +35,36 @@ def check_record(project: Project, release: Release) -> list[Check]:
         evidence = "no reports there"
         return [*checks, Check("record.files", Verdict.INCONCLUSIVE, evidence=evidence)]
 
-    changed = []
-    for path, text in reports.items():
-        if hashes[path] not in _possible_hashes(text):
-            changed.append(path)
+    changed = [path for path in reports if hashes[path] not in _possible_hashes(reports[path])]
     evidence = ", ".join(changed)
     checks.append(at_most("record.files", len(changed), 0, len(reports), evidence=evidence))
+    return [*checks, *_gate_checks(release, reports.get(GATE.as_posix(), ""))]
 
-    path = GATE.as_posix()
+
+def _gate_checks(release: Release, text: str) -> list[Check]:
+    """`record.verdict` and `record.digest`, from the text of the gate's report.
+
+    The verdict is computed again from the checks: the stored one may have been edited.
+    """
     gate = Report("gate")
-    if path in reports:
-        # The verdict is computed again from the checks: the stored one may have been edited.
-        gate = Report.from_dict(json.loads(reports[path]))
+    if text:
+        gate = Report.from_dict(json.loads(text))
+    verdict = str(gate.verdict)
     model = gate.facts.get("model", "")
-    checks.append(
-        _compare("record.verdict", release.verdict, str(gate.verdict), f"checks in {path}")
-    )
-    checks.append(_compare("record.digest", release.digest, model, f"model in {path}"))
-    return checks
+    return [
+        _compare("record.verdict", release.verdict, verdict, f"checks in {GATE.as_posix()}"),
+        _compare("record.digest", release.digest, model, f"model in {GATE.as_posix()}"),
+    ]
 
 
-def _hashes_of_reports(lock: str) -> dict[str, str | None]:
+def _hashes_of_reports(lock: str) -> stage_files.Hashes:
     """The MD5 hashes in a dvc.lock of all JSON files that a stage reads or writes, by path."""
-    hashes = {}
+    hashes: stage_files.Hashes = {}
     for stage in stages(lock).values():
-        for file in [*stage.get("deps", []), *stage.get("outs", [])]:
-            if file["path"].endswith(".json"):
-                hashes[file["path"]] = file.get("md5")
+        files = stage_files.inputs(stage) | stage_files.outputs(stage)
+        for path, md5 in files.items():
+            if path.endswith(".json"):
+                hashes[path] = md5
     return hashes
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mlgates import tools
-from mlgates.dvc_lock import locked, stages
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import LIBRARY, UV_LOCK
@@ -19,7 +18,6 @@ from mlgates.trust import champion
 from mlgates.verdict import Check, Verdict
 
 CHECK = "reproduce.environment"
-GATE = "gate"  # the stage that keeps the library
 SYNC = ("sync", "--frozen", "--quiet", "--no-install-project", "--no-compile-bytecode")
 # uv does not ask the git host that the library came from: the release has the library as a file.
 WITHOUT_LIBRARY = ("--no-install-package", wheel.NAME)
@@ -64,26 +62,17 @@ def environment_of(
     if running == recorded and _packages(lock) == _packages(_current_lock(project)):
         return _this_environment(here, library, lock)
 
-    if not lock:
+    reason = "the release has no uv.lock"
+    if lock:
+        reason = _make(work, base, recorded)
+    if reason:
         check = Check(
             CHECK,
             Verdict.INCONCLUSIVE,
             value=running,
             limit=recorded,
-            required=False,
-            evidence="this interpreter, because the release has no uv.lock",
-        )
-        return Environment(here, library), check
-
-    problem = _make(work, base, recorded)
-    if problem:
-        evidence = f"this interpreter, because uv sync cannot make the release's: {problem}"
-        check = Check(
-            CHECK,
-            Verdict.INCONCLUSIVE,
-            value=running,
-            limit=recorded,
-            evidence=evidence,
+            required=bool(lock),
+            evidence=f"this interpreter, because {reason}",
         )
         return Environment(here, library), check
 
@@ -113,8 +102,7 @@ def _library(work: Project, base: Path) -> Path | None:
 
     Raises: ProjectError if the DVC remote does not have it any more.
     """
-    outputs = stages(locked(work)).get(GATE, {}).get("outs", [])
-    if not any(output["path"] == LIBRARY.as_posix() for output in outputs):
+    if not wheel.is_kept(work):
         return None
     dvc_storage.pull(work, LIBRARY.as_posix())
     return wheel.unpack(_wheel(work), base / "library")
@@ -152,14 +140,19 @@ def _packages(lock: str) -> list[dict[str, Any]]:
 def _make(work: Project, base: Path, python: str) -> str:
     """Let uv make the release's environment in `base/env`; returns why it cannot, or nothing."""
     folder = base / "env"
-    has_library = (work.root / LIBRARY).exists()
-    words = [*SYNC]
-    if has_library:
-        words += WITHOUT_LIBRARY
-    problem = _uv(work, folder, *words, "--python", python)
-    if problem or not has_library:
-        return problem
-    return _uv(work, folder, *INSTALL, "--python", str(folder), str(_wheel(work)))
+    commands = [[*SYNC, "--python", python]]
+    if (work.root / LIBRARY).exists():
+        commands = [
+            [*SYNC, *WITHOUT_LIBRARY, "--python", python],
+            [*INSTALL, "--python", str(folder), str(_wheel(work))],
+        ]
+    reason = ""
+    for words in commands:
+        problem = _uv(work, folder, *words)
+        if problem:
+            reason = f"uv sync cannot make the release's: {problem}"
+            break
+    return reason
 
 
 def _uv(work: Project, folder: Path, *words: str) -> str:

@@ -50,8 +50,7 @@ class Explained(Report):
             facts.append(f"{name}: {number(value)}")
         paragraphs = ["\n".join(facts)]
         for headings, *rows in self.parts:
-            if rows:
-                paragraphs.append(Grid(headings, rows).text())
+            paragraphs.append(Grid(headings, rows).text())
         paragraphs.append(terminal(self))
         return "\n\n".join(paragraphs)
 
@@ -64,17 +63,7 @@ def explain(project: Project, prediction: str) -> Explained:
     """
     import pandas as pd
 
-    from mlgates.serving import prediction_log
-
-    logged = prediction_log.read(project, one=prediction)
-    if logged.empty:
-        erased = ""
-        if tombstones.listed(project):
-            erased = " Rows that were erased are not in it any more."
-        raise ProjectError(
-            f"The prediction log of this machine has no {prediction!r}.{erased}",
-            f"Each answer has its id, such as {prediction_log.new_ids(1)[0]}",
-        )
+    logged = _logged(project, prediction)
     record = releases.read(project)
     fingerprint = str(logged["fingerprint"][0])
     release = record.of(fingerprint)
@@ -84,7 +73,7 @@ def explain(project: Project, prediction: str) -> Explained:
             "Run: git fetch --tags",
         )
 
-    folder = deploy.bring(project, record, release)
+    folder = deploy.fetch_signed(project, record, release)
     scorer = load_signed(project, folder, str(logged["digest"][0]))
     reference = pd.read_parquet(folder / REFERENCE)
     tables = {}
@@ -100,6 +89,20 @@ def explain(project: Project, prediction: str) -> Explained:
     }
     report.facts = {**facts, **report.facts}
     return report
+
+
+def _logged(project: Project, prediction: str) -> "pd.DataFrame":
+    """The row of a prediction in this machine's log. Raises: ProjectError if it is not there."""
+    from mlgates.serving import prediction_log
+
+    logged = prediction_log.read(project, one=prediction)
+    if logged.empty:
+        message = f"The prediction log of this machine has no {prediction!r}."
+        if tombstones.listed(project):
+            message += " Rows that were erased are not in it any more."
+        example = prediction_log.new_ids(1)[0]
+        raise ProjectError(message, f"Each answer has its id, such as {example}")
+    return logged
 
 
 def explained(
@@ -147,8 +150,8 @@ def contributions(scorer: Scorer, row: np.ndarray, reference: np.ndarray) -> np.
     """
     others = reference[np.linspace(0, len(reference) - 1, ROWS).astype(int)]
     changed = np.tile(row, (len(row), ROWS, 1))  # (feature that is unknown, other row, feature)
-    for place in range(len(row)):
-        changed[place, :, place] = others[:, place]
+    places = np.arange(len(row))
+    changed[places, :, places] = others.T
     # One call scores all of them, and the row itself first: calls cost more than rows.
     scores = scorer.score(np.vstack([row[None], changed.reshape(-1, len(row))]))
     if scores.ndim > 1:
@@ -201,8 +204,10 @@ def _feature_table(scorer: Scorer, row: np.ndarray, gains: np.ndarray) -> Table:
 
 def _cell(value: Any) -> str:
     """A value as text; empty if it is missing."""
+    import pandas as pd
+
     if hasattr(value, "item"):  # a number of NumPy's
         value = value.item()
-    if value is None or value != value:
+    if pd.isna(value):
         return ""
     return number(value) if isinstance(value, bool | int | float) else str(value)

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from mlgates.dvc_lock import locked, stages
-from mlgates.errors import ProjectError, nearest
+from mlgates.errors import ProjectError
 from mlgates.files import digest, read_json, read_yaml, write_json
 from mlgates.layout import CANDIDATE, CYCLE, MADE, REPORTS
 from mlgates.layout import GATE as GATE_REPORT
+from mlgates.lineage import stage_files
 from mlgates.lineage.check_record import check_record
 from mlgates.lineage.environment import Environment, environment_of
-from mlgates.lineage.trace import find_release
+from mlgates.lineage.trace import find_release, similar
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
-from mlgates.registry.deploy import bring, fetch
-from mlgates.registry.releases import Record, Release, freshen, read
+from mlgates.registry.deploy import fetch, fetch_signed
+from mlgates.registry.releases import Record, Release, read, settle_if_reachable
 from mlgates.registry.sandbox import cloned
 from mlgates.verdict import Check, Report, Verdict, at_most
 
@@ -52,16 +53,13 @@ def reproduce(project: Project, name: str) -> Report:
     What is lost is `inconclusive`, and its check says what is missing.
     Raises: ProjectError if there is no such release.
     """
-    remote_note = freshen(project)
+    remote_note = settle_if_reachable(project)
     started = time.monotonic()
     record = read(project)
     release = find_release(record, name)
     if not release:
         versions = [known.version for known in record.releases]
-        remedy = "Nothing was released yet. Run: uv run mlops status"
-        if versions:
-            remedy = nearest(name, versions)
-        raise ProjectError(f"There is no release {name!r}.", remedy)
+        raise ProjectError(f"There is no release {name!r}.", similar(name, versions))
 
     title = f"reproduce  {release.tag} ({release.fingerprint[:8]})"
     report = Report(title, check_record(project, release))
@@ -91,7 +89,7 @@ def _rebuilt(
 
     It ends with a check that fails where the next ones cannot be made.
     """
-    dvc_storage.lend(project, work, base / "cache")
+    dvc_storage.share_remote(project, work, base / "cache")
     lock = stages(locked(work))
     released_model = fetch(work, release)
     recorded_reports = _reports(work)
@@ -155,18 +153,12 @@ def _measuring_stages(lock: dict[str, Any]) -> list[str]:
 
 def _absent_inputs(work: Project, lock: dict[str, Any]) -> list[str]:
     """The inputs of the stages that are neither in git nor the output of one of these stages."""
-    inputs: dict[str, None] = {}  # a dictionary, because a set has no order
-    outputs = set()
+    inputs: set[str] = set()
+    outputs: set[str] = set()
     for stage in [TRAIN, *_measuring_stages(lock), GATE]:
-        for file in lock[stage]["deps"]:
-            inputs[file["path"]] = None
-        for file in lock[stage]["outs"]:
-            outputs.add(file["path"])
-    absent = []
-    for path in inputs:
-        if path not in outputs and not (work.root / path).exists():
-            absent.append(path)
-    return absent
+        inputs.update(stage_files.inputs(lock[stage]))
+        outputs.update(stage_files.outputs(lock[stage]))
+    return [path for path in sorted(inputs - outputs) if not (work.root / path).exists()]
 
 
 def _reports(work: Project) -> dict[str, Any]:
@@ -193,23 +185,14 @@ def data(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
 
     Both are entries of `train` in dvc.lock. Models and reports are compared by other checks.
     """
-    recorded_hashes = _hashes(recorded)
-    hashes = _hashes(again)
-    compared = []
-    for path in recorded_hashes:
-        if Path(path).parts[0] not in (str(MADE), str(REPORTS)):
-            compared.append(path)
-    different = [path for path in compared if hashes.get(path) != recorded_hashes[path]]
+    recorded_hashes = stage_files.inputs(recorded) | stage_files.outputs(recorded)
+    hashes = stage_files.inputs(again) | stage_files.outputs(again)
+    not_data = (str(MADE), str(REPORTS))
+    compared = [path for path in recorded_hashes if Path(path).parts[0] not in not_data]
+    changed = dict(recorded_hashes.items() - hashes.items())
+    different = sorted(changed.keys() & set(compared))
     evidence = ", ".join(different) or "hashes equal"
     return at_most("reproduce.data", len(different), 0, len(compared), evidence=evidence)
-
-
-def _hashes(entry: dict[str, Any]) -> dict[str, str]:
-    """The hashes of a stage's inputs and outputs in dvc.lock, by path."""
-    hashes = {}
-    for file in [*entry["deps"], *entry["outs"]]:
-        hashes[file["path"]] = file["md5"]
-    return hashes
 
 
 def _predictions(work: Project, environment: Environment, base: Path, released: Path) -> Check:
@@ -266,7 +249,7 @@ def metrics(recorded: dict[str, Any], again: dict[str, Any]) -> Check:
     """
     recorded_values = _leaves(recorded)
     values = _leaves(_with_recorded_speed(again, recorded))
-    different = sorted({name for name, _ in recorded_values.items() ^ values.items()})
+    different = sorted(dict(recorded_values.items() ^ values.items()))
     examples = []
     for name in different[:MAX_SHOWN]:
         shown = name.removeprefix(".")
@@ -280,36 +263,30 @@ def _with_recorded_speed(again: Any, recorded: Any, name: str = "") -> Any:
 
     `name` is the key under which `again` is stored.
     """
-    if isinstance(again, dict):
-        recorded_parts = recorded if isinstance(recorded, dict) else {}
-        parts = {}
-        for key, part in again.items():
-            parts[key] = _with_recorded_speed(part, recorded_parts.get(key), key)
-        return parts
-    if isinstance(again, list):
-        recorded_items = recorded if isinstance(recorded, list) else []
-        items = []
-        for position, item in enumerate(again):
-            recorded_item = None
-            if position < len(recorded_items):
-                recorded_item = recorded_items[position]
-            items.append(_with_recorded_speed(item, recorded_item))
-        return items
-    return recorded if name in OF_THE_MACHINE else again
+    if not isinstance(again, dict | list):
+        return recorded if name in OF_THE_MACHINE else again
+    recorded_parts = _parts(recorded)
+    parts = {}
+    for key, part in _parts(again).items():
+        parts[key] = _with_recorded_speed(part, recorded_parts.get(key), key)
+    return parts if isinstance(again, dict) else list(parts.values())
 
 
 def _leaves(content: Any, prefix: str = "") -> dict[str, Any]:
     """The values in nested dictionaries and lists by their path, such as `.slices.0.value`."""
-    if isinstance(content, dict):
-        parts = list(content.items())
-    elif isinstance(content, list):
-        parts = list(enumerate(content))
-    else:
+    if not isinstance(content, dict | list):
         return {prefix: content}
     leaves = {}
-    for key, part in parts:
+    for key, part in _parts(content).items():
         leaves.update(_leaves(part, f"{prefix}.{key}"))
     return leaves
+
+
+def _parts(content: Any) -> dict[str, Any]:
+    """What a dictionary or a list holds, by key or by position; nothing for any other value."""
+    if isinstance(content, list):
+        content = {str(position): item for position, item in enumerate(content)}
+    return content if isinstance(content, dict) else {}
 
 
 def _bring_champion(work: Project, record: Record) -> None:
@@ -325,4 +302,4 @@ def _bring_champion(work: Project, record: Record) -> None:
         raise ProjectError(
             f"The record does not have the champion of that cycle, {fingerprint[:8]}."
         )
-    bring(work, record, release)
+    fetch_signed(work, record, release)

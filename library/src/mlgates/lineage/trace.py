@@ -6,7 +6,8 @@ saw it.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from mlgates.layout import (
     UV_LOCK,
     prediction_logs,
 )
+from mlgates.lineage import stage_files
 from mlgates.lineage.check_record import check_record
 from mlgates.project import Project
 from mlgates.registry.git import git
@@ -66,21 +68,26 @@ def _unknown_name(project: Project, record: Record, what: str) -> ProjectError:
     for release in record.releases:
         names.add(release.version)
         names.update(_manifest(project, release))
-    remedy = "Nothing was released yet. Run: uv run mlops status"
-    if names:
-        remedy = nearest(what, names)
     return ProjectError(
         f"{what!r} is not a release, a period of a release or a prediction that was logged here.",
-        remedy,
+        similar(what, names),
     )
+
+
+def similar(name: str, known: Collection[str]) -> str:
+    """The remedy for the name of a release that does not exist, given the names that do."""
+    remedy = "Nothing was released yet. Run: uv run mlops status"
+    if known:
+        remedy = nearest(name, known)
+    return remedy
 
 
 def find_release(record: Record, what: str) -> Release | None:
     """The release with that version, tag or beginning of its fingerprint; None unless it is one."""
     matching = []
     for release in record.releases:
-        is_named = what in (release.version, release.tag)
-        if is_named or (len(what) >= MIN_CHARACTERS and release.fingerprint.startswith(what)):
+        beginning = release.fingerprint[: max(len(what), MIN_CHARACTERS)]
+        if what in (release.version, release.tag, beginning):
             matching.append(release)
     return matching[0] if len(matching) == 1 else None
 
@@ -155,12 +162,12 @@ def _release(project: Project, record: Record, release: Release) -> tuple[str, V
 
 def _training_rows(project: Project, record: Record, release: Release) -> list[list[str]]:
     """The model, and what it was made of: commit, data, parameters and libraries."""
-    outputs = {}
+    outputs: stage_files.Hashes = {}
     for stage in stages(show(project, release.commit, DVC_LOCK)).values():
-        for output in stage.get("outs", []):
-            outputs[output["path"]] = f"{output.get('md5')} in DVC"
+        outputs.update(stage_files.outputs(stage))
     _, path = artifact(project)
-    model = f"fingerprint {release.fingerprint}, digest {release.digest[:8]}, {outputs.get(path)}"
+    model = f"fingerprint {release.fingerprint}, digest {release.digest[:8]}"
+    model += f", {outputs.get(path)} in DVC"
     commit = git(
         project.root,
         "show",
@@ -173,9 +180,9 @@ def _training_rows(project: Project, record: Record, release: Release) -> list[l
     data = f"trained on {facts.get('trained on')}; evaluated on {facts.get('evaluated on')}"
 
     rows = [["model", model], ["commit", commit], ["data", data]]
-    for name, stored in outputs.items():
+    for name, md5 in outputs.items():
         if name.startswith(f"{DATA}/"):
-            rows.append([name, stored])
+            rows.append([name, f"{md5} in DVC"])
     rows.append(["parameters", _changed_parameters(project, record, release)])
     libraries = show(project, release.commit, UV_LOCK)
     digest = "none at that commit"
@@ -191,9 +198,7 @@ def _gate_rows(project: Project, release: Release) -> list[list[str]]:
     rows = [["gate", f"{gate.get('verdict')}: {gate.get('title')}"]]
     metrics = show_json(project, release.commit, METRICS)
     for model, values in metrics.get("values", {}).items():
-        cells = []
-        for name, measured in values.items():
-            cells.append(f"{name} {number(measured['value'])}")
+        cells = [f"{name} {number(measured['value'])}" for name, measured in values.items()]
         rows.append([f"  {model}", ", ".join(cells)])
     recorded = "no hash of them is recorded"
     if release.measured:
@@ -232,23 +237,19 @@ def _problem_rows(report: Report) -> list[list[str]]:
 
 def _changed_parameters(project: Project, record: Record, release: Release) -> str:
     """The parameters that differ from the release before; for the first one all of training."""
-    parameters_now = used_parameters(project, release)
-    earlier = [other for other in record.releases if other.order < release.order]
-    if not earlier:
+    now = used_parameters(project, release)
+    place = record.releases.index(release)
+    if place == 0:
         used = []
-        for name in sorted(parameters_now):
+        for name, value in sorted(now.items()):
             if name.startswith(("model.", "train.")):
-                used.append(f"{name} {parameters_now[name]}")
+                used.append(f"{name} {value}")
         return ", ".join(used)
 
-    previous = earlier[-1]
-    parameters_then = used_parameters(project, previous)
-    changed = []
-    for name in sorted(parameters_now | parameters_then):
-        then = parameters_then.get(name)
-        now = parameters_now.get(name)
-        if now != then:
-            changed.append(f"{name} {then} -> {now}")
+    previous = record.releases[place - 1]
+    then = used_parameters(project, previous)
+    different = sorted(dict(now.items() ^ then.items()))  # names, of which one may lack a value
+    changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in different]
     return f"since {previous.version}: {', '.join(changed) or 'the same'}"
 
 
@@ -269,26 +270,34 @@ def used_parameters(project: Project, release: Release) -> dict[str, Any]:
 def _uses_of_period(project: Project, record: Record, period: str) -> list[list[str]]:
     """A row for each release that saw a period: its tag, as what, the data, and its aliases.
 
-    As what: `trained`, `evaluated`, or `champion against v1.1.0` where the candidate v1.1.0 was
-    compared with it. The data are named by their hash: an amended period has another one.
+    The data are named by their hash: an amended period has another one.
     """
-    uses: dict[str, list[str]] = {release.fingerprint: [] for release in record.releases}
+    uses = _uses_by_model(project, record, period)
+    rows = []
+    for release in record.releases:
+        if release.fingerprint in uses:
+            seen_as = ", ".join(uses[release.fingerprint])
+            aliases = ", ".join(record.aliases(release))
+            rows.append([release.tag, seen_as, _data_of_period(project, release, period), aliases])
+    return rows
+
+
+def _uses_by_model(project: Project, record: Record, period: str) -> dict[str, list[str]]:
+    """What each model saw a period for, by fingerprint.
+
+    `trained`, `evaluated`, or `champion against v1.1.0` where the candidate v1.1.0 was compared
+    with it.
+    """
+    uses: dict[str, list[str]] = defaultdict(list)
     for release in record.releases:
         facts = show_json(project, release.commit, GATE).get("facts", {})
         for use in ("trained", "evaluated"):
             if period in str(facts.get(f"{use} on")).split(", "):
                 uses[release.fingerprint].append(use)
         champion = facts.get("champion", facts.get("opponent"))  # the second until 0.3
-        if "evaluated" in uses[release.fingerprint] and champion in uses:
+        if "evaluated" in uses.get(release.fingerprint, []):
             uses[champion].append(f"champion against {release.version}")
-
-    rows = []
-    for release in record.releases:
-        if uses[release.fingerprint]:
-            seen_as = ", ".join(uses[release.fingerprint])
-            aliases = ", ".join(record.aliases(release))
-            rows.append([release.tag, seen_as, _data_of_period(project, release, period), aliases])
-    return rows
+    return uses
 
 
 def _data_of_period(project: Project, release: Release, period: str) -> str:

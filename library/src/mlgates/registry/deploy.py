@@ -15,14 +15,14 @@ from mlgates.layout import CHAMPION, CHECKED, GATE, ONLINE_STORE
 from mlgates.model_folder import CONTRACT, IGNORED, described, is_whole
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
-from mlgates.registry.local_rollback import caught_up, pending
+from mlgates.registry.local_rollback import pending, record_pending_rollback
 from mlgates.registry.releases import (
     Assignment,
     Record,
     Release,
     artifact,
-    freshen,
     read,
+    settle_if_reachable,
     show_json,
     signature,
 )
@@ -55,7 +55,7 @@ def fetch(project: Project, release: Release) -> Path:
     return folder
 
 
-def usable(project: Project, release: Release) -> Path:
+def fetch_servable(project: Project, release: Release) -> Path:
     """`fetch`, for a model that is to be served.
 
     Raises: ProjectError also if the model reads a column that the contract bars by now.
@@ -65,7 +65,7 @@ def usable(project: Project, release: Release) -> Path:
     return folder
 
 
-def vouched(project: Project, folder: Path, assignment: Assignment | None) -> Path:
+def with_signature(project: Project, folder: Path, assignment: Assignment | None) -> Path:
     """The folder of a fetched model, once the signature of an assignment is verified and beside it.
 
     A release that never had an alias has no signature. Raises: ProjectError unless a key signed it
@@ -78,15 +78,14 @@ def vouched(project: Project, folder: Path, assignment: Assignment | None) -> Pa
     return folder
 
 
-def bring(project: Project, record: Record, release: Release) -> Path:
+def fetch_signed(project: Project, record: Record, release: Release) -> Path:
     """`fetch`, with the signature of whoever gave the release an alias last.
 
-    Raises: ProjectError as `fetch` and `vouched`.
+    Raises: ProjectError as `fetch` and `with_signature`.
     """
     folder = fetch(project, release)
-    history = record.history(release)
-    last = history[-1] if history else None
-    return vouched(project, folder, last)
+    last = next(reversed(record.history(release)), None)
+    return with_signature(project, folder, last)
 
 
 def pointer(project: Project, assignment: Assignment) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def pointer(project: Project, assignment: Assignment) -> dict[str, Any]:
         "commit": release.commit,
         "since": assignment.when.isoformat(),
         "report": show_json(project, release.commit, GATE) or None,
-        **assignment.again,
+        **assignment.terms,
     }
 
 
@@ -115,7 +114,7 @@ def _pointer_before(
     for release in reversed(releases_before):
         with suppress(ProjectError):
             last = record.history(release, assignment.alias)[-1]
-            vouched(project, usable(project, release), last)
+            with_signature(project, fetch_servable(project, release), last)
             return pointer(project, last)
     return None
 
@@ -131,10 +130,8 @@ def behind(project: Project, record: Record) -> Assignment | None:
     release = assignment.release
     # A pointer that is missing or damaged is written again, so it is no error here.
     served = champion.in_service_or_nothing(project)
-    is_served = (
-        served.get("fingerprint") == release.fingerprint
-        and served.get("since") == assignment.when.isoformat()
-    )
+    served_since = (served.get("fingerprint"), served.get("since"))
+    is_served = served_since == (release.fingerprint, assignment.when.isoformat())
     model = champion.place(project, release.fingerprint)
     if is_served and model.exists() and (project.root / ONLINE_STORE).exists():
         return None
@@ -157,7 +154,7 @@ def serve(project: Project, record: Record) -> str:
         raise ProjectError(f"Nobody is {alias} yet.", "Run: uv run mlops promote", code=4)
 
     release = assignment.release
-    vouched(project, usable(project, release), assignment)
+    with_signature(project, fetch_servable(project, release), assignment)
     served_before = champion.in_service_or_nothing(project)
     if behind(project, record):
         content = pointer(project, assignment)
@@ -239,8 +236,8 @@ def follow(project: Project) -> str:
 
     Raises: ProjectError as `serve` and `look_up`.
     """
-    unreachable = freshen(project)
-    recorded = caught_up(project)
+    unreachable = settle_if_reachable(project)
+    recorded = record_pending_rollback(project)
     record = read(project)
     message = recorded + serve(project, record)
     forget(project, record)
@@ -252,13 +249,11 @@ def follow(project: Project) -> str:
 def _bring_champion_to_beat(project: Project, record: Record) -> str:
     """Bring the champion that cycle.yaml names; returns why that failed, or nothing."""
     cycle = project.cycle()
-    if not cycle["champion"]:
-        return ""
     release = record.of(cycle["champion"])
     if release is None:
         return ""
     try:
-        bring(project, record, release)
+        fetch_signed(project, record, release)
     except ProjectError as error:
         remedy = f"To compare with another champion than {release.tag}, run: uv run mlops close"
         return f"\n{error}\n{remedy} {cycle['until']}"

@@ -124,7 +124,7 @@ def get(project: Project, commit: str, path: str, target: Path) -> None:
         tree.get(path, str(target), recursive=True)
 
 
-def lend(project: Project, clone: Project, cache: Path) -> None:
+def share_remote(project: Project, clone: Project, cache: Path) -> None:
     """Give a clone the project's default remote, where it lies today, and a cache of its own.
 
     DVC verifies the hash of what the clone gets from there. Raises: ProjectError if there is no

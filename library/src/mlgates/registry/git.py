@@ -103,7 +103,7 @@ def remote(root: Path) -> str:
     names = git(root, "remote").splitlines()
     if "origin" in names:
         return "origin"
-    return names[0] if names else ""
+    return next(iter(names), "")
 
 
 def identity(root: Path) -> tuple[str, str]:

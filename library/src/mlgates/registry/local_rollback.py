@@ -26,12 +26,7 @@ def now(project: Project, reason: str) -> str:
     Raises: ProjectError without a reason, after another `rollback --now` that is not recorded yet,
     or if there is no release before whose model is on this machine, whole.
     """
-    if not reason.strip():
-        raise ProjectError(
-            "A rollback needs a reason, for those who read the record.",
-            "Add: --reason TEXT",
-            code=2,
-        )
+    require_reason(reason)
     served = champion.in_service(project)
     before = _pointer_before(project, served)
 
@@ -54,6 +49,16 @@ def now(project: Project, reason: str) -> str:
         f"This machine serves {before['release']} now.\n"
         "The record does not know it yet. Run: uv run mlops follow"
     )
+
+
+def require_reason(reason: str) -> None:
+    """Raises: ProjectError (a usage error) if a rollback has no reason."""
+    if not reason.strip():
+        raise ProjectError(
+            "A rollback needs a reason, for those who read the record.",
+            "Add: --reason TEXT",
+            code=2,
+        )
 
 
 def _pointer_before(project: Project, served: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def pending(project: Project) -> dict[str, Any]:
     return dict(champion.in_service_or_nothing(project).get("pending") or {})
 
 
-def caught_up(project: Project) -> str:
+def record_pending_rollback(project: Project) -> str:
     """Write the `rollback --now` of this machine into the record; returns a line about it.
 
     If the alias has moved on in the record meanwhile, the rollback is dropped. If the record cannot
@@ -129,7 +134,7 @@ def _record_rollback(project: Project, record: Record, note: dict[str, Any]) -> 
     if nobody_moved_it:
         before = _last_assignment(record, alias, note["to"])
         signed = signature(project, before)
-        terms = {**before.again, "switched": {"by": note["by"], "at": note["at"]}}
+        terms = {**before.terms, "switched": {"by": note["by"], "at": note["at"]}}
         write(project, record, before.release, alias, note["told"], signed, **terms)
         return f"Recorded: {note['told']}"
 

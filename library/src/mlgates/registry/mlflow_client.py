@@ -42,10 +42,8 @@ def home(project: Project) -> Project:
     `dvc exp run --temp` works in a throw-away copy inside of .dvc/tmp. Its runs belong into the
     MLflow of the project itself.
     """
-    for parent in project.root.parents:
-        if parent.parts[-2:] == (".dvc", "tmp"):
-            return project.moved(parent.parent.parent)
-    return project
+    root, is_copy, _ = project.root.as_posix().rpartition("/.dvc/tmp/")
+    return project.moved(Path(root)) if is_copy else project
 
 
 @contextmanager
@@ -78,28 +76,36 @@ def open_store(project: Project) -> Store:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     project = home(project)
     name, _ = artifact(project)
-    database = project.root / MLFLOW_DATABASE
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    uri = given or f"sqlite:///{database.as_posix()}"
+    uri = given or f"sqlite:///{(project.root / MLFLOW_DATABASE).as_posix()}"
+    registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     place = None  # a server knows itself where the artifacts go
     if not given.startswith(SERVERS):
         place = (project.root / MLFLOW_ARTIFACTS).resolve().as_uri()
 
     with alone(project, "mlflow"), reachable(uri):
-        # This file is there while the database is made. If it was there before, a process was
-        # killed in between, and the database is half made.
-        begun = project.root / MLFLOW_BEGUN
         if not given:
-            is_usable = _is_usable(database, name, place) and not begun.exists()
-            if database.exists() and not is_usable:
-                _set_aside(project)
-            if not database.exists():
-                begun.touch()
-        registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
+            _prepare_database(project, name, place)
         client = MlflowClient(uri, registry_uri=registry_uri)
         experiment = _experiment(client, name, place)
-        begun.unlink(missing_ok=True)
+        (project.root / MLFLOW_BEGUN).unlink(missing_ok=True)
     return Store(client, experiment)
+
+
+def _prepare_database(project: Project, name: str, place: str | None) -> None:
+    """Set a database aside that cannot be used, and mark that a new one is being made.
+
+    The mark is a file that is there while the database is made. If it is there already, a process
+    was killed in between, and the database is half made.
+    """
+    database = project.root / MLFLOW_DATABASE
+    begun = project.root / MLFLOW_BEGUN
+    if database.exists():
+        is_usable = _is_usable(database, name, place)
+        if is_usable and not begun.exists():
+            return
+        _set_aside(project)
+    begun.touch()
 
 
 def _experiment(client: Any, name: str, place: str | None) -> str:
@@ -113,24 +119,23 @@ def _experiment(client: Any, name: str, place: str | None) -> str:
 
 
 def _is_usable(database: Path, name: str, place: str | None) -> bool:
-    """Whether the database can be read, and its artifacts are at this place; or it is absent.
+    """Whether the database can be read, and its artifacts are at this place.
 
     Raises: ProjectError if another program holds it.
     """
-    if not database.exists():
-        return True
     query = "SELECT artifact_location FROM experiments WHERE name = ?"
     try:
         with closing(sqlite3.connect(database, timeout=DATABASE_TIMEOUT)) as connection:
             row = connection.execute(query, [name]).fetchone()
-    except sqlite3.DatabaseError as error:
-        is_unfinished = "no such table" in str(error)
-        if isinstance(error, sqlite3.OperationalError) and not is_unfinished:
-            raise ProjectError(
-                f"{MLFLOW_DATABASE} cannot be read: {error}.", "End the program that holds it."
-            ) from None
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # its making was not finished
+            return False
+        raise ProjectError(
+            f"{MLFLOW_DATABASE} cannot be read: {error}.", "End the program that holds it."
+        ) from None
+    except sqlite3.DatabaseError:
         return False
-    return row is None or row[0] == place
+    return row in (None, (place,))  # None: the experiment was not made yet
 
 
 def _set_aside(project: Project) -> None:
@@ -147,30 +152,28 @@ def described(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Parameters, metrics and tags of a model's run, from the reports of its stages.
 
-    `trained` is the report of train, `measured` that of evaluate, `report` that of the gate.
+    `trained` is the report of train, `measured` that of evaluate, `report` that of the gate. What
+    they do not say is None; `mlflow_run.numbers` and `mlflow_run.run_tags` leave it out.
     """
     facts = report.get("facts", {})
     tags = {
         "verdict": report.get("verdict"),
         "digest": facts.get("model"),
-        "champion": facts.get("champion", facts.get("opponent")),
+        "champion": facts.get("champion", facts.get("opponent")),  # the second until 0.3
     }
+
     metrics = {}
     for name, value in flat(measured.get("values", {})).items():
         metrics[name.removesuffix(".value")] = value
 
     judged = {}
-    for check in (*report.get("checks", []), *report.get("warnings", report.get("advice", []))):
+    warnings = report.get("warnings", report.get("advice", []))  # the second until 0.3
+    for check in (*report.get("checks", []), *warnings):
         judged[current_name(check["name"])] = check["value"]
     for feature in trained.get("features", []):
-        gain = f"gate.feature_gain.{feature}"
-        cost = f"gate.feature_cost.{feature}"
-        if gain in judged:
-            metrics[f"gain.{feature}"] = judged[gain]
-        if cost in judged:
-            metrics[f"cost.{feature}"] = judged[cost]
-    present = {name: value for name, value in tags.items() if value}
-    return flat(trained.get("params", {})), metrics, present
+        metrics[f"gain.{feature}"] = judged.get(f"gate.feature_gain.{feature}")
+        metrics[f"cost.{feature}"] = judged.get(f"gate.feature_cost.{feature}")
+    return flat(trained.get("params", {})), metrics, tags
 
 
 def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -191,7 +194,7 @@ def parameters(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def flat(content: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested sections by their dotted names; lists and None are left out."""
-    if content is None or isinstance(content, list):
+    if isinstance(content, list | None):
         return {}
     if not isinstance(content, Mapping):
         return {prefix: content}

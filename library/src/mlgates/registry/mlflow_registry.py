@@ -12,7 +12,16 @@ from mlgates.registry.deploy import fetch
 from mlgates.registry.dvc_storage import alone
 from mlgates.registry.mlflow_client import Store, described, home, open_store, reachable
 from mlgates.registry.mlflow_run import has_model, log_trials, upsert_run
-from mlgates.registry.releases import Assignment, Record, Release, freshen, read, show_json
+from mlgates.registry.releases import (
+    Assignment,
+    Record,
+    Release,
+    read,
+    settle_if_reachable,
+    show_json,
+)
+
+NOTHING = "nothing"  # the release of an alias that is not set
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ def mirror(project: Project) -> str:
     Returns what was done, and which aliases somebody had moved by hand. Raises: ProjectError if
     MLflow cannot be reached.
     """
-    unreachable = freshen(project)
+    unreachable = settle_if_reachable(project)
     return fill(project, read(project)) + unreachable
 
 
@@ -71,15 +80,15 @@ def _fill_versions(
     project: Project, store: Store, record: Record, before: dict[str, Any]
 ) -> dict[str, Any]:
     """The versions by fingerprint, after each release has one; `before` are those already there."""
-    with_alias = {entry.release for entry in record.holders.values() if not entry.release.erased}
     versions = dict(before)
     for release in record.releases:
+        has_alias = bool(record.aliases(release))
         versions[release.fingerprint] = _version(
             project,
             store,
             release,
             versions.get(release.fingerprint),
-            with_model=release in with_alias,
+            with_model=has_alias and not release.erased,
         )
     return versions
 
@@ -94,22 +103,12 @@ def _version(
     if version is not None and (not with_model or _holds_model(store, version.run_id)):
         return version
 
-    params, metrics, tags = described(
-        show_json(project, release.commit, TRAINING),
-        show_json(project, release.commit, METRICS),
-        show_json(project, release.commit, GATE),
-    )
     marks = {
         "release": release.version,
         "fingerprint": release.fingerprint,
         "commit": release.commit,
     }
-    artifacts = {}
-    if with_model:
-        artifacts["model"] = fetch(project, release)
-    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, artifacts)
-    log_trials(store, run_id, show_json(project, release.commit, TUNING))
-
+    run_id = _log_run(project, store, release, marks, with_model=with_model)
     if version is not None:
         if version.run_id == run_id:
             return version
@@ -117,6 +116,21 @@ def _version(
         store.delete_model_version(release.name, version.version)
     source = f"runs:/{run_id}/model"
     return store.create_model_version(release.name, source, run_id, tags=marks)
+
+
+def _log_run(
+    project: Project, store: Store, release: Release, marks: dict[str, str], *, with_model: bool
+) -> str:
+    """Log the release's run and what tuning tried, as far as MLflow lacks them; returns its id."""
+    params, metrics, tags = described(
+        show_json(project, release.commit, TRAINING),
+        show_json(project, release.commit, METRICS),
+        show_json(project, release.commit, GATE),
+    )
+    model = fetch(project, release) if with_model else None
+    run_id = upsert_run(store, release.fingerprint, params, metrics, {**tags, **marks}, model)
+    log_trials(store, run_id, show_json(project, release.commit, TUNING))
+    return run_id
 
 
 def _holds_model(store: Store, run_id: str) -> bool:
@@ -136,18 +150,18 @@ def _set_aliases(store: Store, record: Record, versions: dict[str, Any]) -> _Mov
     alias names another release, somebody has moved it by hand.
     """
     model = store.get_registered_model(record.name)
-    releases = {str(version.version): version.tags["release"] for version in versions.values()}
+    releases = {"": NOTHING}  # by MLflow's number of the version
+    for version in versions.values():
+        releases[str(version.version)] = version.tags["release"]
     count = 0
     notes = []
     for alias, assignment in sorted(record.holders.items()):
         wanted = str(versions[assignment.release.fingerprint].version)
-        number = model.aliases.get(alias)
-        last_set = model.tags.get(f"record.{alias}")
-        present = None
-        if number:
-            present = releases.get(str(number), f"version {number}")
+        last_set = model.tags.get(f"record.{alias}", NOTHING)
+        number = str(model.aliases.get(alias, ""))
+        present = releases.get(number, f"version {number}")
 
-        if str(number) != wanted:
+        if number != wanted:
             if present != last_set:
                 notes.append(_moved_by_hand(assignment, last_set, present))
             store.set_registered_model_alias(record.name, alias, wanted)
@@ -157,7 +171,9 @@ def _set_aliases(store: Store, record: Record, versions: dict[str, Any]) -> _Mov
     return _Moves(count, notes)
 
 
-def _moved_by_hand(assignment: Assignment, last_set: str | None, present: str | None) -> str:
-    move = f"from {last_set or 'nothing'} to {present or 'nothing'}"
+def _moved_by_hand(assignment: Assignment, last_set: str, present: str) -> str:
     alias = assignment.alias
-    return f"Somebody moved {alias} by hand in MLflow, {move}: it is {assignment.to} again."
+    return (
+        f"Somebody moved {alias} by hand in MLflow, from {last_set} to {present}:"
+        f" it is {assignment.to} again."
+    )

@@ -6,6 +6,7 @@ they agree.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def find_run(store: Store, fingerprint: str) -> Any | None:
     """The run of a model, as MLflow's `Run`; None if there is none yet."""
     condition = f"tags.fingerprint = '{fingerprint}'"
     runs = store.search_runs([store.experiment], condition, max_results=1)
-    return runs[0] if runs else None
+    return next(iter(runs), None)
 
 
 def has_model(store: Store, run: Any) -> bool:
@@ -57,29 +58,32 @@ def has_model(store: Store, run: Any) -> bool:
     return bool(store.list_artifacts(run.info.run_id, "model"))
 
 
-def missing_params(params: Mapping[str, Any], run: Any | None) -> dict[str, Any]:
-    """The parameters that a run does not have. MLflow keeps a parameter as it was first logged."""
-    if run is None:
-        return dict(params)
-    return {name: value for name, value in params.items() if name not in run.data.params}
+def missing_params(params: Mapping[str, Any], logged: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are not logged yet: MLflow keeps a parameter as it was first logged."""
+    missing = dict(params)
+    for name in logged:
+        missing.pop(name, None)
+    return missing
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that are numbers: MLflow takes neither text nor None, and NaN says nothing."""
     kept = {}
     for name, value in metrics.items():
-        if isinstance(value, int | float) and value == value:  # NaN is not equal to itself
+        if isinstance(value, int | float) and not math.isnan(value):
             kept[name] = float(value)
     return kept
 
 
 def run_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as text, with those that say of which `dvc exp run` this process is a part."""
-    texts = {name: str(value) for name, value in tags.items()}
+    """Tags as text, with those that say of which `dvc exp run` this process is a part.
+
+    Tags without a value are left out.
+    """
+    all_tags = dict(tags)
     for name in DVC_EXPERIMENT:
-        if name in os.environ:
-            texts[name] = os.environ[name]
-    return texts
+        all_tags[name] = os.environ.get(name)
+    return {name: str(value) for name, value in all_tags.items() if value}
 
 
 def compare_trials(
@@ -107,10 +111,7 @@ def compare_trials(
 def _trial(entry: Mapping[str, Any], metric: str) -> Trial:
     """An entry of the report of tuning as a trial; numbers that are missing are left out."""
     mark = json.dumps([entry["values"], entry["value"]], sort_keys=True, default=str)
-    metrics = {}
-    for name, number in ((metric, entry["value"]), ("seconds", entry["seconds"])):
-        if number is not None:
-            metrics[name] = float(number)
+    metrics = numbers({metric: entry["value"], "seconds": entry["seconds"]})
     return Trial(entry["values"], metrics, mark)
 
 
@@ -120,13 +121,12 @@ def upsert_run(
     params: Mapping[str, Any],
     metrics: Mapping[str, Any],
     tags: Mapping[str, Any],
-    artifacts: Mapping[str, Path],
+    model: Path | None = None,
 ) -> str:
     """Make the one run of a model, or bring it up to date; returns its id.
 
-    `artifacts` maps a name in the run to a file or a folder. The model is sent once, every other
-    artifact each time. Parameters stay as they were first logged, and a metric is logged again only
-    if it changed.
+    `model` is the model's folder if it has to be in the run, too; it is sent once. Parameters stay
+    as they were first logged, and a metric is logged again only if it changed.
     """
     run = find_run(store, fingerprint)
     if run is None:
@@ -134,19 +134,11 @@ def upsert_run(
         run = store.create_run(store.experiment, run_name=run_name(fingerprint), tags=mark)
     run_id = str(run.info.run_id)
 
-    logged = run.data.metrics
-    changed = {
-        name: number for name, number in numbers(metrics).items() if logged.get(name) != number
-    }
-    _log(store, run_id, missing_params(params, run), changed, run_tags(tags))
-
-    for name, path in artifacts.items():
-        if name == "model" and has_model(store, run):
-            continue
-        if path.is_dir():
-            store.log_artifacts(run_id, str(path), name)
-        else:
-            store.log_artifact(run_id, str(path), name)
+    new_params = missing_params(params, run.data.params)
+    changed_metrics = dict(numbers(metrics).items() - run.data.metrics.items())
+    _log(store, run_id, new_params, changed_metrics, run_tags(tags))
+    if model and not has_model(store, run):
+        store.log_artifacts(run_id, str(model), "model")
     store.set_terminated(run_id)
     return run_id
 

@@ -8,18 +8,27 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from mlgates.dvc_lock import fingerprint, locked, measured, stages
+from mlgates.dvc_lock import fingerprint, locked, measured
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import digest, read_json
 from mlgates.gate import rules
 from mlgates.layout import GATE, LIBRARY
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
-from mlgates.registry import deploy, dvc_storage, mlflow_registry
+from mlgates.registry import deploy, dvc_storage, mlflow_registry, wheel
 from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
-from mlgates.registry.local_rollback import caught_up, pending
+from mlgates.registry.local_rollback import pending, record_pending_rollback, require_reason
 from mlgates.registry.override import Override
-from mlgates.registry.releases import Record, Release, artifact, next_version, read, settle, write
+from mlgates.registry.releases import (
+    Assignment,
+    Record,
+    Release,
+    artifact,
+    next_version,
+    read,
+    settle,
+    write,
+)
 from mlgates.trust import keys, verify
 from mlgates.verdict import Report, Verdict
 
@@ -43,7 +52,7 @@ def promote(
     - and the model had the earlier aliases of the path.
     """
     _require_ready(project)
-    rollback_note = caught_up(project)
+    rollback_note = record_pending_rollback(project)
 
     record = read(project)
     path = project.settings().promote.path
@@ -51,14 +60,9 @@ def promote(
     chosen = alias or next_alias(record, release, path)
     _require_alias(chosen, path)
 
-    holder = record.holder(chosen)
-    has_alias = holder is not None and holder.release == release
-    if holder and has_alias and not override:
-        # A promote that was killed may have recorded it and no more, so the rest is done again.
-        dvc_storage.push(project, *_outputs_to_keep(project))
-        since = f"{holder.when:%Y-%m-%d %H:%M} UTC"
-        message = f"{holder.release.tag} is {chosen} since {since}."
-        return rollback_note + _publish(project, message)
+    has_alias = chosen in record.aliases(release)
+    if has_alias and not override:
+        return rollback_note + _completed(project, record.holders[chosen])
 
     if alias is None and not has_alias:
         _require_new(record, release, chosen)
@@ -68,7 +72,7 @@ def promote(
 
     release = release or _new_release(project, record, report, reason)
     dvc_storage.push(project, *_outputs_to_keep(project))
-    signature = keys.sign(project, deploy.usable(project, release))
+    signature = keys.sign(project, deploy.fetch_servable(project, release))
     message = f"{release.tag} is {chosen} now"
     terms: dict[str, Any] = {}
     if override:
@@ -76,6 +80,17 @@ def promote(
         message += f", {report.verdict} {override}"
     write(project, record, release, chosen, reason, signature, **terms)
     return rollback_note + _publish(project, f"{message}.")
+
+
+def _completed(project: Project, assignment: Assignment) -> str:
+    """Do again what follows after an assignment is recorded; returns what was done.
+
+    A promote that was killed may have recorded it and no more.
+    """
+    dvc_storage.push(project, *_outputs_to_keep(project))
+    since = f"{assignment.when:%Y-%m-%d %H:%M} UTC"
+    message = f"{assignment.release.tag} is {assignment.alias} since {since}."
+    return _publish(project, message)
 
 
 def rollback(project: Project, alias: str | None = None, reason: str = "") -> str:
@@ -88,17 +103,12 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
     path = project.settings().promote.path
     alias = alias or path[-1]
     _require_alias(alias, path)
-    if not reason.strip():
-        raise ProjectError(
-            "A rollback needs a reason, for those who read the record.",
-            "Add: --reason TEXT",
-            code=2,
-        )
+    require_reason(reason)
     settle(project)
 
     # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
     note = pending(project)
-    message = caught_up(project).strip()
+    message = record_pending_rollback(project).strip()
     if note.get("alias") == alias:
         if pending(project):  # the record could not be written, and the message says why
             raise ProjectError(message)
@@ -113,8 +123,8 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
         raise ProjectError(f"{state}: there is nothing to go back to.", "See: uv run mlops status")
 
     before = _newest_usable(standing[:-1])
-    signature = keys.sign(project, deploy.usable(project, before))
-    terms = record.history(before, alias)[-1].again
+    signature = keys.sign(project, deploy.fetch_servable(project, before))
+    terms = record.history(before, alias)[-1].terms
     write(project, record, before, alias, reason, signature, **terms)
     message = f"{before.tag} is {alias} again, instead of {standing[-1].version}."
     return _publish(project, message)
@@ -158,7 +168,7 @@ def _require_ready(project: Project) -> None:
     this, and dvc.lock agrees with the tree.
     """
     committed(project)
-    keys.ready(project)
+    keys.require_trusted_key(project)
     settle(project)
     if not dvc_storage.lasting(project):
         raise ProjectError(
@@ -209,20 +219,21 @@ def _require_same_champion(
 
     A release that has the alias itself may pass: what it was compared with was champion before it.
     """
+    current = None
+    now = f"There is no {alias} now."
     holder = record.holder(alias)
-    if holder and holder.release == release:
-        return
-    current = holder.release.fingerprint if holder else None
+    if holder:
+        current = holder.release.fingerprint
+        now = f"{holder.to} is {alias} now, by {holder.who}."
+
     compared_with = report.facts["champion"]
-    if current == compared_with:
+    has_alias = alias in record.aliases(release)
+    if has_alias or current == compared_with:
         return
 
     before = f"The gate compared with no {alias}."
     if compared_with:
         before = f"The gate compared with {compared_with[:8]}, which is not {alias} any more."
-    now = f"There is no {alias} now."
-    if holder:
-        now = f"{holder.to} is {alias} now, by {holder.who}."
     remedy = f"Run: uv run mlops close {project.cycle()['until']}, commit, uv run dvc repro"
     raise ProjectError(f"{before} {now}", remedy)
 
@@ -239,7 +250,13 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
         raise ProjectError(
             "reports/gate.json is not what the gate says about these measurements.", REPRO
         )
+    _require_verdict(report, override)
+    _require_judged_model(project, report)
+    return report
 
+
+def _require_verdict(report: Report, override: Override | None) -> None:
+    """Raises: ProjectError unless the verdict is ok, or is not and is overridden."""
     is_ok = report.verdict is Verdict.OK
     if is_ok and override:
         raise ProjectError(
@@ -252,6 +269,9 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
             code=report.exit_code,
         )
 
+
+def _require_judged_model(project: Project, report: Report) -> None:
+    """Raises: ProjectError unless models/candidate is the model that the report is about."""
     _, path = artifact(project)
     if not (project.root / path).exists():
         raise ProjectError(f"{path} is not on this machine.", f"Run: uv run dvc pull {path}")
@@ -263,7 +283,6 @@ def _accepted_report(project: Project, override: Override | None) -> Report:
             f" ({actual[:8]}, not {expected[:8]}).",
             REPRO,
         )
-    return report
 
 
 def _outputs_to_keep(project: Project) -> list[str]:
@@ -273,15 +292,14 @@ def _outputs_to_keep(project: Project) -> list[str]:
     """
     _, model = artifact(project)
     paths = [model]
-    outputs = stages(locked(project)).get("gate", {}).get("outs", [])
-    if any(output["path"] == LIBRARY.as_posix() for output in outputs):
+    if wheel.is_kept(project):
         paths.append(LIBRARY.as_posix())
     return paths
 
 
 def _new_release(project: Project, record: Record, report: Report, reason: str) -> Release:
     """The release of models/candidate, which the record does not have yet."""
-    previous = record.releases[-1] if record.releases else None
+    previous = next(reversed(record.releases), None)
     lock_text = locked(project)
     who, _ = identity(project.root)
     return Release(

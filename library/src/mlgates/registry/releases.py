@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mlgates.dvc_lock import fingerprint, locked, measured, stages
+from mlgates.dvc_lock import hashed, locked, stages
 from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import CYCLE, DVC_LOCK, GATE, PIPELINE
@@ -94,7 +94,7 @@ class Assignment:
     override: Override | None = None
 
     @property
-    def again(self) -> dict[str, Any]:
+    def terms(self) -> dict[str, Any]:
         """What `write` needs so that the release gets the alias again on the same terms."""
         if self.override is None:
             return {}
@@ -136,11 +136,9 @@ class Record:
         return history
 
     def of(self, fingerprint: str) -> Release | None:
-        """The release of a model."""
-        for release in self.releases:
-            if release.fingerprint == fingerprint:
-                return release
-        return None
+        """The release of a model, the first one if it was released twice."""
+        by_fingerprint = {release.fingerprint: release for release in reversed(self.releases)}
+        return by_fingerprint.get(fingerprint)
 
     def standing(self, alias: str) -> list[Release]:
         """The releases that had the alias, oldest first, without those that were rolled back.
@@ -189,10 +187,10 @@ def read(project: Project) -> Record:
     moved.
     """
     name, _ = artifact(project)
-    tags = _read_tags(project, name)
-    releases = _releases_by_commit(project, name, tags)
+    version_tags, alias_tags = _read_tags(project, name)
+    releases = _releases_by_commit(project, name, version_tags)
     in_order = sorted(releases.values(), key=lambda release: release.order)
-    assignments = _assignments(name, tags, releases)
+    assignments = _assignments(name, alias_tags, releases)
     return Record(name, tuple(in_order), tuple(assignments))
 
 
@@ -200,8 +198,8 @@ def read(project: Project) -> Record:
 class _Tag:
     """A tag of the record, its name taken apart.
 
-    It has a version if it is a release or (`erases`) takes one out again, else an alias with its
-    number. `note` is what its annotation says.
+    A tag with a version is a release, or (`erases`) takes one out again. The others have an alias
+    and a number. `note` is what the tag's annotation says.
     """
 
     commit: str
@@ -214,31 +212,39 @@ class _Tag:
     number: int
 
 
-def _read_tags(project: Project, name: str) -> list[_Tag]:
-    """The annotated tags of the record, in the order of their names; other tags are passed over."""
+def _read_tags(project: Project, name: str) -> tuple[list[_Tag], list[_Tag]]:
+    """The tags of the record with a version and those with an alias, in the order of their names.
+
+    Tags without an annotation are passed over, and tags with another form of name.
+    """
     pattern = re.compile(
         rf"{re.escape(name)}"
         r"(?:@(?P<version>v\d+\.\d+\.\d+)(?P<erases>!?)|#(?P<alias>[\w-]+)#(?P<number>\d+))"
     )
     printed = git(project.root, "for-each-ref", f"--format={FORMAT}", *_patterns(name))
-    tags = []
+    version_tags = []
+    alias_tags = []
     for line in printed.splitlines():
         full_name, commit, who, seconds, subject = line.split("\0")
-        parts = pattern.fullmatch(full_name)
-        if not parts or not commit:
+        match = pattern.fullmatch(full_name)
+        if not match or not commit:
             continue
+        parts = match.groupdict(default="")
         tag = _Tag(
             commit=commit,
             who=who,
             when=datetime.fromtimestamp(int(seconds), UTC),
             note=_note(subject),
-            version=parts["version"] or "",
+            version=parts["version"],
             erases=bool(parts["erases"]),
-            alias=parts["alias"] or "",
+            alias=parts["alias"],
             number=int(parts["number"] or 0),
         )
-        tags.append(tag)
-    return tags
+        if tag.alias:
+            alias_tags.append(tag)
+        else:
+            version_tags.append(tag)
+    return version_tags, alias_tags
 
 
 def _patterns(name: str) -> tuple[str, str]:
@@ -270,8 +276,6 @@ def _releases_by_commit(project: Project, name: str, tags: list[_Tag]) -> dict[s
     """The releases by the commit that they tag."""
     releases: dict[str, Release] = {}
     for tag in tags:  # by name, so `NAME@v1.0.0` comes before `NAME@v1.0.0!`
-        if tag.alias:
-            continue
         if not tag.erases:
             releases[tag.commit] = _release(project, name, tag)
         elif tag.commit in releases:
@@ -304,15 +308,25 @@ def _read_from_commit(project: Project, commit: str) -> dict[str, Any]:
 
     What the commit lacks is empty.
     """
-    lock = show(project, commit, DVC_LOCK)
+    fingerprint, measured = identifiers(show(project, commit, DVC_LOCK))
     gate = show_json(project, commit, GATE)
-    entries = stages(lock)
     return {
-        "fingerprint": fingerprint(lock) if "train" in entries else "",
-        "measured": measured(lock) if "gate" in entries else "",
+        "fingerprint": fingerprint,
+        "measured": measured,
         "digest": gate.get("facts", {}).get("model", ""),
         "verdict": gate.get("verdict", ""),
     }
+
+
+def identifiers(lock_text: str) -> tuple[str, str]:
+    """The model's fingerprint and the hash of all that the gate judged, by a dvc.lock.
+
+    An identifier is empty if its stage has not run.
+    """
+    entries = stages(lock_text)
+    fingerprint = hashed(lock_text, "train") if "train" in entries else ""
+    measured = hashed(lock_text, "gate") if "gate" in entries else ""
+    return fingerprint, measured
 
 
 def _assignments(name: str, tags: list[_Tag], releases: dict[str, Release]) -> list[Assignment]:
@@ -320,12 +334,9 @@ def _assignments(name: str, tags: list[_Tag], releases: dict[str, Release]) -> l
 
     Raises: ProjectError if the last one of an alias is of a commit that is no release.
     """
-    assigned = [tag for tag in tags if tag.alias]
-    assigned.sort(key=lambda tag: tag.number)
-
     assignments = []
     lost: dict[str, str] = {}  # by alias, the last assignment if its release is not there
-    for tag in assigned:
+    for tag in sorted(tags, key=lambda tag: tag.number):
         release = releases.get(tag.commit)
         if release is None:
             wanted = tag.note["to"] or tag.commit[:8]
@@ -383,16 +394,17 @@ def next_version(project: Project, previous: Release | None) -> str:
         return "v1.0.0"
     old = _training_inputs(show(project, previous.commit, DVC_LOCK))
     new = _training_inputs(locked(project))
-    changed = []
+    changed = set()  # names of files
     for path in old.keys() | new.keys():
         if old.get(path) != new.get(path):
-            changed.append(PurePosixPath(path))
+            changed.add(PurePosixPath(path).name)
 
     major, minor, patch = previous.order
-    if any(path.name == "schema.py" for path in changed):
+    if "schema.py" in changed:
         return f"v{major + 1}.0.0"
-    # Closing a period changes cycle.yaml, and means other data alone.
-    if any(path.suffix in CODE_SUFFIXES and path.name != CYCLE.name for path in changed):
+    changed.discard(CYCLE.name)  # closing a period changes it, and means other data alone
+    suffixes = {PurePosixPath(name).suffix for name in changed}
+    if suffixes & CODE_SUFFIXES:
         return f"v{major}.{minor + 1}.0"
     return f"v{major}.{minor}.{patch + 1}"
 
@@ -447,8 +459,9 @@ def _take_tags_of_others(project: Project, remote_name: str, name: str) -> list[
     """
     theirs = _remote_tags(project, remote_name, name)
     ours = _tags(project, name)
-    unsent = [ref for ref in ours if ref not in theirs]
-    lost = [ref for ref in ours if ref in theirs and theirs[ref] != ours[ref]]
+    unsent = sorted(ours.keys() - theirs.keys())
+    not_theirs = dict(ours.items() - theirs.items())  # unsent, or another tag of the same name
+    lost = sorted(not_theirs.keys() - set(unsent))
     if lost:
         # The unsent ones go too: a release and its assignment are recorded together or not at all.
         _delete_tags(project, [*lost, *unsent])
@@ -459,7 +472,7 @@ def _take_tags_of_others(project: Project, remote_name: str, name: str) -> list[
     return unsent
 
 
-def freshen(project: Project) -> str:
+def settle_if_reachable(project: Project) -> str:
     """`settle`, but where the remote cannot be reached the record stays what this clone has.
 
     Returns a sentence about that, to be added to another message; empty if all went well.
@@ -543,8 +556,8 @@ def _sending_new_tags(project: Project, name: str, what: str) -> Iterator[dict[s
                 created = dict(_tags(project, name).items() - before.items())
             settle(project)
         except Exception as error:  # git's library below GTO raises its own, e.g. for a full disk
-            present = _tags(project, name)
-            _delete_tags(project, [ref for ref in created if present.get(ref) == created[ref]])
+            still_there = dict(created.items() & _tags(project, name).items())
+            _delete_tags(project, list(still_there))
             if isinstance(error, ProjectError):
                 raise
             raise ProjectError(f"GTO does not take {what}: {error.__cause__ or error}") from error
@@ -634,8 +647,8 @@ def _wait_until_later(record: Record) -> None:
 
     GTO and DVC order tags by their second. Raises: ProjectError if the clock is too far behind.
     """
-    times = [release.when.timestamp() for release in record.releases]
-    times += [assignment.when.timestamp() for assignment in record.assignments]
+    entries: list[Release | Assignment] = [*record.releases, *record.assignments]
+    times = [entry.when.timestamp() for entry in entries]
     behind = max(times, default=0) + 1 - time.time()
     if behind > MAX_CLOCK_LAG:
         raise ProjectError(

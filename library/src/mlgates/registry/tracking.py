@@ -92,9 +92,11 @@ def begin(project: Project) -> Run:
 
     logged = find_run(store, model_id)
     identifier = None
+    logged_params: Mapping[str, Any] = {}
     is_model_there = False
     if logged is not None:
         identifier = logged.info.run_id
+        logged_params = logged.data.params
         is_model_there = has_model(store, logged)
 
     files = [GATE_PAGE, GATE, METRICS, CARD, BOM]
@@ -102,7 +104,7 @@ def begin(project: Project) -> Run:
     return Run(
         identifier=identifier,
         fingerprint=model_id,
-        params=missing_params(params, logged),
+        params=missing_params(params, logged_params),
         metrics=numbers(metrics),
         tags={"fingerprint": model_id, **_made_by(project), **run_tags(tags)},
         data=_data(project, trained),

@@ -15,7 +15,7 @@ from mlgates.layout import CYCLE, MANIFEST
 from mlgates.privacy.purge import overdue
 from mlgates.project import Project
 from mlgates.registry.git import changes
-from mlgates.registry.releases import Release, champion, freshen, show
+from mlgates.registry.releases import Release, champion, settle_if_reachable, show
 
 # The age, in periods, of a champion that was trained on rows erased since: older than any that a
 # staleness curve allows, so that it must be replaced.
@@ -33,7 +33,7 @@ def following(project: Project, until: str | None, periods: list[str]) -> str | 
         place = periods.index(until) + 1
     else:
         return None
-    return periods[place] if place < len(periods) else None
+    return next(iter(periods[place:]), None)
 
 
 def close(project: Project, period: str | None = None) -> str:
@@ -49,7 +49,7 @@ def close(project: Project, period: str | None = None) -> str:
             "cycle.yaml has changes that are not committed.",
             "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml",
         )
-    unreachable = freshen(project)
+    unreachable = settle_if_reachable(project)
     periods = names(project.data)
     until = _period_to_close(project, period, periods)
     write_text(project.root / CYCLE, written(project, until, periods))
@@ -66,6 +66,7 @@ def close(project: Project, period: str | None = None) -> str:
 
 def _period_to_close(project: Project, period: str | None, periods: list[str]) -> str:
     """The period that is named, or else the next one. Raises: ProjectError as `close`."""
+    # Not `project.cycle()`, which refuses a damaged file: this one is about to be written again.
     cycle = read_yaml(project.root / CYCLE) or {}
     last = cycle.get("until")
     if last is not None:
@@ -79,7 +80,8 @@ def _period_to_close(project: Project, period: str | None, periods: list[str]) -
         )
     if until not in periods:
         raise ProjectError(f"data.py names no period {until!r}.", nearest(until, periods))
-    if last in periods and periods.index(until) < periods.index(last):
+    later_periods = periods[periods.index(until) + 1 :]
+    if last in later_periods:
         raise ProjectError(
             f"{until} is closed already: cycle.yaml stands at {last}.",
             "A closed period does not open again.",
@@ -137,7 +139,9 @@ def amend_all(project: Project) -> str:
 
 def _take_out(project: Project, periods: Sequence[str], manifest: Mapping[str, Any]) -> None:
     """Forget closed periods; the next `dvc repro` reads them again."""
-    kept = {name: entry for name, entry in manifest.items() if name not in periods}
+    kept = dict(manifest)
+    for period in periods:
+        del kept[period]
     write_json(project.root / MANIFEST, kept)
     for period in periods:
         shutil.rmtree(folder(project, "raw", period), ignore_errors=True)
@@ -152,8 +156,9 @@ def _age(project: Project, release: Release, until: str, periods: list[str]) -> 
     age = 0
     if released_until in periods:
         age = periods.index(until) - periods.index(released_until)
-    min_age = OVERDUE if overdue(project, release) else 0
-    return max(min_age, age)
+    if overdue(project, release):
+        return max(OVERDUE, age)
+    return max(0, age)
 
 
 def _with_value(text: str, name: str, value: str) -> str:
@@ -161,10 +166,9 @@ def _with_value(text: str, name: str, value: str) -> str:
 
     A name that is not there is added at the end. A YAML library would lose the comments.
     """
-    line = re.compile(rf"^{name}:[^#\n]*?([ \t]+#.*)?$", re.MULTILINE)
-
-    def replaced(match: re.Match[str]) -> str:
-        return f"{name}: {value}{match[1] or ''}"  # a function: value may hold backslashes
-
-    changed, count = line.subn(replaced, text, count=1)
-    return changed if count else f"{text.rstrip()}\n{name}: {value}\n"
+    line = re.compile(rf"^{name}:[^#\n]*?((?:[ \t]+#.*)?)$", re.MULTILINE)
+    match = line.search(text)
+    if match is None:
+        return f"{text.rstrip()}\n{name}: {value}\n"
+    comment = match[1]
+    return f"{text[: match.start()]}{name}: {value}{comment}{text[match.end() :]}"

@@ -15,6 +15,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from mlgates import tools
+from mlgates.dvc_lock import locked, stages
 from mlgates.errors import ProjectError
 from mlgates.files import digest, whole, write_text
 from mlgates.layout import LIBRARY, UV_LOCK, WHEELS
@@ -51,6 +52,12 @@ def keep(project: Project) -> None:
     """
     with whole(project.root / LIBRARY) as folder:
         write(folder)
+
+
+def is_kept(project: Project) -> bool:
+    """Whether dvc.lock names the library as an output of stage gate; older releases kept none."""
+    outputs = stages(locked(project)).get("gate", {}).get("outs", [])
+    return LIBRARY.as_posix() in {output["path"] for output in outputs}
 
 
 def unpack(wheel: Path, folder: Path) -> Path:

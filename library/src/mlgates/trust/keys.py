@@ -19,7 +19,15 @@ from mlgates.layout import KEYS
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry.git import identity
-from mlgates.trust.verify import IDENTITY, MAX_CHARACTERS, PUBLIC_KEY, SIGSTORE, keys, signed
+from mlgates.trust.verify import (
+    IDENTITY_SUFFIXES,
+    MAX_CHARACTERS,
+    PUBLIC_KEY,
+    SIGSTORE,
+    identities,
+    keys,
+    signed,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -56,23 +64,20 @@ def _key_in_environment() -> str:
     return setting if setting.startswith("-----BEGIN") else ""
 
 
+def _is_ci_without_key() -> bool:
+    """Whether this is a CI run to which no key was given."""
+    return bool(os.environ.get("CI")) and not os.environ.get(SETTING)
+
+
 def _private(project: Project) -> "EllipticCurvePrivateKey":
     """The private key, made if there is none.
 
-    Raises: ProjectError if it is damaged, or if there is none and this is a CI run: its machine is
-    thrown away, and a new key with it.
+    Raises: ProjectError as `_private_file`, or if the key is damaged.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    content = _key_in_environment().encode()
-    if not content:
-        path = place(project)
-        if not path.exists():
-            if os.environ.get("CI") and not os.environ.get(SETTING):
-                raise ProjectError(f"{NO_KEY}.", EITHER)
-            _write_private(path)
-        content = path.read_bytes()
+    content = _key_in_environment().encode() or _private_file(project).read_bytes()
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:
@@ -80,6 +85,21 @@ def _private(project: Project) -> "EllipticCurvePrivateKey":
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ProjectError("The signing key must be of an elliptic curve.", HANDBOOK)
     return key
+
+
+def _private_file(project: Project) -> Path:
+    """The file of the private key, made if it does not exist.
+
+    Raises: ProjectError as `place`, or if there is no key and this is a CI run: its machine is
+    thrown away, and a new key with it.
+    """
+    path = place(project)
+    if path.exists():
+        return path
+    if _is_ci_without_key():
+        raise ProjectError(f"{NO_KEY}.", EITHER)
+    _write_private(path)
+    return path
 
 
 def _write_private(path: Path) -> None:
@@ -143,7 +163,7 @@ def trust(project: Project, identity: str, issuer: str = GITHUB) -> Path:
     if not (project.root / SIGSTORE).exists():
         _write_public_sigstore(project)
     workflow = PurePosixPath(identity.partition("@")[0]).stem
-    path = project.root / KEYS / f"{workflow}{IDENTITY[0]}"
+    path = project.root / KEYS / f"{workflow}{IDENTITY_SUFFIXES[0]}"
     write_text(path, yaml.safe_dump({"identity": identity, "issuer": issuer}))
     return path
 
@@ -168,10 +188,9 @@ def _token(project: Project) -> str:
     minutes, and an upload may take longer, so whoever needs it asks for a new one.
     Raises: ProjectError if CI does not give it.
     """
-    if not os.environ.get("CI") or os.environ.get(SETTING):
+    if not _is_ci_without_key():
         return ""
-    trusts_identity = any(path.suffix in IDENTITY for path in keys(project))
-    if not trusts_identity or place(project).exists():
+    if not identities(project) or place(project).exists():
         return ""
     from sigstore.oidc import IdentityError, detect_credential
 
@@ -181,7 +200,7 @@ def _token(project: Project) -> str:
         raise ProjectError(f"{NO_KEY} ({error}).", EITHER) from None
 
 
-def ready(project: Project) -> None:
+def require_trusted_key(project: Project) -> None:
     """Check that the acting person can sign, if the team signs its models.
 
     Raises: ProjectError if the person's key is not trusted yet.
@@ -204,14 +223,12 @@ def _check_own_key(project: Project) -> None:
 def sign(project: Project, folder: Path) -> str:
     """The signature of a model folder by the acting person; empty while `keys/` is empty.
 
-    Raises: ProjectError as `ready`, if Sigstore does not sign, or if it signs as an identity that
-    is not trusted.
+    Raises: ProjectError as `require_trusted_key`, if Sigstore does not sign, or if it signs as an
+    identity that is not trusted.
     """
     if not keys(project):
         return ""
     token = _token(project)
-    if not token:
-        _check_own_key(project)
     with temporary_folder() as temporary:
         signature = temporary / "model.sig"
         if token:
@@ -219,6 +236,7 @@ def sign(project: Project, folder: Path) -> str:
             # The identity must be a trusted one, before the signature is recorded.
             signed(project, folder, signature)
         else:
+            _check_own_key(project)
             _sign_by_key(project, folder, signature)
         return signature.read_text(encoding="utf-8")
 

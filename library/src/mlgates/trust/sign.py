@@ -53,7 +53,7 @@ def sign_again(project: Project) -> str:
 def _is_signed(project: Project, held: Assignment) -> bool:
     """Whether somebody whom the team trusts signed the model that has an alias."""
     try:
-        deploy.vouched(project, deploy.fetch(project, held.release), held)
+        deploy.with_signature(project, deploy.fetch(project, held.release), held)
     except ProjectError:
         return False
     return True
@@ -61,9 +61,9 @@ def _is_signed(project: Project, held: Assignment) -> bool:
 
 def _signed(project: Project, record: Record, held: Assignment) -> str:
     """Sign the model that has an alias, and record that with the alias; returns a sentence."""
-    signature = keys.sign(project, deploy.usable(project, held.release))
+    signature = keys.sign(project, deploy.fetch_servable(project, held.release))
     reason = f"signed anew; before: {held.why}"
-    write(project, record, held.release, held.alias, reason, signature, **held.again)
+    write(project, record, held.release, held.alias, reason, signature, **held.terms)
     return (
         f"{held.release.tag} is {held.alias} as before, and signed by you. Run: uv run mlops follow"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlgates import Project, ProjectError
+from mlgates.files import write_json
 from mlgates.registry import wheel
 from mlgates.results import RESULTS, check_results, hashed, results
 
@@ -63,6 +64,16 @@ def test_the_library_is_kept_alone(empty: Project) -> None:
     (kept,) = (empty.root / "models/library").iterdir()
     wheel.keep(empty)
     assert [path.name for path in (empty.root / "models/library").iterdir()] == [kept.name]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"), [("models/library", True), ("reports/gate.json", False)]
+)
+def test_the_library_is_kept_where_dvc_lock_names_it(
+    empty: Project, written: str, kept: bool
+) -> None:
+    write_json(empty.root / "dvc.lock", {"stages": {"gate": {"outs": [{"path": written}]}}})
+    assert wheel.is_kept(empty) is kept
 
 
 def test_a_carried_library_has_its_content_for_numbers(empty: Project) -> None:
