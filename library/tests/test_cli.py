@@ -155,6 +155,12 @@ def test_output_survives_an_encoding_that_lacks_a_character(in_project: Project)
     assert "na?ve ?" in printed("params", **variables)
 
 
+def test_a_rollback_at_once_names_no_release(in_project: Project) -> None:
+    with pytest.raises(ProjectError, match="Leave out --to") as refused:
+        cli.run(["rollback", "--now", "--to", "v1.0.0", "--reason", "bad"])
+    assert refused.value.code == 2
+
+
 def test_a_stage_that_fails_says_how_to_go_back(project: Project, in_project: Project) -> None:
     shutil.copy(project.root / "pyproject.toml", in_project.root)
     with pytest.raises(ProjectError, match=r"git checkout \. && uv run dvc checkout"):

@@ -243,6 +243,12 @@ def _rollback(
         str | None,
         typer.Option("--alias", metavar="ALIAS", help="The alias (the last one of promote.path)."),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="RELEASE", help="Such as v1.2.0 (the one that had the alias before)."
+        ),
+    ] = None,
     now: Annotated[
         bool,
         typer.Option(
@@ -252,13 +258,19 @@ def _rollback(
     reason: Reason = "",
 ) -> Returned:
     """Give the alias back to the release that had it before."""
+    if now and (to or alias):
+        raise ProjectError(
+            "--now goes back to the release before, without asking the record.",
+            "Leave out --to and --alias, or leave out --now.",
+            code=2,
+        )
     if now:
         from mlgates.registry import local_rollback
 
         return local_rollback.now(project, reason)
     from mlgates.registry.promote import rollback
 
-    return rollback(project, alias, reason)
+    return rollback(project, alias, reason, to)
 
 
 @verb(DAILY, json=True)

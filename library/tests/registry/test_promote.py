@@ -67,6 +67,33 @@ def test_rollback_goes_back_one_by_one_and_gto_agrees(reigning: Clone) -> None:
 
 
 @pytest.mark.usefixtures("no_mlflow")
+def test_a_rollback_goes_to_a_release_that_is_named(reigning: Clone) -> None:
+    project = reigning.project
+    for gain, close in ((0.2, "2"), (0.3, "3")):
+        reigning.retrain(gain, close=close)
+        promote(project)
+    assert "v1.2.0 is champion already" in refusal(rollback, project, None, "bad", "v1.2.0")
+    assert "Did you mean 'v1.0.0'" in refusal(rollback, project, None, "bad", "v1.0.9")
+    assert "tiny@v1.0.0 is champion again, instead of v1.2.0" in rollback(
+        project, None, "both were bad", "tiny@v1.0.0"
+    )
+    assert reigning.champion() == "v1.0.0"
+    assert read_json(reigning.root / "var/champion.json")["release"] == "v1.0.0"
+    # The releases in between were taken back with it.
+    assert "first champion" in refusal(rollback, project, None, "worse")
+
+
+def test_an_erased_release_is_no_goal_of_a_rollback(reigning: Clone) -> None:
+    project = reigning.project
+    reigning.retrain(0.2, close="2")
+    promote(project)
+    first = releases.read(project).releases[0]
+    releases.erase(project, [first], "it was trained on erased rows")
+    assert "trained on erased rows" in refusal(rollback, project, None, "worse", "v1.0.0")
+    assert reigning.champion() == "v1.1.0"
+
+
+@pytest.mark.usefixtures("no_mlflow")
 def test_a_rollback_passes_over_what_was_erased(reigning: Clone) -> None:
     for number, version in ((2, "v2.0.0"), (3, "v3.0.0")):
         reigning.git("commit", "--quiet", "--allow-empty", "-m", version)

@@ -93,11 +93,14 @@ def _completed(project: Project, assignment: Assignment) -> str:
     return _publish(project, message)
 
 
-def rollback(project: Project, alias: str | None = None, reason: str = "") -> str:
+def rollback(
+    project: Project, alias: str | None = None, reason: str = "", to: str | None = None
+) -> str:
     """Give the alias back to the release that had it before; a second rollback goes one further.
 
-    Returns what was done, for the user.
-    Raises: ProjectError without a reason, without a release before, or if its model cannot be
+    `to` names another release that had the alias, such as v1.2.0. Returns what was done, for the
+    user.
+    Raises: ProjectError without a reason, without such a release, or if its model cannot be
     fetched.
     """
     path = project.settings().promote.path
@@ -109,7 +112,7 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
     # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
     note = pending(project)
     message = record_pending_rollback(project).strip()
-    if note.get("alias") == alias:
+    if note.get("alias") == alias and to in (None, note["to"]):
         if pending(project):  # the record could not be written, and the message says why
             raise ProjectError(message)
         return _publish(project, message)
@@ -123,11 +126,36 @@ def rollback(project: Project, alias: str | None = None, reason: str = "") -> st
         raise ProjectError(f"{state}: there is nothing to go back to.", "See: uv run mlops status")
 
     before = _newest_usable(standing[:-1])
+    if to:
+        before = _named_release(record, alias, to)
     signature = keys.sign(project, deploy.fetch_servable(project, before))
     terms = record.history(before, alias)[-1].terms
     write(project, record, before, alias, reason, signature, **terms)
     message = f"{before.tag} is {alias} again, instead of {standing[-1].version}."
     return _publish(project, message)
+
+
+def _named_release(record: Record, alias: str, name: str) -> Release:
+    """The release of that name, which had the alias before.
+
+    Raises: ProjectError (a usage error) if there is none, if it has the alias now, or if its model
+    was erased.
+    """
+    had_alias = {}
+    for release in record.releases:
+        if record.history(release, alias):
+            had_alias[release.version] = release
+    version = name.rpartition("@")[2]  # of a tag, such as late-flights@v1.2.0
+    if version not in had_alias:
+        message = f"{name!r} is not a release that was {alias}."
+        raise ProjectError(message, nearest(version, had_alias), code=2)
+
+    release = had_alias[version]
+    if alias in record.aliases(release):
+        raise ProjectError(f"{release.tag} is {alias} already.", "See: uv run mlops trace", code=2)
+    if release.erased:
+        raise ProjectError(f"{release.tag} cannot be used any more: {release.erased}.", code=2)
+    return release
 
 
 def _newest_usable(releases: Sequence[Release]) -> Release:
