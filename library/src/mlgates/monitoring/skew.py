@@ -141,13 +141,14 @@ def invariants(
     for (rule, column), positions in broken_rules(contract, arrays, validate).items():
         broken[f"{rule} {column}"] = positions
 
-    is_regression = scorer.task == "regression"
-    kind = float if is_regression or contract.outcome.kind == "bool" else str
-    decided = logged["decision"].to_numpy().astype(kind)
-    expected = np.asarray(scorer.decide(scores)).astype(kind)
+    decision_type = float if contract.outcome.is_number else str
+    decided = logged["decision"].to_numpy().astype(decision_type)
+    expected = np.asarray(scorer.decide(scores)).astype(decision_type)
     broken["decision"] = np.flatnonzero(decided != expected)
 
-    is_valid = np.isfinite(scores) if is_regression else (scores >= 0) & (scores <= 1)
+    is_valid = (scores >= 0) & (scores <= 1)
+    if scorer.task == "regression":
+        is_valid = np.asarray(np.isfinite(scores))
     is_valid = is_valid.reshape(len(scores), -1).all(axis=1)  # of several classes all
     broken["score"] = np.flatnonzero(~is_valid)
 
