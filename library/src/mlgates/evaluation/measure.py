@@ -6,7 +6,7 @@ No training has seen these rows.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mlgates.contract import Contract
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics, serving_environment
 from mlgates.evaluation.behavior import behavior
-from mlgates.evaluation.fairness import RESAMPLES, measure_groups, slices
+from mlgates.evaluation.fairness import RESAMPLES, Slice, measure_groups, slices
 from mlgates.files import digest, read_json
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, TRAINING
 from mlgates.model_folder import Scorer, columns_gone, load, scored
@@ -34,7 +34,7 @@ WHOLE = ("", "")  # stands for all rows where otherwise a slice's column and val
 # What a slice calls the differences between the candidate and each of these.
 SLICE_DIFFERENCES = {"champion": "difference", TRIVIAL: "floor"}
 
-Slice = tuple[str, str]  # column and value
+Value = TypeVar("Value")  # what there is of each model
 Key = tuple[Slice, str, str]  # slice, model, metric
 
 
@@ -77,32 +77,34 @@ def _slices(
     seed: int,
 ) -> list[dict[str, Any]]:
     """Each slice: its size, the values of candidate and champion, and the differences."""
-    compared = {}
-    for model in ("candidate", *SLICE_DIFFERENCES):
-        if model in scores:
-            compared[model] = scores[model]
+    places_by_slice = slices(contract, rows)
+    if not places_by_slice:
+        return []
 
     # All slices share the same weights, so all of them are estimated by one call.
-    places_by_slice = slices(contract, rows)
+    compared = _chosen(scores, ["candidate", *SLICE_DIFFERENCES])
     measures: dict[Key, metrics.Measure] = {}
     for part, places in places_by_slice.items():
         measures.update(_measures(contract.task, target, compared, part, places))
-    if not measures:
-        return []
     estimates = metrics.estimates(measures, len(rows), resamples, seed)
 
     metric_names = list(metrics.named(contract.task))
+    models = _chosen(scores, ["candidate", "champion"])
     found = []
     for part, places in places_by_slice.items():
         column, value = part
         entry: dict[str, Any] = {"column": column, "value": value, "rows": len(places)}
-        models = [model for model in compared if model != TRIVIAL]
         entry.update(_values(estimates, models, metric_names, part))
         differences = _differences(estimates, compared, metric_names, part)
         for model, difference in differences.items():
             entry[SLICE_DIFFERENCES[model]] = difference
         found.append(entry)
     return found
+
+
+def _chosen(by_model: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+    """The values of those of the named models that there are."""
+    return {name: by_model[name] for name in names if name in by_model}
 
 
 def _measures(
@@ -217,10 +219,7 @@ def on_holdout(
     """
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
-    compared = {}
-    for name in ("candidate", "champion"):
-        if name in models:
-            compared[name] = models[name]
+    compared = _chosen(models, ["candidate", "champion"])
     scores = scored(compared, contract.arrays(rows))
     without_slices = replace(contract, slices=())
     found = measure(without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed)

@@ -146,10 +146,10 @@ def invariants(
     expected = np.asarray(scorer.decide(scores)).astype(decision_type)
     broken["decision"] = np.flatnonzero(decided != expected)
 
-    is_valid = (scores >= 0) & (scores <= 1)
+    is_sound = (scores >= 0) & (scores <= 1)
     if scorer.task == "regression":
-        is_valid = np.asarray(np.isfinite(scores))
-    is_valid = is_valid.reshape(len(scores), -1).all(axis=1)  # of several classes all
+        is_sound = np.asarray(np.isfinite(scores))
+    is_valid = is_sound.reshape(len(scores), -1).all(axis=1)  # of several classes all
     broken["score"] = np.flatnonzero(~is_valid)
 
     rows = np.unique(np.concatenate(list(broken.values())))
