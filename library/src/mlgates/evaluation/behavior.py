@@ -66,9 +66,9 @@ def behavior(
     decisions = candidate.decide(scores["candidate"])
 
     changes = {}
-    for change, candidate_scores in changed_scores.items():
+    for change, new_scores in changed_scores.items():
         difference = estimates["metric", change].minus(unchanged, MAIN[contract.task])
-        is_moved = moved(decisions, candidate.decide(candidate_scores), tolerance)
+        is_moved = moved(decisions, candidate.decide(new_scores), tolerance)
         changes[change] = {"difference": difference.plain(), "decisions": float(is_moved.mean())}
 
     changed_decisions = None

@@ -176,19 +176,23 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
         )
     checks = []
     for name in compared.columns:
-        test = tests[VALUE_DRIFT, name]
-        check = Check(
-            f"monitor.drift.{name}",
-            VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE),
-            value=round(float(distances[VALUE_DRIFT, name]), 6),
-            limit=round(compared.limits[name], 6),
-            rows=len(compared.current),
-            required=False,
-            evidence=f"{test['metric_config']['params']['method']} distance",
-            effect=Effect.RETRAIN,
-        )
-        checks.append(check)
+        measured = VALUE_DRIFT, name
+        checks.append(_drift_check(name, tests[measured], distances[measured], compared))
     return checks, page
+
+
+def _drift_check(name: str, test: Any, distance: Any, compared: Comparison) -> Check:
+    """What Evidently's drift test of a column says, as a check."""
+    return Check(
+        f"monitor.drift.{name}",
+        VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE),
+        value=round(float(distance), 6),
+        limit=round(compared.limits[name], 6),
+        rows=len(compared.current),
+        required=False,
+        evidence=f"{test['metric_config']['params']['method']} distance",
+        effect=Effect.RETRAIN,
+    )
 
 
 def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, rows: int) -> Check:

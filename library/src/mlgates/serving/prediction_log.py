@@ -201,7 +201,8 @@ def _read_file(path: Path, condition: _Condition, columns: Collection[str]) -> "
         if not fields:
             return pd.DataFrame()
         if columns:
-            fields = [name for name in fields if name == "at" or name in columns]
+            selected = {"at", *columns}
+            fields = [name for name in fields if name in selected]
         query = f"SELECT {names(fields)} FROM predictions WHERE {condition.sql}"
         return pd.read_sql_query(query, database, params=(condition.value,))
 
