@@ -80,7 +80,8 @@ def _gain_verdict(
 ) -> tuple[Verdict, str]:
     """What the newest ablation reports say about the gain of a feature, and the evidence."""
     if not _is_conclusive(history[-1], feature, limits):
-        return Verdict.INCONCLUSIVE, f"needs {limits.feature_min_rows:,} rows with labels"
+        evidence = f"needs {limits.feature_min_rows:,} rows with labels"
+        return Verdict.INCONCLUSIVE, evidence
     useless_periods = _periods_without_gain(feature, history, limits)
     if not useless_periods:
         return Verdict.OK, ""

@@ -17,7 +17,8 @@ def judge(tried: Mapping[str, Any] | None) -> Check:
     `tried` is what `evaluation.serving_environment.measure` found; None if it was not measured.
     """
     if tried is None:
-        tried = {"not_tried": "an older mlgates measured it"}
+        reason = "an older mlgates measured it"
+        tried = {"not_tried": reason}
     if tried["not_tried"]:
         evidence = f"not tried: {tried['not_tried']} {AGAIN}"
         return Check(NAME, Verdict.INCONCLUSIVE, required=False, evidence=evidence)

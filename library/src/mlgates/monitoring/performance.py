@@ -98,9 +98,11 @@ def judge(
     """
     metric = _compared_metric(contract, gate)
     if known.empty:
-        return _not_judged(known, "no label is known yet")
+        return _not_judged(0, evidence="no label is known yet")
     if metric is None:
-        return _not_judged(known, "the champion's record holds no measurement of the gate")
+        return _not_judged(
+            len(known), evidence="the champion's record holds no measurement of the gate"
+        )
 
     measure = metrics.named(contract.task)[metric](contract.target(known), scores)
     estimates = metrics.estimates({metric: measure}, len(known), RESAMPLES, seed=0)
@@ -122,14 +124,14 @@ def judge(
     )
 
 
-def _not_judged(known: "pd.DataFrame", reason: str) -> Check:
+def _not_judged(rows: int, evidence: str) -> Check:
     """`monitor.performance` where there is nothing to compare."""
     return Check(
         "monitor.performance",
         Verdict.INCONCLUSIVE,
-        rows=len(known),
+        rows=rows,
         required=False,
-        evidence=reason,
+        evidence=evidence,
     )
 
 

@@ -27,7 +27,6 @@ logger = logging.getLogger("bentoml.mlops")
 MAX_FAULTS = 20  # that one refusal lists
 MAX_NAME = 60  # characters of a column's name that a caller made up
 NO_CHAMPION = "No champion is in service. Release one: uv run mlops promote"
-LOOKUP_MISSING = "The look-up has no value, or only one that is too old"
 LOG_UNWRITABLE = "The prediction log cannot be written, so nothing is answered."
 # The rule that a whole request breaks, by pydantic's name for it: it has no row, or too many.
 RULES_OF_REQUESTS = {"too_short": "data.min_rows", "too_long": "serve.max_rows"}
@@ -183,7 +182,8 @@ class Predictor:
         if not self.contract.rules:
             return []
         places_by_rule = self.contract.impossible(self.contract.arrays_of(rows))
-        return _faults_at(places_by_rule, "data.rule", "The values do not go together")
+        message = "The values do not go together"
+        return _faults_at(places_by_rule, "data.rule", message)
 
     def _look_up(self, arrays: Arrays) -> dict[str, list[float]]:
         """Add the columns of all look-ups to `arrays`.
@@ -202,7 +202,8 @@ class Predictor:
         """Raises: Refused if a look-up that the contract requires has no value for a row."""
         unanswered = self.contract.unanswered(arrays)
         if unanswered:
-            faults = _faults_at(unanswered, "data.missing", LOOKUP_MISSING)
+            message = "The look-up has no value, or only one that is too old"
+            faults = _faults_at(unanswered, "data.missing", message)
             raise _refused(503, "A look-up that the contract requires found nothing.", faults)
 
     def _scored(
