@@ -60,9 +60,9 @@ def slices(contract: Contract, rows: "pd.DataFrame") -> dict[Slice, np.ndarray]:
     Slices are the most frequent values of each slice column, and of each two columns together.
     """
     columns = {column: words(rows, column) for column in contract.slices}
-    found: dict[Slice, np.ndarray] = {}
+    by_slice: dict[Slice, np.ndarray] = {}
     for column, column_words in columns.items():
-        found.update(_places(column, column_words))
+        by_slice.update(_places(column, column_words))
 
     for first, second in combinations(columns, 2):
         first_words, second_words = columns[first], columns[second]
@@ -70,11 +70,11 @@ def slices(contract: Contract, rows: "pd.DataFrame") -> dict[Slice, np.ndarray]:
         for part, places in _places(f"{first},{second}", crossed).items():
             # A crossed slice is worth a look only if it is smaller than both slices that it lies
             # in. A value that is no slice of its own column has all rows for this comparison.
-            in_first = found.get((first, first_words[places[0]]), rows)
-            in_second = found.get((second, second_words[places[0]]), rows)
+            in_first = by_slice.get((first, first_words[places[0]]), rows)
+            in_second = by_slice.get((second, second_words[places[0]]), rows)
             if len(places) < min(len(in_first), len(in_second)):
-                found[part] = places
-    return found
+                by_slice[part] = places
+    return by_slice
 
 
 def _places(column: str, column_words: np.ndarray) -> dict[Slice, np.ndarray]:
@@ -169,11 +169,11 @@ def rates(
     if contract.task == "binary":
         return _class_rates("", scores >= threshold, target == 1, scores)
 
-    found: dict[str, Rate] = {}
+    by_name: dict[str, Rate] = {}
     chosen = scores.argmax(axis=1)
     for place, name in enumerate(contract.classes):
-        found |= _class_rates(f".{name}", chosen == place, target == place, scores[:, place])
-    return found
+        by_name |= _class_rates(f".{name}", chosen == place, target == place, scores[:, place])
+    return by_name
 
 
 def _class_rates(
@@ -207,7 +207,7 @@ def proxies(
             places[name] = place
 
     thinned = np.linspace(0, len(rows) - 1, min(len(rows), PROXY_ROWS)).astype(int)
-    found = {}
+    by_column = {}
     for column in contract.groups:
         group_words = words(rows, column)[thinned]
         groups, codes, counts = np.unique(group_words, return_inverse=True, return_counts=True)
@@ -217,12 +217,12 @@ def proxies(
         by_feature = {}
         for name, place in places.items():
             by_feature[name] = _proxy_auc(kept[:, [place]], codes, len(groups))
-        found[column] = {
+        by_column[column] = {
             "rows": int(is_kept.sum()),
             "all": _proxy_auc(kept[:, list(places.values())], codes, len(groups)),
             "features": by_feature,
         }
-    return found
+    return by_column
 
 
 def _proxy_auc(features: np.ndarray, group_codes: np.ndarray, n_groups: int) -> float | None:

@@ -90,7 +90,7 @@ def _slices(
 
     metric_names = list(metrics.named(contract.task))
     models = _chosen(scores, ["candidate", "champion"])
-    found = []
+    entries = []
     for part, places in places_by_slice.items():
         column, value = part
         entry: dict[str, Any] = {"column": column, "value": value, "rows": len(places)}
@@ -98,8 +98,8 @@ def _slices(
         differences = _differences(estimates, compared, metric_names, part)
         for model, difference in differences.items():
             entry[SLICE_DIFFERENCES[model]] = difference
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _chosen(by_model: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
@@ -115,12 +115,12 @@ def _measures(
     places: np.ndarray | None = None,
 ) -> dict[Key, metrics.Measure]:
     """The task's metrics of each model, on a slice's rows (at `places`) or on all rows."""
-    found = {}
+    by_key = {}
     for model, model_scores in scores.items():
         by_metric = metrics.measures(task, target, model_scores, places)
         for metric, function in by_metric.items():
-            found[part, model, metric] = function
-    return found
+            by_key[part, model, metric] = function
+    return by_key
 
 
 def _values(
@@ -222,8 +222,10 @@ def on_holdout(
     compared = _chosen(models, ["candidate", "champion"])
     scores = scored(compared, contract.arrays(rows))
     without_slices = replace(contract, slices=())
-    found = measure(without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed)
-    return {name: found[name] for name in ("rows", "values", "differences")}
+    measured = measure(
+        without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed
+    )
+    return {name: measured[name] for name in ("rows", "values", "differences")}
 
 
 def load_models(project: Project) -> dict[str, Scorer]:
@@ -262,31 +264,31 @@ def evaluate(
     candidate = project.root / CANDIDATE
     arrays = contract.arrays(rows)
 
-    found = measure(contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
+    results = measure(contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
     if further:
-        _add_further(found, contract.target(rows), scores, further, settings.seed)
-    found["groups"] = measure_groups(
+        _add_further(results, contract.target(rows), scores, further, settings.seed)
+    results["groups"] = measure_groups(
         contract, rows, models["candidate"], arrays, scores["candidate"], settings
     )
     holdout = pd.read_parquet(project.root / HOLDOUT)
-    found["holdout"] = on_holdout(contract, holdout, models, settings)
-    found["behavior"] = behavior(project, rows, models, candidate, settings)
-    found["serving_environment"] = serving_environment.measure(
+    results["holdout"] = on_holdout(contract, holdout, models, settings)
+    results["behavior"] = behavior(project, rows, models, candidate, settings)
+    results["serving_environment"] = serving_environment.measure(
         project, candidate, models["candidate"], arrays
     )
 
-    found["model"] = digest(candidate)
+    results["model"] = digest(candidate)
     fingerprint = project.cycle()["champion"]
-    found["champion"] = fingerprint
+    results["champion"] = fingerprint
     if fingerprint and "champion" not in models:
-        found["not_compared"] = not_comparable(project, fingerprint)
-    found["periods"] = read_json(project.root / TRAINING)["periods"]
-    found["task"] = contract.task
-    return found
+        results["not_compared"] = not_comparable(project, fingerprint)
+    results["periods"] = read_json(project.root / TRAINING)["periods"]
+    results["task"] = contract.task
+    return results
 
 
 def _add_further(
-    found: dict[str, Any],
+    results: dict[str, Any],
     target: np.ndarray,
     scores: Mapping[str, np.ndarray],
     further: Mapping[str, Callable[..., float]],
@@ -298,7 +300,7 @@ def _add_further(
     Raises: ProjectError if one has the name of a metric that is there already.
     """
     for name, function in further.items():
-        if name in found["values"]["candidate"]:
+        if name in results["values"]["candidate"]:
             raise ProjectError(
                 f"evaluate: there is a metric {name!r} already.", "Give yours another name."
             )
@@ -307,8 +309,8 @@ def _add_further(
             measures[model] = metrics.weighted(name, function, target, model_scores)
         estimates = metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
         for model, estimate in estimates.items():
-            found["values"][model][name] = estimate.plain()
-    found["further"] = sorted(further)
+            results["values"][model][name] = estimate.plain()
+    results["further"] = sorted(further)
 
 
 def score(

@@ -40,16 +40,16 @@ def _no_difference(
 
 
 def features(
-    scorer: Scorer, logged: np.ndarray, again: np.ndarray, scores: np.ndarray
+    scorer: Scorer, logged: np.ndarray, recomputed: np.ndarray, scores: np.ndarray
 ) -> list[Check]:
     """`skew.<feature>` for each feature, then `skew.score`.
 
-    `logged` are the (n, k) features as they were served, `again` the same computed from the logged
-    requests, and `scores` what was served. The scores are compared with those that the model gives
-    for the logged features.
+    `logged` are the (n, k) features as they were served, `recomputed` the same computed again from
+    the logged requests, and `scores` what was served. The scores are compared with those that the
+    model gives for the logged features.
     """
     checks = []
-    for name, served, computed in zip(scorer.plan.names, logged.T, again.T, strict=True):
+    for name, served, computed in zip(scorer.plan.names, logged.T, recomputed.T, strict=True):
         is_equal = same(served, computed)
         checks.append(_no_difference(f"skew.{name}", is_equal, served, computed))
 
