@@ -74,8 +74,8 @@ def test_each_class_has_rates_of_its_own() -> None:
     target, scores = np.array([0.0, 0.0, 1.0, 2.0]), np.eye(3)[[0, 1, 1, 0]]
     counts = {}
     for name, (counted, base) in rates(contract, target, scores, 0.5).items():
-        counts[name] = (int(counted.sum()), None if base is None else int(base.sum()))
-    assert [counts[f"selection.{name}"] for name in "xyz"] == [(2, None), (2, None), (0, None)]
+        counts[name] = (int(counted.sum()), int(base.sum()))
+    assert [counts[f"selection.{name}"] for name in "xyz"] == [(2, 4), (2, 4), (0, 4)]
     assert [counts[f"true_positive.{name}"] for name in "xyz"] == [(1, 2), (1, 1), (0, 1)]
     assert [counts[f"false_positive.{name}"] for name in "xyz"] == [(1, 2), (1, 3), (0, 3)]
 

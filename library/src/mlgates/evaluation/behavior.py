@@ -57,6 +57,7 @@ def behavior(
     changed_scores = _changed_scores(contract, candidate, arrays, settings)
     estimates = _estimates(contract, target, scores, changed_scores, settings.seed)
     calibration = {name: estimates["calibration_error", name] for name in scores}
+    calibration_plain = {name: error.plain() for name, error in calibration.items()}
     unchanged = estimates["metric", UNCHANGED]
 
     tolerance = 0.0
@@ -65,9 +66,9 @@ def behavior(
     decisions = candidate.decide(scores["candidate"])
 
     changes = {}
-    for change, candidate_scores in changed_scores.items():
+    for change, new_scores in changed_scores.items():
         difference = estimates["metric", change].minus(unchanged, MAIN[contract.task])
-        is_moved = moved(decisions, candidate.decide(candidate_scores), tolerance)
+        is_moved = moved(decisions, candidate.decide(new_scores), tolerance)
         changes[change] = {"difference": difference.plain(), "decisions": float(is_moved.mean())}
 
     changed_decisions = None
@@ -79,7 +80,7 @@ def behavior(
     return {
         "rows": len(rows),
         "unit": unit(contract.task, unchanged.plain()["value"]),
-        "calibration_error": {name: error.plain() for name, error in calibration.items()},
+        "calibration_error": calibration_plain,
         "excess": _calibration_excess(calibration).plain(),
         "changes": changes,
         "changed_decisions": changed_decisions,
@@ -119,8 +120,12 @@ def _changed_scores(
 ) -> dict[str, np.ndarray]:
     """The candidate's scores by what was done to the request; without what cannot be done to it."""
     requests = {"noise": noisy(contract, candidate, arrays, settings)}
-    requests |= silent(contract, arrays)
-    return {name: _score(candidate, request) for name, request in requests.items() if request}
+    requests.update(silent(contract, arrays))
+    changed_scores = {}
+    for name, request in requests.items():
+        if request:
+            changed_scores[name] = _score(candidate, request)
+    return changed_scores
 
 
 def _calibration_excess(calibration: Mapping[str, metrics.Estimate]) -> metrics.Estimate:
@@ -128,9 +133,10 @@ def _calibration_excess(calibration: Mapping[str, metrics.Estimate]) -> metrics.
 
     Negative means that it is worse than all of them.
     """
-    others = [error for name, error in calibration.items() if name != "candidate"]
-    worst = max(others, key=lambda error: error.value)
-    return calibration["candidate"].minus(worst, "calibration_error")
+    others = dict(calibration)
+    candidate = others.pop("candidate")
+    worst = max(others.values(), key=lambda error: error.value)
+    return candidate.minus(worst, "calibration_error")
 
 
 def calibration_error(
@@ -188,21 +194,21 @@ def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: Evaluate
 
     Empty if features read no number.
     """
-    columns = []
-    for name in scorer.plan.columns:
-        if contract.columns[name].kind in ("int", "float"):
-            columns.append(contract.columns[name])
-    if not columns:
-        return {}
-
     random = np.random.default_rng(settings.seed)
-    noisy_arrays = dict(arrays)
-    for column in columns:
-        values = arrays[column.name]
-        spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
+    noisy_columns: Arrays = {}
+    for name in scorer.plan.columns:
+        column = contract.columns[name]
+        if column.kind not in ("int", "float"):
+            continue
+        values = arrays[name]
+        spread = 0.0
+        if np.isfinite(values).any():
+            spread = float(np.nanstd(values))
         noise = random.normal(0, settings.noise * spread, len(values))
-        noisy_arrays[column.name] = _with_noise(column, values, noise)
-    return noisy_arrays
+        noisy_columns[name] = _with_noise(column, values, noise)
+    if not noisy_columns:
+        return {}
+    return {**arrays, **noisy_columns}
 
 
 def _with_noise(column: Column, values: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -224,7 +230,7 @@ def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
     requests: dict[str, Arrays] = {}
     for look in contract.lookups:
         columns = contract.from_source(look.name)
-        if not all(column.nullable for column in columns.values()):
+        if set(columns).intersection(contract.demanded):
             continue
         request = dict(arrays)
         for name, column in columns.items():
@@ -276,17 +282,18 @@ def _cost(project: Project, arrays: Arrays, scorer: Scorer, folder: Path) -> dic
         batch = {name: values[:size] for name, values in arrays.items()}
         with threadpool_limits(1):
             one_call = seconds(lambda batch=batch: _score(scorer, batch))  # type: ignore[misc]
-        cost[f"milliseconds_{size}"] = one_call * 1e3
+        cost[f"milliseconds_{size}"] = rounded(one_call * 1e3)
 
     contract = project.contract  # imported before the memory is counted
     tracemalloc.start()
     _ = load(folder, contract)  # a name, so that the model lives while its memory is counted
-    cost["memory"] = tracemalloc.get_traced_memory()[0] / MEGABYTE
+    memory, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     size_on_disk = 0
     for path in folder.rglob("*"):
         if path.is_file() and path.name != REFERENCE:  # a service does not need the reference
             size_on_disk += path.stat().st_size
-    cost["megabytes"] = size_on_disk / MEGABYTE
-    return {name: rounded(value) for name, value in cost.items()}
+    cost["memory"] = rounded(memory / MEGABYTE)
+    cost["megabytes"] = rounded(size_on_disk / MEGABYTE)
+    return cost

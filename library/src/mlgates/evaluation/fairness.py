@@ -25,7 +25,8 @@ PROXY_MIN_ROWS = 100  # of a group among these, else it is left out
 # Quantiles of the resamples themselves would need more of them.
 RESAMPLES = 100
 
-Rate = tuple[np.ndarray, np.ndarray | None]  # what is counted, and of which rows; None: of all
+Rate = tuple[np.ndarray, np.ndarray]  # (n,) what is counted, and (n,) bool: of which rows
+Slice = tuple[str, str]  # column and value
 
 
 def words(rows: "pd.DataFrame", column: str) -> np.ndarray:
@@ -49,33 +50,36 @@ def frequent(column_words: np.ndarray) -> list[str]:
     if len(different) < 2:
         return []
     most_frequent_first = different[np.argsort(-counts, kind="stable")]
-    return [str(word) for word in most_frequent_first[:MOST_VALUES]]
+    most_frequent: list[str] = most_frequent_first[:MOST_VALUES].tolist()
+    return most_frequent
 
 
-def slices(contract: Contract, rows: "pd.DataFrame") -> dict[tuple[str, str], np.ndarray]:
+def slices(contract: Contract, rows: "pd.DataFrame") -> dict[Slice, np.ndarray]:
     """The positions of the rows of each slice.
 
     Slices are the most frequent values of each slice column, and of each two columns together.
     """
     columns = {column: words(rows, column) for column in contract.slices}
-    found = {}
+    by_slice: dict[Slice, np.ndarray] = {}
     for column, column_words in columns.items():
-        for word in frequent(column_words):
-            found[column, word] = np.flatnonzero(column_words == word)
+        by_slice.update(_places(column, column_words))
 
     for first, second in combinations(columns, 2):
-        pairs = zip(columns[first], columns[second], strict=True)
-        crossed = np.array([f"{a},{b}" for a, b in pairs])
-        for word in frequent(crossed):
-            places = np.flatnonzero(crossed == word)
+        first_words, second_words = columns[first], columns[second]
+        crossed = (first_words.astype(object) + "," + second_words.astype(object)).astype(str)
+        for part, places in _places(f"{first},{second}", crossed).items():
             # A crossed slice is worth a look only if it is smaller than both slices that it lies
             # in. A value that is no slice of its own column has all rows for this comparison.
-            first_word, second_word = columns[first][places[0]], columns[second][places[0]]
-            in_first = found.get((first, first_word), rows)
-            in_second = found.get((second, second_word), rows)
+            in_first = by_slice.get((first, first_words[places[0]]), rows)
+            in_second = by_slice.get((second, second_words[places[0]]), rows)
             if len(places) < min(len(in_first), len(in_second)):
-                found[f"{first},{second}", word] = places
-    return found
+                by_slice[part] = places
+    return by_slice
+
+
+def _places(column: str, column_words: np.ndarray) -> dict[Slice, np.ndarray]:
+    """The positions of the rows with each of the most frequent words of a column."""
+    return {(column, word): np.flatnonzero(column_words == word) for word in frequent(column_words)}
 
 
 def treatment(
@@ -105,7 +109,7 @@ def treatment(
         for word in _compared_groups(column_words):
             is_member = column_words == word
             for rate, (counted, base) in all_rates.items():
-                denominator = _as_floats(base, len(rows))
+                denominator = base.astype(float)
                 numerator = counted.astype(float)
                 columns += [numerator * is_member, denominator * is_member]
                 columns += [numerator * ~is_member, denominator * ~is_member]
@@ -132,13 +136,6 @@ def _compared_groups(column_words: np.ndarray) -> list[str]:
     return groups
 
 
-def _as_floats(base: np.ndarray | None, rows: int) -> np.ndarray:
-    """Which rows a rate is about, as 0 and 1."""
-    if base is None:
-        return np.ones(rows)
-    return base.astype(float)
-
-
 def _resampled_rates(
     columns: list[np.ndarray], resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -161,21 +158,22 @@ def _resampled_rates(
 def rates(
     contract: Contract, target: np.ndarray, scores: np.ndarray, threshold: float
 ) -> dict[str, Rate]:
-    """Each rate as what is counted, and of which rows (None: of all).
+    """Each rate as what is counted, and of which rows.
 
     With more than two classes each class has rates of its own.
     """
     if contract.task == "regression":
         error = scores - target
-        return {"bias": (error, None), "absolute_error": (np.abs(error), None)}
+        everyone = np.ones(len(error), dtype=bool)
+        return {"bias": (error, everyone), "absolute_error": (np.abs(error), everyone)}
     if contract.task == "binary":
         return _class_rates("", scores >= threshold, target == 1, scores)
 
-    found: dict[str, Rate] = {}
+    by_name: dict[str, Rate] = {}
     chosen = scores.argmax(axis=1)
     for place, name in enumerate(contract.classes):
-        found |= _class_rates(f".{name}", chosen == place, target == place, scores[:, place])
-    return found
+        by_name |= _class_rates(f".{name}", chosen == place, target == place, scores[:, place])
+    return by_name
 
 
 def _class_rates(
@@ -185,11 +183,12 @@ def _class_rates(
 
     `decided` and `true` say which rows are decided to have the class, and which have it.
     """
+    everyone = np.ones(len(true), dtype=bool)
     return {
-        f"selection{suffix}": (decided, None),
+        f"selection{suffix}": (decided, everyone),
         f"true_positive{suffix}": (decided & true, true),
         f"false_positive{suffix}": (decided & ~true, ~true),
-        f"group_calibration{suffix}": (scores - true, None),
+        f"group_calibration{suffix}": (scores - true, everyone),
     }
 
 
@@ -202,15 +201,13 @@ def proxies(
     they read. A feature that reads a waived group is left out: that it gives the group away is no
     news.
     """
-    places = []
-    names = []
+    places = {}  # of the features in the matrix, by name
     for place, (name, columns) in enumerate(features.items()):
         if not columns & set(contract.groups):
-            places.append(place)
-            names.append(name)
+            places[name] = place
 
     thinned = np.linspace(0, len(rows) - 1, min(len(rows), PROXY_ROWS)).astype(int)
-    found = {}
+    by_column = {}
     for column in contract.groups:
         group_words = words(rows, column)[thinned]
         groups, codes, counts = np.unique(group_words, return_inverse=True, return_counts=True)
@@ -218,14 +215,14 @@ def proxies(
         codes = codes[is_kept]
         kept = matrix[thinned][is_kept]
         by_feature = {}
-        for name, place in zip(names, places, strict=True):
+        for name, place in places.items():
             by_feature[name] = _proxy_auc(kept[:, [place]], codes, len(groups))
-        found[column] = {
+        by_column[column] = {
             "rows": int(is_kept.sum()),
-            "all": _proxy_auc(kept[:, places], codes, len(groups)),
+            "all": _proxy_auc(kept[:, list(places.values())], codes, len(groups)),
             "features": by_feature,
         }
-    return found
+    return by_column
 
 
 def _proxy_auc(features: np.ndarray, group_codes: np.ndarray, n_groups: int) -> float | None:

@@ -6,7 +6,7 @@ No training has seen these rows.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mlgates.contract import Contract
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics, serving_environment
 from mlgates.evaluation.behavior import behavior
-from mlgates.evaluation.fairness import RESAMPLES, measure_groups, slices
+from mlgates.evaluation.fairness import RESAMPLES, Slice, measure_groups, slices
 from mlgates.files import digest, read_json
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, TRAINING
 from mlgates.model_folder import Scorer, columns_gone, load, scored
@@ -34,7 +34,7 @@ WHOLE = ("", "")  # stands for all rows where otherwise a slice's column and val
 # What a slice calls the differences between the candidate and each of these.
 SLICE_DIFFERENCES = {"champion": "difference", TRIVIAL: "floor"}
 
-Slice = tuple[str, str]  # column and value
+Value = TypeVar("Value")  # what there is of each model
 Key = tuple[Slice, str, str]  # slice, model, metric
 
 
@@ -77,32 +77,34 @@ def _slices(
     seed: int,
 ) -> list[dict[str, Any]]:
     """Each slice: its size, the values of candidate and champion, and the differences."""
-    compared = {}
-    for model in ("candidate", *SLICE_DIFFERENCES):
-        if model in scores:
-            compared[model] = scores[model]
+    places_by_slice = slices(contract, rows)
+    if not places_by_slice:
+        return []
 
     # All slices share the same weights, so all of them are estimated by one call.
-    places_by_slice = slices(contract, rows)
+    compared = _chosen(scores, ["candidate", *SLICE_DIFFERENCES])
     measures: dict[Key, metrics.Measure] = {}
     for part, places in places_by_slice.items():
         measures.update(_measures(contract.task, target, compared, part, places))
-    if not measures:
-        return []
     estimates = metrics.estimates(measures, len(rows), resamples, seed)
 
     metric_names = list(metrics.named(contract.task))
-    found = []
+    models = _chosen(scores, ["candidate", "champion"])
+    entries = []
     for part, places in places_by_slice.items():
         column, value = part
         entry: dict[str, Any] = {"column": column, "value": value, "rows": len(places)}
-        models = [model for model in compared if model != TRIVIAL]
         entry.update(_values(estimates, models, metric_names, part))
         differences = _differences(estimates, compared, metric_names, part)
         for model, difference in differences.items():
             entry[SLICE_DIFFERENCES[model]] = difference
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
+
+
+def _chosen(by_model: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+    """The values of those of the named models that there are."""
+    return {name: by_model[name] for name in names if name in by_model}
 
 
 def _measures(
@@ -113,12 +115,12 @@ def _measures(
     places: np.ndarray | None = None,
 ) -> dict[Key, metrics.Measure]:
     """The task's metrics of each model, on a slice's rows (at `places`) or on all rows."""
-    found = {}
+    by_key = {}
     for model, model_scores in scores.items():
         by_metric = metrics.measures(task, target, model_scores, places)
         for metric, function in by_metric.items():
-            found[part, model, metric] = function
-    return found
+            by_key[part, model, metric] = function
+    return by_key
 
 
 def _values(
@@ -217,14 +219,13 @@ def on_holdout(
     """
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
-    compared = {}
-    for name in ("candidate", "champion"):
-        if name in models:
-            compared[name] = models[name]
+    compared = _chosen(models, ["candidate", "champion"])
     scores = scored(compared, contract.arrays(rows))
     without_slices = replace(contract, slices=())
-    found = measure(without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed)
-    return {name: found[name] for name in ("rows", "values", "differences")}
+    measured = measure(
+        without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed
+    )
+    return {name: measured[name] for name in ("rows", "values", "differences")}
 
 
 def load_models(project: Project) -> dict[str, Scorer]:
@@ -263,31 +264,31 @@ def evaluate(
     candidate = project.root / CANDIDATE
     arrays = contract.arrays(rows)
 
-    found = measure(contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
+    results = measure(contract, rows, scores, resamples=settings.resamples, seed=settings.seed)
     if further:
-        _add_further(found, contract.target(rows), scores, further, settings.seed)
-    found["groups"] = measure_groups(
+        _add_further(results, contract.target(rows), scores, further, settings.seed)
+    results["groups"] = measure_groups(
         contract, rows, models["candidate"], arrays, scores["candidate"], settings
     )
     holdout = pd.read_parquet(project.root / HOLDOUT)
-    found["holdout"] = on_holdout(contract, holdout, models, settings)
-    found["behavior"] = behavior(project, rows, models, candidate, settings)
-    found["serving_environment"] = serving_environment.measure(
+    results["holdout"] = on_holdout(contract, holdout, models, settings)
+    results["behavior"] = behavior(project, rows, models, candidate, settings)
+    results["serving_environment"] = serving_environment.measure(
         project, candidate, models["candidate"], arrays
     )
 
-    found["model"] = digest(candidate)
+    results["model"] = digest(candidate)
     fingerprint = project.cycle()["champion"]
-    found["champion"] = fingerprint
+    results["champion"] = fingerprint
     if fingerprint and "champion" not in models:
-        found["not_compared"] = not_comparable(project, fingerprint)
-    found["periods"] = read_json(project.root / TRAINING)["periods"]
-    found["task"] = contract.task
-    return found
+        results["not_compared"] = not_comparable(project, fingerprint)
+    results["periods"] = read_json(project.root / TRAINING)["periods"]
+    results["task"] = contract.task
+    return results
 
 
 def _add_further(
-    found: dict[str, Any],
+    results: dict[str, Any],
     target: np.ndarray,
     scores: Mapping[str, np.ndarray],
     further: Mapping[str, Callable[..., float]],
@@ -299,7 +300,7 @@ def _add_further(
     Raises: ProjectError if one has the name of a metric that is there already.
     """
     for name, function in further.items():
-        if name in found["values"]["candidate"]:
+        if name in results["values"]["candidate"]:
             raise ProjectError(
                 f"evaluate: there is a metric {name!r} already.", "Give yours another name."
             )
@@ -308,8 +309,8 @@ def _add_further(
             measures[model] = metrics.weighted(name, function, target, model_scores)
         estimates = metrics.estimates(measures, len(target), metrics.RESAMPLES, seed)
         for model, estimate in estimates.items():
-            found["values"][model][name] = estimate.plain()
-    found["further"] = sorted(further)
+            results["values"][model][name] = estimate.plain()
+    results["further"] = sorted(further)
 
 
 def score(

@@ -259,11 +259,12 @@ def estimates(
         for name, measure in measures.items():
             chunks_of_values[name].append(measure(chunk))
 
-    found = {}
+    estimated = {}
     for name, chunks in chunks_of_values.items():
         values = np.concatenate(chunks)
-        found[name] = Estimate(float(values[0]), values[1:])  # the first is of the sample as it is
-    return found
+        of_sample, copies = values[0], values[1:]  # the first weights are those of the sample
+        estimated[name] = Estimate(float(of_sample), copies)
+    return estimated
 
 
 def value(measure: Measure, rows: int) -> float:
@@ -295,13 +296,13 @@ def measures(
         count = _count_once_for_two(_counts(target, scores, places))
         shared = {"average_precision": _average_precision(count), "roc_auc": _roc_auc(count)}
 
-    found = {}
+    by_name = {}
     for name, make in named(task).items():
         if name in shared:
-            found[name] = shared[name]
+            by_name[name] = shared[name]
         else:
-            found[name] = on(places, make(target, scores))
-    return found
+            by_name[name] = on(places, make(target, scores))
+    return by_name
 
 
 def weighted(

@@ -43,17 +43,17 @@ def measure(project: Project, folder: Path, scorer: Scorer, arrays: Arrays) -> d
     except ProjectError as error:
         return result | {"not_tried": str(error).splitlines()[0]}
 
-    some = {name: values[:ROWS] for name, values in arrays.items()}
+    first_rows = {name: values[:ROWS] for name, values in arrays.items()}
     with temporary_folder() as temporary:
         rows, answer = temporary / "rows.pkl", temporary / "scores.pkl"
-        rows.write_bytes(pickle.dumps(some))
+        rows.write_bytes(pickle.dumps(first_rows))
         words = (str(python), "-c", RUN, str(folder), str(rows), str(answer))
         ended = tools.run(project, *words)
         if ended.code:
             return result | {"error": ended.reason}
         scores_there = pickle.loads(answer.read_bytes())
 
-    scores_here = scorer.score(scorer.matrix(some))
+    scores_here = scorer.score(scorer.matrix(first_rows))
     same = (scores_here == scores_there) | (np.isnan(scores_here) & np.isnan(scores_there))
     if same.ndim == 2:  # a row has a score for each class
         same = same.all(axis=1)
@@ -63,8 +63,8 @@ def measure(project: Project, folder: Path, scorer: Scorer, arrays: Arrays) -> d
 def build(project: Project) -> Path:
     """Bring var/serving-environment to what uv.lock says; returns its Python.
 
-    It takes half a second, for uv links the files of its cache. It never uses the network: what is
-    measured must not depend on it.
+    It takes half a second, because uv links the files of its cache. It never uses the network:
+    what is measured must not depend on it.
     Raises: ProjectError if uv.lock is missing, or uv cannot make the environment from its cache.
     """
     if not (project.root / UV_LOCK).exists():

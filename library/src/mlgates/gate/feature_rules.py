@@ -60,18 +60,7 @@ def _gain_checks(
     """
     newest = history[-1]
     for feature, entry in newest["features"].items():
-        verdict = Verdict.OK
-        evidence = ""
-        if not _is_conclusive(newest, feature, limits):
-            verdict = Verdict.INCONCLUSIVE
-            evidence = f"needs {limits.feature_min_rows:,} rows with labels"
-        else:
-            useless_periods = _periods_without_gain(feature, history, limits)
-            if useless_periods:
-                is_useless = useless_periods >= limits.feature_periods
-                verdict = Verdict.FAIL if is_useless else Verdict.INCONCLUSIVE
-                evidence = f"periods in a row without a gain: {useless_periods}"
-                evidence += f"; it fails at {limits.feature_periods}"
+        verdict, evidence = _gain_verdict(feature, history, limits)
         check = Check(
             f"gate.feature_gain.{feature}",
             verdict,
@@ -84,6 +73,23 @@ def _gain_checks(
             effect=effect,
         )
         yield feature, check
+
+
+def _gain_verdict(
+    feature: str, history: Sequence[Mapping[str, Any]], limits: GateSettings
+) -> tuple[Verdict, str]:
+    """What the newest ablation reports say about the gain of a feature, and the evidence."""
+    if not _is_conclusive(history[-1], feature, limits):
+        evidence = f"needs {limits.feature_min_rows:,} rows with labels"
+        return Verdict.INCONCLUSIVE, evidence
+    useless_periods = _periods_without_gain(feature, history, limits)
+    if not useless_periods:
+        return Verdict.OK, ""
+    evidence = f"periods in a row without a gain: {useless_periods}"
+    evidence += f"; it fails at {limits.feature_periods}"
+    if useless_periods < limits.feature_periods:
+        return Verdict.INCONCLUSIVE, evidence
+    return Verdict.FAIL, evidence
 
 
 def _is_conclusive(report: Mapping[str, Any], feature: str, limits: GateSettings) -> bool:

@@ -177,11 +177,10 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def complete(card: Sequence[Section]) -> Check:
     """`gate.model_card`: every section that comes from measurements says something."""
-    empty = []
-    for section in card:
-        if not section.by and not section.text:
-            empty.append(section.title)
-    evidence = f"empty: {', '.join(empty)}" if empty else ""
+    evidence = ""
+    empty = [section.title for section in card if not (section.by or section.text)]
+    if empty:
+        evidence = f"empty: {', '.join(empty)}"
     return at_most("gate.model_card", len(empty), 0, len(card), evidence=evidence)
 
 
@@ -190,11 +189,10 @@ def markdown(card: Sequence[Section]) -> str:
     introduction = "Made by the stage `gate`: (auto) from measurements, (by people) from schema.py."
     lines = ["# Model card", "", introduction]
     for section in card:
-        text = section.text
-        if not text:
-            text = f"To be written: {section.by}." if section.by else "**Empty.**"
-        origin = "by people" if section.by else "auto"
-        lines += ["", f"## {section.title} ({origin})", "", text]
+        origin, absent = "auto", "**Empty.**"
+        if section.by:
+            origin, absent = "by people", f"To be written: {section.by}."
+        lines += ["", f"## {section.title} ({origin})", "", section.text or absent]
     return "\n".join(lines) + "\n"
 
 

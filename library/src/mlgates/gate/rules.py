@@ -5,6 +5,7 @@ It imports nothing heavy, so that this is quick.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -192,19 +193,18 @@ def _improvement(
     from the periods that it was evaluated on. So when `age` reaches `max_age`, its training data
     are one period older than allowed.
     """
-    champion_is_old = max_age is not None and age >= max_age
-    bounds = interval(difference)
     value = difference["value"]
+    bounds = interval(difference)
+    min_low, min_value, min_high = margin / 2, margin, margin
+    if max_age is not None and age >= max_age:
+        min_low, min_value, min_high = -margin, -math.inf, -margin
 
     verdict = Verdict.INCONCLUSIVE
     if bounds:
         low, high = bounds
-        gains_margin = low >= margin / 2 and value >= margin
-        replaces_old = champion_is_old and low >= -margin
-        required_gain = -margin if champion_is_old else margin
-        if gains_margin or replaces_old:
+        if low >= min_low and value >= min_value:
             verdict = Verdict.OK
-        elif high < required_gain:
+        elif high < min_high:
             verdict = Verdict.FAIL
 
     evidence = "better"

@@ -186,10 +186,10 @@ def _within(interval: tuple[float, float] | None, limit: float) -> Verdict:
     if interval is None:
         return Verdict.INCONCLUSIVE
     low, high = interval
+    if -limit <= low <= high <= limit:
+        return Verdict.OK
     if low > limit or high < -limit:
         return Verdict.FAIL
-    if low >= -limit and high <= limit:
-        return Verdict.OK
     return Verdict.INCONCLUSIVE
 
 
@@ -209,11 +209,9 @@ def _proxy_check(
     for name, auc in sorted(auc_of.items(), key=lambda item: -item[1]):
         if auc > limits.proxy_limit:
             proxies.append(f"{name} {auc:.3f}")
-    evidence = "ROC AUC with which the features predict the group; "
+    single = "no single feature is above the limit"
     if proxies:
-        evidence += f"single features above the limit: {', '.join(proxies)}"
-    else:
-        evidence += "no single feature is above the limit"
+        single = f"single features above the limit: {', '.join(proxies)}"
     return at_most(
         f"gate.proxy.{column}",
         max(all_aucs, default=None),
@@ -221,7 +219,7 @@ def _proxy_check(
         proxy["rows"],
         min_rows=limits.slice_min_rows,
         required=False,
-        evidence=evidence,
+        evidence=f"ROC AUC with which the features predict the group; {single}",
         effect=effect,
     )
 

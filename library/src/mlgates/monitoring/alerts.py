@@ -44,19 +44,20 @@ def alarm(project: Project) -> int:
         return 0
 
     issues = _issues(project)
-    open_issue = next((issue for issue in issues if issue["state"] == "open"), None)
-    if open_issue:
-        _call(project, "POST", f"{_path(open_issue)}/comments", body=_body(report))
-        if report.verdict is Verdict.OK:
-            _call(project, "PATCH", _path(open_issue), state="closed")
-    if report.verdict is Verdict.FAIL:
-        if not open_issue:
-            open_issue = _open_issue(project, report)
-            issues.append(open_issue)
-        _train_once(project, open_issue, issues)
+    open_issues = (listed for listed in issues if listed["state"] == "open")
+    issue: dict[str, Any] = next(open_issues, {})
+    failed = report.verdict is Verdict.FAIL
+    if issue:
+        _call(project, "POST", f"{_path(issue)}/comments", body=_body(report))
+    elif failed:
+        issue = _open_issue(project, report)
+        issues.append(issue)
 
-    issue_number = open_issue["number"] if open_issue else "none"
-    print(f"alarm: {report.verdict}; issue {issue_number}")
+    if failed:
+        _train_once(project, issue, issues)
+    elif issue:
+        _call(project, "PATCH", _path(issue), state="closed")
+    print(f"alarm: {report.verdict}; issue {issue.get('number', 'none')}")
     return 0
 
 
@@ -79,7 +80,12 @@ def _open_issue(project: Project, report: Report) -> dict[str, Any]:
     """A new issue about the report, as GitHub answers it."""
     title = f"The {report.title} says fail"
     issue: dict[str, Any] = _call(
-        project, "POST", "issues", title=title, body=_body(report), labels=[LABEL]
+        project,
+        "POST",
+        "issues",
+        title=title,
+        body=_body(report),
+        labels=[LABEL],
     )
     return issue
 

@@ -37,17 +37,19 @@ def watched(contract: Contract, scorer: Scorer, arrays: Arrays, matrix: np.ndarr
     it always moves. The features made of it (an hour, a weekday) should not move, so they are
     compared in its place.
     """
-    kinds = {name: contract.columns[name].kind for name in scorer.plan.columns}
     columns: Arrays = {}
-    for name, kind in kinds.items():
-        if kind == "bool":
+    times = set()
+    for name in scorer.plan.columns:
+        kind = contract.columns[name].kind
+        if kind == "datetime":
+            times.add(name)
+        elif kind == "bool":
             columns[name] = measure.bools_as_words(arrays[name])
-        elif kind != "datetime":
+        else:
             columns[name] = arrays[name]
+
     for position, feature in enumerate(scorer.plan.names):
-        if feature in kinds:
-            continue
-        if any(kinds[column] == "datetime" for column in scorer.plan.ancestors(feature)):
+        if times & scorer.plan.ancestors(feature):
             columns[feature] = matrix[:, position]
     return columns
 
@@ -73,9 +75,8 @@ class Comparison:
         return [*self.numbers, *self.categories]
 
 
-Distributions = Callable[
-    [Comparison], Any
-]  # the wiring's function; it returns Evidently's snapshot
+# The wiring's function, which returns Evidently's snapshot.
+Distributions = Callable[[Comparison], Any]
 
 
 def comparison(reference: Arrays, current: Arrays, limits: MonitorSettings) -> Comparison:
@@ -93,17 +94,16 @@ def comparison(reference: Arrays, current: Arrays, limits: MonitorSettings) -> C
     categories: list[str] = []
     distances: dict[str, float] = {}
     for pair in pairs(reference, current):
-        reference_columns[pair.name] = pair.reference
-        current_columns[pair.name] = pair.current
+        distances[pair.name] = pair.limit(limits.drift_limit)
         if pair.method is measure.Method.WASSERSTEIN:
-            numbers.append(pair.name)
             unit = _unit(pair)
-            if unit != 1:
-                reference_columns[pair.name] = pair.reference / unit
-                current_columns[pair.name] = pair.current / unit
+            numbers.append(pair.name)
+            reference_columns[pair.name] = pair.reference / unit
+            current_columns[pair.name] = pair.current / unit
         else:
             categories.append(pair.name)
-        distances[pair.name] = pair.limit(limits.drift_limit)
+            reference_columns[pair.name] = pair.reference
+            current_columns[pair.name] = pair.current
 
     reference_rows = pd.DataFrame(reference_columns)
     current_rows = pd.DataFrame(current_columns)
@@ -157,39 +157,40 @@ def drift(compared: Comparison, distributions: Distributions) -> tuple[list[Chec
         results = snapshot.dict()
         page = snapshot.get_html_str(as_iframe=False)
 
+    # By what was measured and of which column; a metric of the whole table has no column.
     distances = {}
     for metric in results["metrics"]:
-        if metric["config"]["type"] == VALUE_DRIFT:
-            distances[metric["config"]["column"]] = float(metric["value"])
-    checks = {}
+        config = metric["config"]
+        distances[config["type"], config.get("column")] = metric["value"]
+    tests = {}
     for test in results["tests"]:
-        settings = test["metric_config"]["params"]
-        if settings["type"] == VALUE_DRIFT:
-            column = settings["column"]
-            checks[column] = _drift_check(compared, test, distances[column])
+        config = test["metric_config"]["params"]
+        tests[config["type"], config.get("column")] = test
 
-    missing_columns = [name for name in compared.columns if name not in checks]
+    missing_columns = [name for name in compared.columns if (VALUE_DRIFT, name) not in tests]
     if missing_columns:
         names = ", ".join(missing_columns)
         raise ProjectError(
             f"monitor.py does not compare {names}: Evidently reported no drift test of it.",
             "Bring the call back: git checkout HEAD -- src/*/monitor.py",
         )
-    return [checks[name] for name in compared.columns], page
+    checks = []
+    for name in compared.columns:
+        measured = VALUE_DRIFT, name
+        checks.append(_drift_check(name, tests[measured], distances[measured], compared))
+    return checks, page
 
 
-def _drift_check(compared: Comparison, test: Any, distance: float) -> Check:
-    """The result of one of Evidently's drift tests as a check."""
-    settings = test["metric_config"]["params"]
-    column = settings["column"]
+def _drift_check(name: str, test: Any, distance: Any, compared: Comparison) -> Check:
+    """What Evidently's drift test of a column says, as a check."""
     return Check(
-        f"monitor.drift.{column}",
+        f"monitor.drift.{name}",
         VERDICTS.get(test["status"].value, Verdict.INCONCLUSIVE),
-        value=round(distance, 6),
-        limit=round(compared.limits[column], 6),
+        value=round(float(distance), 6),
+        limit=round(compared.limits[name], 6),
         rows=len(compared.current),
         required=False,
-        evidence=f"{settings['method']} distance",
+        evidence=f"{test['metric_config']['params']['method']} distance",
         effect=Effect.RETRAIN,
     )
 
@@ -208,7 +209,11 @@ def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, ro
     if drifted:
         evidence += f": {', '.join(drifted)}"
     return at_most(
-        "monitor.drifted_share", value, limits.max_drifted_share, rows, evidence=evidence
+        "monitor.drifted_share",
+        value,
+        limits.max_drifted_share,
+        rows,
+        evidence=evidence,
     )
 
 

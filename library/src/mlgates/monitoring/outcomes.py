@@ -83,18 +83,23 @@ def _typed(column: Column, values: "pd.Series", file: str) -> "pd.Series":
         raise ProjectError(
             f"data.missing: {column.name!r} is missing in {missing:,} rows of {file}."
         )
+    if column.kind not in CONVERSIONS:
+        return values
     try:
-        if column.kind == "datetime":
-            return moments(values)
-        if column.kind == "bool":
-            return values.astype(str).str.lower().map(BOOLS.__getitem__)
-        if column.is_number:
-            return values.astype(float)  # pandas.to_numeric loses the last bit
+        return CONVERSIONS[column.kind](values)
     except (ValueError, TypeError, KeyError):
         raise ProjectError(
             f"data.type: {column.name!r} in {file} holds values that are no {column.kind}."
         ) from None
-    return values
+
+
+def _bools(values: "pd.Series") -> "pd.Series":
+    """Raises: KeyError unless all are spelled as in `BOOLS`."""
+    return values.astype(str).str.lower().map(BOOLS.__getitem__)
+
+
+def _numbers(values: "pd.Series") -> "pd.Series":
+    return values.astype(float)  # pandas.to_numeric loses the last bit
 
 
 def moments(values: "pd.Series") -> "pd.Series":
@@ -106,6 +111,10 @@ def moments(values: "pd.Series") -> "pd.Series":
     except pd.errors.OutOfBoundsDatetime:  # the nanoseconds of pandas end in the year 2262
         exact = [datetime.fromisoformat(str(value)) for value in values]
         return pd.Series(np.array(exact, dtype="datetime64[us]"), index=values.index)
+
+
+# How the values of a file are read, by the kind of their column; all others are words already.
+CONVERSIONS = {"datetime": moments, "bool": _bools, "int": _numbers, "float": _numbers}
 
 
 def _check(project: Project, rows: "pd.DataFrame", file: str) -> None:

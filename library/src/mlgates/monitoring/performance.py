@@ -97,24 +97,17 @@ def judge(
     measure the metric, the first metric of the task that it did measure is used.
     """
     metric = _compared_metric(contract, gate)
-    if metric is None or known.empty:
-        evidence = "the champion's record holds no measurement of the gate"
-        if known.empty:
-            evidence = "no label is known yet"
-        return Check(
-            "monitor.performance",
-            Verdict.INCONCLUSIVE,
-            rows=len(known),
-            required=False,
-            evidence=evidence,
+    if known.empty:
+        return _not_judged(0, evidence="no label is known yet")
+    if metric is None:
+        return _not_judged(
+            len(known), evidence="the champion's record holds no measurement of the gate"
         )
 
     measure = metrics.named(contract.task)[metric](contract.target(known), scores)
     estimates = metrics.estimates({metric: measure}, len(known), RESAMPLES, seed=0)
     measured = estimates[metric]
-    scale = 1.0
-    if contract.task == "regression":
-        scale = abs(gate[metric]) or 1.0
+    scale = metrics.unit(contract.task, gate[metric]) or 1.0  # an error of 0 is no unit
     gain_per_unit = metrics.sign(metric) / scale
 
     change = gain_per_unit * (measured.value - gate[metric])
@@ -128,6 +121,17 @@ def judge(
         min_rows=limits.min_rows,
         required=False,
         evidence=f"{metric} {measured.value:.4f}, the gate measured {gate[metric]:.4f}",
+    )
+
+
+def _not_judged(rows: int, evidence: str) -> Check:
+    """`monitor.performance` where there is nothing to compare."""
+    return Check(
+        "monitor.performance",
+        Verdict.INCONCLUSIVE,
+        rows=rows,
+        required=False,
+        evidence=evidence,
     )
 
 

@@ -40,16 +40,16 @@ def _no_difference(
 
 
 def features(
-    scorer: Scorer, logged: np.ndarray, again: np.ndarray, scores: np.ndarray
+    scorer: Scorer, logged: np.ndarray, recomputed: np.ndarray, scores: np.ndarray
 ) -> list[Check]:
     """`skew.<feature>` for each feature, then `skew.score`.
 
-    `logged` are the (n, k) features as they were served, `again` the same computed from the logged
-    requests, and `scores` what was served. The scores are compared with those that the model gives
-    for the logged features.
+    `logged` are the (n, k) features as they were served, `recomputed` the same computed again from
+    the logged requests, and `scores` what was served. The scores are compared with those that the
+    model gives for the logged features.
     """
     checks = []
-    for name, served, computed in zip(scorer.plan.names, logged.T, again.T, strict=True):
+    for name, served, computed in zip(scorer.plan.names, logged.T, recomputed.T, strict=True):
         is_equal = same(served, computed)
         checks.append(_no_difference(f"skew.{name}", is_equal, served, computed))
 
@@ -141,14 +141,15 @@ def invariants(
     for (rule, column), positions in broken_rules(contract, arrays, validate).items():
         broken[f"{rule} {column}"] = positions
 
-    is_regression = scorer.task == "regression"
-    kind = float if is_regression or contract.outcome.kind == "bool" else str
-    decided = logged["decision"].to_numpy().astype(kind)
-    expected = np.asarray(scorer.decide(scores)).astype(kind)
+    decision_type = float if contract.outcome.is_number else str
+    decided = logged["decision"].to_numpy().astype(decision_type)
+    expected = np.asarray(scorer.decide(scores)).astype(decision_type)
     broken["decision"] = np.flatnonzero(decided != expected)
 
-    is_valid = np.isfinite(scores) if is_regression else (scores >= 0) & (scores <= 1)
-    is_valid = is_valid.reshape(len(scores), -1).all(axis=1)  # of several classes all
+    is_sound = (scores >= 0) & (scores <= 1)
+    if scorer.task == "regression":
+        is_sound = np.asarray(np.isfinite(scores))
+    is_valid = is_sound.reshape(len(scores), -1).all(axis=1)  # of several classes all
     broken["score"] = np.flatnonzero(~is_valid)
 
     rows = np.unique(np.concatenate(list(broken.values())))

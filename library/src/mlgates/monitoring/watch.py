@@ -111,7 +111,6 @@ def watch(
 
     Raises: ProjectError if the log lacks a column that the model has.
     """
-    contract = subject.contract
     rows = len(log.predictions)
     report = Watched("monitor", [_min_rows(rows, limits), _staleness(subject, rows)])
     if not rows:
@@ -120,23 +119,18 @@ def watch(
     recent = log.predictions if log.newest is None else log.newest
     recent = recent.tail(NEWEST).reset_index(drop=True)
     feature_columns = [f"feature__{name}" for name in subject.scorer.plan.names]
-    _require_columns(recent, [*contract.feature_columns, *feature_columns])
-    arrays = contract.arrays(recent)
-    served = _Rows(arrays, subject.scorer.matrix(arrays), logged_scores(contract, recent))
+    _require_columns(recent, [*subject.contract.feature_columns, *feature_columns])
+    arrays = subject.contract.arrays(recent)
+    scores = logged_scores(subject.contract, recent)
+    served = _Rows(arrays, subject.scorer.matrix(arrays), scores)
 
     logged_features = recent[feature_columns].to_numpy(dtype=float, na_value=np.nan)
     report.add(
-        skew.invariants(contract, subject.scorer, recent, arrays, served.scores, validate),
-        *skew.features(subject.scorer, logged_features, served.features, served.scores),
-        *skew.looked_up(contract, recent, arrays, log.tables),
+        skew.invariants(subject.contract, subject.scorer, recent, arrays, scores, validate),
+        *skew.features(subject.scorer, logged_features, served.features, scores),
+        *skew.looked_up(subject.contract, recent, arrays, log.tables),
     )
-
-    labelled = joined(contract, log.predictions, log.outcomes).tail(NEWEST)
-    labelled_scores = logged_scores(contract, labelled)
-    report.add(coverage(labelled, rows))
-    report.add(judge(contract, labelled, labelled_scores, subject.quality, limits))
-    if contract.task == "binary":
-        report.add(estimate(served.scores, subject.quality, limits))
+    report.add(*_quality_checks(subject, log, scores, limits))
 
     if rows >= limits.min_rows:
         reference = _reference(subject)
@@ -147,6 +141,22 @@ def watch(
         report.add(*drift.missing(columns, reference.arrays, served.arrays, limits))
         report.add(drift.predictions(reference.scores, served.scores, limits))
     return report
+
+
+def _quality_checks(
+    subject: Subject, log: Log, recent_scores: np.ndarray, limits: MonitorSettings
+) -> list[Check]:
+    """How good the predictions are, where their labels are known, and as far as scores tell."""
+    contract = subject.contract
+    labelled = joined(contract, log.predictions, log.outcomes).tail(NEWEST)
+    labelled_scores = logged_scores(contract, labelled)
+    checks = [
+        coverage(labelled, len(log.predictions)),
+        judge(contract, labelled, labelled_scores, subject.quality, limits),
+    ]
+    if contract.task == "binary":
+        checks.append(estimate(recent_scores, subject.quality, limits))
+    return checks
 
 
 def _reference(subject: Subject) -> _Rows:

@@ -7,6 +7,7 @@ A service is wired of these parts in the project's service.py: `request_type` an
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -238,9 +239,7 @@ def metrics_app() -> Starlette:
 
 def _place(error: BaseException) -> str:
     """File and line where an error was raised."""
-    trace = error.__traceback__
-    if trace is None:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
         return "an unknown place"
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{frames[-1].filename}:{frames[-1].lineno}"

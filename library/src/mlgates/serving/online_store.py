@@ -15,12 +15,20 @@ from mlgates.contract import Arrays, Contract, Lookup, to_array
 from mlgates.files import whole
 from mlgates.layout import ONLINE_STORE
 from mlgates.project import Project
-from mlgates.serving.sqlite import cells, definitions, names, placeholders
+from mlgates.serving.sqlite import (
+    cells,
+    definitions,
+    names,
+    placeholders,
+    present_columns,
+    quoted,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Match = tuple[int, tuple[Any, ...]]  # since when it was known (unix microseconds), and its columns
+# A row of a look-up: since when it was known (unix microseconds), and then its columns.
+Match = tuple[Any, ...]
 
 
 class Store:
@@ -47,38 +55,35 @@ class Store:
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
         keys = [cells(self.contract.columns[key], arrays[key]) for key in look.keys]
         questions = list(zip(*keys, moments, strict=True))
+        columns = self.contract.from_source(look.name).values()
+        missing: Match = (np.nan, *[None] * len(columns))
 
         # Rows of one request often ask the same, so each different question is asked once.
-        query = self._queries.get(look.name, "")
-        answers = {question: self._newest(query, question) for question in dict.fromkeys(questions)}
+        answers: dict[tuple[Any, ...], Match] = {}
+        for question in set(questions):
+            answers[question] = self._newest(look, question) or missing
 
-        columns = self.contract.from_source(look.name)
-        missing = (None,) * len(columns)
         max_age = round(look.max_seconds * 1e6)
         ages = []
         rows = []
         for moment, question in zip(moments, questions, strict=True):
-            age = np.nan
-            row = missing
             match = answers[question]
-            if match is not None:
-                age = moment - match[0]
-                if age <= max_age:
-                    row = match[1]
+            age = moment - match[0]  # NaN without a match
             ages.append(age)
-            rows.append(row)
+            rows.append(match if age <= max_age else missing)
 
         arrays_found = {}
-        for (name, column), values in zip(columns.items(), zip(*rows, strict=True), strict=True):
-            arrays_found[name] = to_array(column, list(values))
+        _, *values_by_column = zip(*rows, strict=True)
+        for column, values in zip(columns, values_by_column, strict=True):
+            arrays_found[column.name] = to_array(column, values)
         return arrays_found, np.array(ages) / 1e6
 
-    def _newest(self, query: str, question: tuple[Any, ...]) -> Match | None:
+    def _newest(self, look: Lookup, question: tuple[Any, ...]) -> Match | None:
         """The newest row with these keys that was known at this moment, however old it is."""
-        if not query or self._database is None:
+        if self._database is None or look.name not in self._queries:
             return None
-        row = self._database.execute(query, question).fetchone()
-        return None if row is None else (row[0], row[1:])
+        answer: Match | None = self._database.execute(self._queries[look.name], question).fetchone()
+        return answer
 
     def _open(self) -> None:
         """Open the store, unless it is open and still the same file."""
@@ -100,22 +105,23 @@ class Store:
         address = f"file:{self.path.as_posix()}?mode=ro&immutable=1"
         database = sqlite3.connect(address, uri=True)
         for look in self.contract.lookups:
-            self._queries[look.name] = self._query(look, database)
+            needed_columns = {*look.keys, look.time, *self.contract.from_source(look.name)}
+            if needed_columns.issubset(present_columns(database, look.name)):
+                self._queries[look.name] = self._query(look)
         # Last, because a damaged store raises above, also when it is asked again. With its inode
         # noted before, it would look like an empty one.
         self._database = database
         self._inode = inode
 
-    def _query(self, look: Lookup, database: sqlite3.Connection) -> str:
-        """The SQL that finds a match; empty if the store does not have the look-up's columns."""
-        fields = [look.time, *self.contract.from_source(look.name)]
-        table = names([look.name])
-        present = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
-        if not present.issuperset([*look.keys, *fields]):
-            return ""
-        same_keys = " AND ".join(f'"{key}" = ?' for key in look.keys)
-        select = f"SELECT {names(fields)} FROM {table} WHERE {same_keys}"
-        return f'{select} AND "{look.time}" <= ? ORDER BY "{look.time}" DESC LIMIT 1'
+    def _query(self, look: Lookup) -> str:
+        """The SQL that finds a match by the keys and the moment of a request."""
+        fields = names([look.time, *self.contract.from_source(look.name)])
+        is_same = " AND ".join([f"{quoted(key)} = ?" for key in look.keys])
+        moment = quoted(look.time)
+        return (
+            f"SELECT {fields} FROM {quoted(look.name)}"
+            f" WHERE {is_same} AND {moment} <= ? ORDER BY {moment} DESC LIMIT 1"
+        )
 
 
 def build(path: Path, contract: Contract, tables: Mapping[str, Iterable["pd.DataFrame"]]) -> None:
@@ -137,17 +143,17 @@ def _write_table(
     database: sqlite3.Connection, contract: Contract, look: Lookup, frames: Iterable["pd.DataFrame"]
 ) -> None:
     """The table of one look-up; rows without a key or a time are left out: nothing finds them."""
-    keys = [contract.columns[key] for key in look.keys]
-    columns = [*keys, *contract.from_source(look.name).values()]
-    table = names([look.name])
+    column_names = [*look.keys, *contract.from_source(look.name)]
+    columns = [contract.columns[name] for name in column_names]
+    table = quoted(look.name)
 
     # Without a row id the table is its own index: the rows lie in the order of keys and time.
     database.execute(
-        f'CREATE TABLE {table} ({definitions(columns)}, "{look.time}" INTEGER,'
+        f"CREATE TABLE {table} ({definitions(columns)}, {quoted(look.time)} INTEGER,"
         f" PRIMARY KEY ({names([*look.keys, look.time])})) WITHOUT ROWID"
     )
 
-    fields = [*(column.name for column in columns), look.time]
+    fields = [*column_names, look.time]
     insert = (
         f"INSERT OR REPLACE INTO {table} ({names(fields)}) VALUES ({placeholders(len(fields))})"
     )

@@ -7,7 +7,7 @@ per worker, with typed columns. Numbers are float64, so features can be computed
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,15 @@ from mlgates.contract import Column, Contract, to_array
 from mlgates.errors import ProjectError
 from mlgates.layout import OUTCOMES, prediction_logs
 from mlgates.project import Project
-from mlgates.serving.sqlite import cells, definitions, names, placeholders, sql_type
+from mlgates.serving.sqlite import (
+    cells,
+    definitions,
+    names,
+    placeholders,
+    present_columns,
+    quoted,
+    sql_type,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +40,15 @@ OWN = {  # the columns of every log, beside those of the contract and of the mod
     "fingerprint": "TEXT",
     "digest": "TEXT",
     "decision": "TEXT",
+    "score": "REAL",
 }
+# The type of a score by task, and of a decision by the kind of the outcome, where they are others.
+SCORES = {"multiclass": "TEXT"}  # a JSON list, in the order of the classes
+DECISIONS = {"bool": "INTEGER", "int": "REAL", "float": "REAL"}
+
+# What a column of numbers is read as where none is missing, by its kind.
+NUMBER_TYPES = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+
 LOCKED_SECONDS = 2  # that a request waits while another process holds the file, then it is refused
 
 
@@ -41,14 +57,9 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
 
     Raises: ProjectError if the contract uses a name that the log needs.
     """
-    columns = {**OWN, "score": "REAL"}
-    if contract.task == "multiclass":
-        columns["score"] = "TEXT"  # a JSON list, in the order of the classes
-    elif contract.task == "regression":
-        columns["decision"] = "REAL"
-    elif contract.outcome.kind == "bool":
-        columns["decision"] = "INTEGER"
-
+    columns = dict(OWN)
+    columns["score"] = SCORES.get(contract.task, OWN["score"])
+    columns["decision"] = DECISIONS.get(contract.outcome.kind, OWN["decision"])
     taken = set(columns)
     for name, column in contract.feature_columns.items():
         folded = name.lower()  # to SQLite, upper and lower case are the same
@@ -143,19 +154,14 @@ class PredictionLog:
 
 def _add_columns(database: sqlite3.Connection, columns: Mapping[str, str]) -> None:
     """Add what a new contract, or a model with other features, needs; nothing is ever dropped."""
-    present = set(_present_columns(database))
-    for name, kind in columns.items():
+    present = present_columns(database, "predictions")
+    for name, sqlite_type in columns.items():
         if name not in present:
-            database.execute(f"ALTER TABLE predictions ADD COLUMN {names([name])} {kind}")
-
-
-def _present_columns(database: sqlite3.Connection) -> list[str]:
-    """The columns of the log's table; none if there is no table."""
-    return [row[1] for row in database.execute("PRAGMA table_info(predictions)")]
+            database.execute(f"ALTER TABLE predictions ADD COLUMN {quoted(name)} {sqlite_type}")
 
 
 def read(
-    project: Project, since: float | None = None, one: str = "", columns: Iterable[str] = ()
+    project: Project, since: float | None = None, one: str = "", columns: Collection[str] = ()
 ) -> "pd.DataFrame":
     """All logged predictions by time, with the contract's types; empty if nothing was logged.
 
@@ -167,14 +173,10 @@ def read(
     condition = _Condition("at >= ?", since or 0.0)
     if one:
         condition = _Condition(f"{ID} = ?", one)
-    selected = {"at", *columns}
-    if selected == {"at"}:
-        selected = set()
-
     frames = []
     for path in prediction_logs(project.root):
-        frame = _read_file(path, condition, selected)
-        if frame is not None and len(frame):
+        frame = _read_file(path, condition, columns)
+        if len(frame):
             frames.append(frame)
     if not frames:
         return pd.DataFrame(columns=list(types(project.contract, [])))
@@ -190,15 +192,16 @@ class _Condition:
     value: str | float
 
 
-def _read_file(path: Path, condition: _Condition, selected: set[str]) -> "pd.DataFrame | None":
-    """Some rows of one worker's log; all columns if none is selected. None if it has no table."""
+def _read_file(path: Path, condition: _Condition, columns: Collection[str]) -> "pd.DataFrame":
+    """Some rows of one worker's log; all columns if none is named. Empty if it has no table."""
     import pandas as pd
 
     with _opened(path, "ro") as database:
-        fields = _present_columns(database)
+        fields = present_columns(database, "predictions")
         if not fields:
-            return None
-        if selected:
+            return pd.DataFrame()
+        if columns:
+            selected = {"at", *columns}
             fields = [name for name in fields if name in selected]
         query = f"SELECT {names(fields)} FROM predictions WHERE {condition.sql}"
         return pd.read_sql_query(query, database, params=(condition.value,))
@@ -228,7 +231,7 @@ def record(project: Project, frame: "pd.DataFrame") -> int:
     contract = project.contract
     key = identity(contract)
     columns = [*key.values(), contract.outcome]
-    complete = frame.dropna(subset=[column.name for column in columns])
+    complete = frame.dropna(subset=[*key, contract.outcome.name])
     values = [cells(column, to_array(column, complete[column.name])) for column in columns]
     arrived = [time.time()] * len(complete)
     rows = list(zip(*values, arrived, strict=True))
@@ -259,19 +262,20 @@ def outcomes(project: Project) -> "pd.DataFrame":
 
 
 def _typed(frame: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
-    """The frame with the types of the contract; a number that is missing somewhere stays float."""
-    for name, column in contract.columns.items():
-        if name not in frame:
-            continue
-        if column.kind == "datetime":
-            # Not by pandas.to_datetime: its nanoseconds end in the year 2262.
-            frame[name] = frame[name].to_numpy(dtype="datetime64[us]")
-        elif column.is_number:
-            values = frame[name].to_numpy(dtype=float, na_value=np.nan)
-            is_complete = not np.isnan(values).any()
-            if column.kind == "int" and is_complete:
-                values = values.astype(np.int64)
-            elif column.kind == "bool" and is_complete:
-                values = values.astype(np.bool_)
-            frame[name] = values
+    """The frame with the types of the contract; other columns stay as they are."""
+    for name in set(contract.columns).intersection(frame):
+        frame[name] = _typed_values(contract.columns[name], frame[name])
     return frame
+
+
+def _typed_values(column: Column, values: "pd.Series") -> "pd.Series | np.ndarray":
+    """The values in the type of the contract; numbers of which one is missing are float."""
+    if column.kind == "datetime":
+        # Not by pandas.to_datetime: its nanoseconds end in the year 2262.
+        return values.to_numpy(dtype="datetime64[us]")
+    if not column.is_number:
+        return values
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    if np.isnan(numbers).any():
+        return numbers
+    return numbers.astype(NUMBER_TYPES[column.kind])

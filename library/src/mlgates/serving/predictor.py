@@ -7,7 +7,7 @@ their work on rows stays in NumPy and in comprehensions, because a served row ha
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,6 +28,8 @@ MAX_FAULTS = 20  # that one refusal lists
 MAX_NAME = 60  # characters of a column's name that a caller made up
 NO_CHAMPION = "No champion is in service. Release one: uv run mlops promote"
 LOG_UNWRITABLE = "The prediction log cannot be written, so nothing is answered."
+# The rule that a whole request breaks, by pydantic's name for it: it has no row, or too many.
+RULES_OF_REQUESTS = {"too_short": "data.min_rows", "too_long": "serve.max_rows"}
 
 Fault = dict[str, Any]  # row, column, rule and message; never a value
 
@@ -96,20 +98,14 @@ def _fault_of(error: ErrorDetails, contract: Contract) -> Fault:
 
     The place of an error is ("rows", number of the row, column, ...), as far as it goes.
     """
-    place = error["loc"]
-    row = place[1] if len(place) > 1 else None
-    column = None
-    if len(place) > 2:
-        column = str(place[2])[:MAX_NAME]
-        if column in contract.columns:
-            column = contract.columns[column].label
-
     rule = rule_of(error["type"], error["input"])
-    if column is None and error["type"] == "too_short":
-        rule = "data.min_rows"  # no row at all
-    elif column is None and error["type"] == "too_long":
-        rule = "serve.max_rows"
-    return _fault(row, column, rule, error["msg"])
+    _, row, column, *_ = (*error["loc"], None, None, None)
+    if column is None:
+        return _fault(row, None, RULES_OF_REQUESTS.get(error["type"], rule), error["msg"])
+    name = str(column)[:MAX_NAME]
+    if name in contract.columns:
+        name = contract.columns[name].label
+    return _fault(row, name, rule, error["msg"])
 
 
 class Predictor:
@@ -124,6 +120,8 @@ class Predictor:
         self.max_rows = int(project.settings().serve.max_rows)
         self.batch: Any = batch_model(project)
         types(self.contract, [])  # raises now instead of with the first request
+        request_columns = self.contract.request_columns.values()
+        self.datetimes = [column for column in request_columns if column.kind == "datetime"]
         self.follower = Follower(project)
         self.store = Store(project.root / ONLINE_STORE, self.contract)
         self.log = PredictionLog(project.root / PREDICTIONS / f"{worker}.db")
@@ -171,11 +169,9 @@ class Predictor:
         The contract means local time, so the offset would be dropped silently.
         """
         faults = []
-        for name, column in self.contract.request_columns.items():
-            if column.kind != "datetime":
-                continue
+        for column in self.datetimes:
             for row, values in enumerate(rows):
-                moment = getattr(values, name)
+                moment = getattr(values, column.name)
                 if getattr(moment, "tzinfo", None) is not None:
                     message = "Input should have no UTC offset"
                     faults.append(_fault(row, column.label, "data.type", message))
@@ -185,11 +181,9 @@ class Predictor:
         """Rows that break a rule between columns."""
         if not self.contract.rules:
             return []
-        faults = []
-        for name, places in self.contract.impossible(self.contract.arrays_of(rows)).items():
-            for row in places.tolist():
-                faults.append(_fault(row, name, "data.rule", "The values do not go together"))
-        return faults
+        places_by_rule = self.contract.impossible(self.contract.arrays_of(rows))
+        message = "The values do not go together"
+        return _faults_at(places_by_rule, "data.rule", message)
 
     def _look_up(self, arrays: Arrays) -> dict[str, list[float]]:
         """Add the columns of all look-ups to `arrays`.
@@ -207,14 +201,10 @@ class Predictor:
     def _require_lookups(self, arrays: Arrays) -> None:
         """Raises: Refused if a look-up that the contract requires has no value for a row."""
         unanswered = self.contract.unanswered(arrays)
-        if not unanswered:
-            return
-        faults = []
-        for column, places in unanswered.items():
-            for row in places.tolist():
-                message = "The look-up has no value, or only one that is too old"
-                faults.append(_fault(row, column, "data.missing", message))
-        raise _refused(503, "A look-up that the contract requires found nothing.", faults)
+        if unanswered:
+            message = "The look-up has no value, or only one that is too old"
+            faults = _faults_at(unanswered, "data.missing", message)
+            raise _refused(503, "A look-up that the contract requires found nothing.", faults)
 
     def _scored(
         self, champion: Champion, arrays: Arrays, ages: dict[str, list[float]]
@@ -290,6 +280,15 @@ def _refused(code: int, message: str, faults: list[Fault]) -> Refused:
     for rule, count in Counter(fault["rule"] for fault in faults).items():
         prometheus.REFUSED.labels(rule).inc(count)
     return Refused(code, message, faults[:MAX_FAULTS])
+
+
+def _faults_at(places: Mapping[str, np.ndarray], rule: str, message: str) -> list[Fault]:
+    """One fault for each row at the places of each column; `message` is the same for all."""
+    faults = []
+    for column, rows in places.items():
+        for row in rows.tolist():
+            faults.append(_fault(row, column, rule, message))
+    return faults
 
 
 def _fault(row: Any, column: str | None, rule: str, message: str) -> Fault:

@@ -4,6 +4,7 @@ Types, values and names come from here alone, so that what is stored in one plac
 with what is stored or asked for in another.
 """
 
+import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,16 +32,26 @@ def sql_type(column: Column) -> str:
     return TYPES.get(column.kind, "TEXT")
 
 
+def quoted(name: str) -> str:
+    """A name in the quotes of SQL."""
+    return f'"{name}"'
+
+
 def names(columns: Iterable[str]) -> str:
     """Quoted names with commas between them."""
-    return ", ".join(f'"{column}"' for column in columns)
+    return ", ".join(map(quoted, columns))
 
 
 def definitions(columns: Iterable[Column]) -> str:
     """Names and types, as CREATE TABLE wants them."""
-    return ", ".join(f'"{column.name}" {sql_type(column)}' for column in columns)
+    return ", ".join(f"{quoted(column.name)} {sql_type(column)}" for column in columns)
 
 
 def placeholders(count: int) -> str:
     """Question marks for the values of one row."""
     return ", ".join("?" * count)
+
+
+def present_columns(database: sqlite3.Connection, table: str) -> list[str]:
+    """The names of a table's columns; none if there is no such table."""
+    return [row[1] for row in database.execute(f"PRAGMA table_info({quoted(table)})")]

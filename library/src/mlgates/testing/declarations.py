@@ -1,6 +1,7 @@
 """Promises about the team's four files, and about what pyproject.toml and dvc.yaml declare."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -49,11 +50,11 @@ def the_four_files_fit_together(rehearsal: Rehearsal) -> None:
 
     rows = rehearsal.periods[PERIODS[0]][partitions.ROWS]
     required = {*contract.request_columns, contract.outcome.name}
-    missing = required - {str(name) for name in rows}
+    missing = required.difference(map(str, rows))
     assert not missing, f"data.py does not deliver the columns {sorted(missing)}"
 
     settings = project.settings()
-    categorical = [features.names.index(name) for name in features.categorical]
+    categorical = list(map(features.names.index, features.categorical))
     estimator = project.model.build(settings.model, categorical, settings.train.seed)
     methods = ["fit", "predict_proba"]
     if contract.task == "regression":
@@ -105,7 +106,7 @@ def each_stage_writes_what_dvc_yaml_says(rehearsal: Rehearsal) -> None:
         for output in outputs:
             assert (rehearsal.folder / output).exists(), f"stage {name} did not write {output}"
         for path in written:
-            is_output = any(path == output or path.startswith(f"{output}/") for output in outputs)
+            is_output = any(PurePosixPath(path).is_relative_to(output) for output in outputs)
             assert is_output or path.startswith(STATE_OF_TOOLS), (
                 f"stage {name} wrote {path}, which dvc.yaml does not name"
             )

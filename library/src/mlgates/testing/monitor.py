@@ -141,7 +141,7 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
 
     logged_scores = scores.tolist()
     if scores.ndim > 1:  # a probability for each class, which the log keeps as JSON
-        logged_scores = [json.dumps(row) for row in logged_scores]
+        logged_scores = list(map(json.dumps, logged_scores))
     count = len(rows)
     logged: dict[str, Any] = {
         ID: new_ids(count),

@@ -6,7 +6,7 @@ The gain is the loss when the model is fitted again without the feature.
 import hashlib
 import inspect
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,13 +108,13 @@ def _metric_without(
     fit_matrix = features.matrix(arrays, vocabulary)
     unseen_matrix = features.matrix(contract.arrays(unseen), vocabulary)
     make_metric = metrics.named(contract.task)[MAIN[contract.task]]
-    categorical = [features.names.index(name) for name in features.categorical]
+    categorical = list(map(features.names.index, features.categorical))
     seed = settings.train.seed
     measures = {}
     with threadpool_limits(1):  # on so few rows, threads cost four times what they save
         for left_out in (NOTHING, *names):
             # A column of zeros says nothing, and the places of the other columns stay the same.
-            is_kept = [name != left_out for name in features.names]
+            is_kept = np.array(features.names) != left_out
             estimator = project.model.build(settings.model, categorical, seed)
             estimator = estimator.fit(np.where(is_kept, fit_matrix, 0), target)
             scorer = Scorer(estimator, features, {}, contract.task, contract.classes, 0.5)
@@ -144,12 +144,13 @@ def _alone(features: Plan, name: str) -> Plan:
 def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -> dict[str, Any]:
     """What it costs to compute a feature; its look-ups are added later."""
     alone = _alone(features, name)
-    columns = features.ancestors(name)
+    columns = sorted(features.ancestors(name))
+    arrays = contract.arrays(rows.head(BATCH))
     batch: Arrays = {}
-    for column, values in contract.arrays(rows.head(BATCH)).items():
-        if column in columns:
-            batch[column] = values
-    single: Arrays = {column: values[:1] for column, values in batch.items()}
+    single: Arrays = {}
+    for column in columns:
+        batch[column] = arrays[column]
+        single[column] = arrays[column][:1]
     vocabulary = alone.vocabulary(batch)
     size = min(BATCH, len(rows))
 
@@ -164,7 +165,7 @@ def _cost(contract: Contract, features: Plan, name: str, rows: "pd.DataFrame") -
         "batch_microseconds": rounded(batch_seconds / size * MICROSECONDS),
         "lookup_microseconds": 0.0,
         "bytes": round(peak / size),
-        "reads": sorted(columns),
+        "reads": columns,
         "lookups": [],
     }
 
@@ -177,10 +178,9 @@ def _add_lookup_costs(
         columns = set(contract.from_source(look.name))
         readers = [name for name in features.names if features.ancestors(name) & columns]
         share = _lookup_seconds(contract, look, rows) / max(1, len(readers))
-        for name in readers:
-            if name in entries:
-                entries[name]["lookups"].append(look.name)
-                entries[name]["lookup_microseconds"] += rounded(share * MICROSECONDS)
+        for name in set(readers).intersection(entries):
+            entries[name]["lookups"].append(look.name)
+            entries[name]["lookup_microseconds"] += rounded(share * MICROSECONDS)
 
 
 def _lookup_seconds(contract: Contract, look: Lookup, rows: "pd.DataFrame") -> float:
@@ -235,15 +235,21 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
     keep(project.root / FEATURES, known, report)
 
     metric = report["metric"]
-    gains = {name: entry["gain"] for name, entry in report["features"].items()}
-    best_first = sorted(gains, key=lambda name: -(gains[name]["value"] or 0.0))
+    entries = sorted(report["features"].items(), key=_gain_rank)
+    gains = {name: entry["gain"] for name, entry in entries}
     intervals(
         project.root / FEATURES.with_suffix(".svg"),
-        {name: gains[name] for name in best_first},
+        gains,
         f"{metric} lost without the feature, right is worth more",
         zero=True,
     )
-    best = best_first[0]
-    loss = gains[best]["value"] or 0.0
+    best, gain = next(iter(gains.items()))
+    loss = gain["value"] or 0.0
     needs = f"the model needs {best} most: without it {metric} is worse by {loss:.4f}"
     return f"ablate: {len(gains)} features; {needs}"
+
+
+def _gain_rank(feature: tuple[str, Mapping[str, Any]]) -> float:
+    """Sorts the features that gain most to the front; one that was not measured gains nothing."""
+    _name, entry = feature
+    return -(entry["gain"]["value"] or 0.0)

@@ -35,7 +35,7 @@ def _encoder(features: Plan) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    categorical = [features.names.index(name) for name in features.categorical]
+    categorical = list(map(features.names.index, features.categorical))
     numeric = [place for place in range(len(features.names)) if place not in categorical]
     # A feature that is missing in all rows is kept, so that the columns stay the same.
     scaled = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())

@@ -75,7 +75,7 @@ def split(
     rows = joined(project, contract, train_periods, known)
     key_share = partitions.key_share(rows, contract)
     in_first_periods = np.repeat(
-        [period in first_periods for period in train_periods],
+        np.isin(train_periods, first_periods),
         partitions.kept(project, train_periods),
     )
 

@@ -106,13 +106,7 @@ def tune(
 
     trials = _trials(project, data, values, settings)
     for trial in trials:
-        value = _metric(contract.task, truth, trial.scores)
-        entry = {
-            "values": trial.values,
-            "value": metrics.plain_number(value),
-            "seconds": round(trial.seconds, 2),
-        }
-        report["trials"].append(entry)
+        report["trials"].append(_entry(contract.task, truth, trial))
     report["value"] = report["trials"][0]["value"]
 
     picking_scores = [trial.scores[is_picking] for trial in trials]
@@ -126,6 +120,15 @@ def tune(
         settings,
     )
     return report
+
+
+def _entry(task: str, truth: np.ndarray, trial: Trial) -> dict[str, Any]:
+    """A trial in the report."""
+    return {
+        "values": trial.values,
+        "value": metrics.plain_number(_metric(task, truth, trial.scores)),
+        "seconds": round(trial.seconds, 2),
+    }
 
 
 def _compared(
