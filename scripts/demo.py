@@ -5,6 +5,7 @@ Started again, it does what is left.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,15 +99,16 @@ def n_files() -> int:
 
 def proven(lines: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     """Of what `mlops prove` planted: a few bad candidates, and a few bad deployments."""
-    checks = {
-        "A bad candidate was refused": "gate.",
-        "A bad deployment was halted": "serving.",
+    patterns = {  # of the fault, and of the check that caught it
+        "A bad candidate was refused": r"(candidate|one slice) .*: gate\.",
+        "A bad deployment was halted": r"(one byte|a changed model|a forged verdict) .*: serving\.",
     }
     sections = {}
-    for title, beginning in checks.items():
+    for title, pattern in patterns.items():
         examples = []
         for line in lines:
-            if line["result"] == "caught" and line["expectation"].startswith(beginning):
+            is_example = re.match(pattern, f"{line['subject']} : {line['expectation']}")
+            if line["result"] == "caught" and is_example:
                 examples.append(f"{line['subject']}: caught by {line['expectation']}")
         sections[title] = examples[:EXAMPLES]
     return sections
