@@ -43,7 +43,10 @@ SECONDS_BETWEEN = 0.2  # the requests that go on while releases change
 OVERRIDE_DAYS = 1
 
 # Enough to judge a model, and no more: what is drilled is the way of a change, not the model
-SMALL = {"resamples": 40, "ablation_rows": 0, "tune_trials": 0, "curve_rows": 0}
+SMALL = {
+    "train": {"max_rows": 5_000},
+    "evaluate": {"resamples": 40, "ablation_rows": 0, "tune_trials": 0, "curve_rows": 0},
+}
 
 ADDED = '''
 
@@ -262,7 +265,8 @@ def _begun(bench: Bench, project: Project) -> Clone:
         raise NotApplicable("no period is closed yet")
     clone = Clone(project, bench.contract, bench.contract.payload(bench.resample(0, ROWS)))
     params = read_yaml(project.root / PARAMS) or {}
-    params["evaluate"] = {**(params.get("evaluate") or {}), **SMALL}
+    for section, values in SMALL.items():
+        params[section] = {**(params.get(section) or {}), **values}
     write_text(project.root / PARAMS, yaml.safe_dump(params))
     _cycle(clone, Change("begin", lambda clone: None), Report("begin"))
     return clone
