@@ -67,6 +67,7 @@ def columns(
             kinds[name] = column.kind
 
     checks = []
+    min_rows = limits.drift_min_rows
     for pair in drift.pairs(kinds, reference, current, drift.PERIODS):
         column = contract.columns[pair.name]
         values = {
@@ -77,13 +78,11 @@ def columns(
             before = association(pair.reference, targets[0], column)
             now = association(pair.current, targets[1], column)
             values["association"] = abs(before - now)
+        # Only for the missing share, rows without a value count too.
+        all_rows = {"missing": (len(pair.reference), len(pair.current))}
         for kind, value in values.items():
-            # Only for the missing share, rows without a value count too.
-            rows = pair.rows
-            if kind == "missing":
-                rows = (len(pair.reference), len(pair.current))
+            rows = all_rows.get(kind, pair.rows)
             limit = drift.limit(_limit_of(kind, limits), *rows, pair.words)
-            min_rows = limits.drift_min_rows
             name = f"{kind}.{pair.name}"
             checks.append(_check(name, value, limit, min(rows), min_rows, column.alias))
     return checks

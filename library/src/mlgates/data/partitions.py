@@ -5,7 +5,8 @@ Also which of them a cycle uses.
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -42,13 +43,19 @@ def tables(contract: Contract) -> list[str]:
 
 def names(data: ModuleType) -> list[str]:
     """The team's periods, oldest first. Raises: ProjectError if `periods()` of data.py fails."""
+    with calling_data_py("periods() of data.py failed"):
+        return list(map(str, data.periods()))
+
+
+@contextmanager
+def calling_data_py(failure: str) -> Iterator[None]:
+    """Raises: ProjectError that begins with `failure` and gives the reason if data.py fails."""
     try:
-        return [str(period) for period in data.periods()]
+        yield
     except ProjectError:
         raise
     except Exception as error:
-        message = f"periods() of data.py failed: {type(error).__name__}: {error}"
-        raise ProjectError(message) from error
+        raise ProjectError(f"{failure}: {type(error).__name__}: {error}") from error
 
 
 def closed(data: ModuleType, until: str | None) -> list[str]:
