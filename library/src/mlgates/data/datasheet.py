@@ -31,10 +31,7 @@ HEADINGS = [
 
 def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str) -> str:
     """The data sheet as Markdown; `tables` are the rows and the look-ups of the newest period."""
-    values: dict[str, pd.Series] = {}
-    for table in reversed(tables):  # of a column in several tables, the rows have the last word
-        values.update(table)
-
+    values = values_by_column(tables)
     cells = [_cells(column, values.get(name)) for name, column in contract.columns.items()]
     grid = Grid(HEADINGS, cells)
     lines = [
@@ -54,6 +51,17 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
     if missing:
         lines += ["", f"Left to fill in, by `About(...)` in schema.py: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def values_by_column(tables: "Sequence[pd.DataFrame]") -> "dict[str, pd.Series]":
+    """The columns of all tables of a period: its rows, then its look-ups.
+
+    A look-up repeats columns of the rows, such as its keys. These are taken from the rows.
+    """
+    values: dict[str, pd.Series] = {}
+    for table in reversed(tables):
+        values.update(table)
+    return values
 
 
 def _cells(column: Column, values: "pd.Series | None") -> list[str]:

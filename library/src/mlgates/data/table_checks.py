@@ -47,7 +47,7 @@ def check_table(
     title = f"table {table.name}"
     frame = frame.reset_index(drop=True)
     checks = _shape_checks(frame, table)
-    if any(check.verdict is Verdict.FAIL for check in checks):
+    if Report(title, checks).verdict is Verdict.FAIL:
         no_rows = frame.iloc[:0].reindex(columns=list(table.columns))
         return Report(title, _named(checks, look)), no_rows, quarantine_of(frame, {})
 

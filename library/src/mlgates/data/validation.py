@@ -15,7 +15,7 @@ import numpy as np
 from mlgates.contract import Contract, Lookup
 from mlgates.data import partitions, period_page, tombstones
 from mlgates.data.comparison import compare, measure_delivery
-from mlgates.data.expectations import Validate
+from mlgates.data.expectations import Table, Validate
 from mlgates.data.period_checks import check_erased, check_manifest, check_min_rows
 from mlgates.data.table_checks import check_table
 from mlgates.errors import ProjectError
@@ -157,7 +157,7 @@ class _PeriodCheck:
 
         Returns the rows that are kept.
         """
-        name = look.name if look else partitions.ROWS
+        name = Table.of(self.contract, look).name
         read = partitions.read(self.project, "raw", self.period, name)
         table, kept, quarantine = check_table(
             read, self.contract, self.limits, self.validate, look, keys_before
@@ -180,7 +180,9 @@ class _PeriodCheck:
         """What later periods are compared with; empty if the table was refused as a whole."""
         if not report.facts[partitions.ROWS]:
             return {}
-        last = measured_before[-1]["last"] if measured_before else None
+        last = None
+        if measured_before:
+            last = measured_before[-1]["last"]
         return measure_delivery(self.contract, rows, last, self.limits)
 
     def _write_sample(self, folder: Path, name: str, kept: "pd.DataFrame") -> "pd.DataFrame":
@@ -229,8 +231,8 @@ def summarise(periods: Mapping[str, Report]) -> Report:
     worst: dict[str, Check] = {}
     for period, report in periods.items():
         for check in report.checks:
-            other = worst.get(check.name)
-            if other is None or _severity(check) >= _severity(other):
+            other = worst.get(check.name, check)
+            if _severity(check) >= _severity(other):
                 worst[check.name] = _naming_period(check, period)
 
     rows = {period: report.facts.get(partitions.ROWS) for period, report in periods.items()}
