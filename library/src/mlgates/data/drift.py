@@ -17,8 +17,16 @@ from mlgates.verdict import Check, Effect, at_most
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a period is compared by; see `delivery`.
-MEASURED = ["rows", "alike", "outcome", "spread", "first", "last"]
+# What is compared of a delivery as a whole.
+MEASURED = [
+    "rows",
+    "alike",  # the share of rows that are there twice
+    "outcome",  # its mean, or the shares of its classes
+    "spread",  # the outcome's standard deviation
+    "first",  # nearly all rows lie between first and last: unix seconds, None without a time
+    "last",
+    "late",  # the share of rows older than the end of the period before
+]
 
 
 def association(values: np.ndarray, target: np.ndarray, column: Column) -> float:
@@ -102,17 +110,14 @@ def delivery(
     The checks are `drift.volume`, `drift.duplicates`, `drift.label`, `drift.freshness` and
     `drift.late`.
 
-    `before` and `now` hold, for each period: `rows`; `alike`, the share of rows that are there
-    twice; `outcome`, its mean or the shares of its classes; `spread`, its standard deviation;
-    `first` and `last`, between which nearly all rows lie (unix seconds, None without a time);
-    `late`, the share of rows older than the end of the period before.
+    `before` and `now` hold what is `MEASURED` of the periods before and of this one.
     """
     import pandas as pd
 
-    earlier = pd.DataFrame(before, columns=MEASURED)
-    earlier = earlier[earlier["rows"] > 0]
-    if earlier.empty:
+    if not any(period["rows"] for period in before):
         return []
+    earlier = pd.DataFrame(list(before))[MEASURED]
+    earlier = earlier[earlier["rows"] > 0]
     rows = now["rows"]
     min_rows = limits.drift_min_rows
     checks = []

@@ -36,7 +36,8 @@ def reading(period: str) -> Iterator[None]:
 
     Raises: ProjectError with the period and the reason if data.py fails.
     """
-    with partitions.calling_data_py(f"data.py could not give period {period}"):
+    message = f"data.py could not give period {period}"
+    with partitions.calling_data_py(message):
         yield
 
 
@@ -121,7 +122,7 @@ def _take_out(folder: Path, erased: tombstones.Tombstones) -> bool:
     import pandas as pd
 
     paths = sorted(folder.glob("*.parquet"))
-    if not any(erased.hold(path) for path in paths):
+    if not any(map(erased.hold, paths)):
         return False
     with whole(folder) as new_folder:
         for path in paths:

@@ -43,19 +43,24 @@ def tables(contract: Contract) -> list[str]:
 
 def names(data: ModuleType) -> list[str]:
     """The team's periods, oldest first. Raises: ProjectError if `periods()` of data.py fails."""
-    with calling_data_py("periods() of data.py failed"):
-        return list(map(str, data.periods()))
+    message = "periods() of data.py failed"
+    with calling_data_py(message):
+        return [str(period) for period in data.periods()]
 
 
 @contextmanager
-def calling_data_py(failure: str) -> Iterator[None]:
-    """Raises: ProjectError that begins with `failure` and gives the reason if data.py fails."""
+def calling_data_py(message: str) -> Iterator[None]:
+    """The context in which data.py is called.
+
+    Raises: ProjectError with the message and the reason if data.py fails. An error that data.py
+    raises as a ProjectError stays as it is.
+    """
     try:
         yield
     except ProjectError:
         raise
     except Exception as error:
-        raise ProjectError(f"{failure}: {type(error).__name__}: {error}") from error
+        raise ProjectError(f"{message}: {type(error).__name__}: {error}") from error
 
 
 def closed(data: ModuleType, until: str | None) -> list[str]:

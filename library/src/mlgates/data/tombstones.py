@@ -94,10 +94,10 @@ class Tombstones:
 
     def hold(self, file: Path | IO[bytes]) -> bool:
         """Whether a Parquet file has an erased row; reads only the columns that matter."""
-        return any(self._hits_in_file(file, columns) for columns, _ in self.matchers)
-
-    def _hits_in_file(self, file: Path | IO[bytes], columns: Row) -> bool:
-        return any(self.hits(part).any() for part in parts(file, columns))
+        for columns, _ in self.matchers:
+            if any(self.hits(part).any() for part in parts(file, columns)):
+                return True
+        return False
 
 
 def read(project: Project, contract: Contract) -> Tombstones:

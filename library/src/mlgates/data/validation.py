@@ -229,13 +229,14 @@ def summarise(periods: Mapping[str, Report]) -> Report:
     those of the newest period.
     """
     worst: dict[str, Check] = {}
+    rows = {}
     for period, report in periods.items():
+        rows[period] = report.facts.get(partitions.ROWS)
         for check in report.checks:
             other = worst.get(check.name, check)
             if _severity(check) >= _severity(other):
                 worst[check.name] = _naming_period(check, period)
 
-    rows = {period: report.facts.get(partitions.ROWS) for period, report in periods.items()}
     newest = list(periods.values())[-1]
     return Report("validate", [*worst.values(), *newest.drift, *newest.warnings], {"rows": rows})
 

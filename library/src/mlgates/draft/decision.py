@@ -48,6 +48,13 @@ class Field:
         self.role = role
         self.why.append(reason)
 
+    def allow_any_value(self) -> None:
+        """Allow all values that the column can have: of its kind, without words and bounds."""
+        self.kind = self.column.kind
+        self.words = []
+        self.max_length = None
+        self.set_bounds(None, None)
+
     def set_bounds(self, low: float | None, high: float | None) -> None:
         """Allow numbers from low to high; None for no bound."""
         self.low = low

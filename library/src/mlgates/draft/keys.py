@@ -86,10 +86,7 @@ def _make_key(field: Field, reason: str) -> None:
     """Write it as a key: any value is allowed, and a float is read as text."""
     field.role = "key"
     field.why = [reason]
-    field.kind = field.column.kind
-    field.words = []
-    field.max_length = None
-    field.set_bounds(None, None)
+    field.allow_any_value()
     if field.kind == "float":
         field.kind = "text"
         field.column.sql = field.column.filled_into("CAST({c} AS VARCHAR)")

@@ -25,8 +25,7 @@ def decide_target(field: Field, n_rows: int, wished_task: str) -> str:
     field.role = "outcome"
     field.nullable = False  # rows without it are left out
     field.why = list(column.notes)
-    field.max_length = None
-    field.set_bounds(None, None)
+    field.allow_any_value()
     _check_values(column)
 
     task = wished_task or _task_of(column)
@@ -110,7 +109,6 @@ def _make_classes(field: Field, task: str) -> None:
     column = field.column
     if _are_truth_values(column):
         field.kind = "bool"
-        field.words = []
         column.sql = column.filled_into("CAST({c} AS BOOLEAN)")
         return
     field.kind = "category"

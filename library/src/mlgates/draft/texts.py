@@ -17,7 +17,7 @@ MAX_MARKS = 3
 NUMERIC_DAYS = ["%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%y", "%d.%m.%y"]
 DAYS = [*NUMERIC_DAYS, "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y"]
 TIMES = ["", " %H:%M", " %H:%M:%S", " %I:%M %p"]
-DATES = ["".join(parts) for parts in product(DAYS, TIMES)]
+DATES = list(map("".join, product(DAYS, TIMES)))
 
 # SQL in which {c} stands for the column. \x27 is an apostrophe, \xA0 a space that does not break.
 BEFORE = r"\s*[-+]?[$€£]?\s*"
