@@ -54,3 +54,7 @@ def test_a_mixture_of_numbers_and_words_stays_text() -> None:
     assert column.kind == "text"
     assert column.notes == [column.mixture]
     assert column.mixture == "mixed: 2 of 3 values are numbers, for example 'one' is not"
+
+
+def test_a_mark_with_braces_is_a_text_like_others() -> None:
+    assert read(["1", "2", "3", "{c}"])[1] == [1.0, 2.0, 3.0, None]

@@ -43,12 +43,9 @@ class Column:
         return sql.replace("{c}", self.sql)
 
     def read_as(self, kind: str, sql: str, note: str = "") -> None:
-        """Read it as another kind from now on: by `sql`, in which {c} is how it was read so far.
-
-        `note` says to the user why.
-        """
+        """Read it as another kind from now on; `note` says to the user why."""
         self.kind = kind
-        self.sql = self.filled_into(sql)
+        self.sql = sql
         if note:
             self.notes.append(note)
 

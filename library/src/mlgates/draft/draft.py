@@ -23,17 +23,6 @@ MIN_ROWS = 20
 __all__ = ["Wishes", "draft"]
 
 
-def _to_the_second(time: Any) -> str:
-    return str(time)[:19]
-
-
-# By the kind of a column: how its value is written in the example of a request.
-SPELLINGS: dict[str, Callable[[Any], Any]] = {
-    "datetime": _to_the_second,
-    "int": int,  # a column with gaps comes as floats
-}
-
-
 def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
     """Write what follows from the table; returns what was decided, and why.
 
@@ -63,6 +52,17 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
     return _report(project, source, decision, replaced)
 
 
+def _to_the_second(time: Any) -> str:
+    return str(time)[:19]
+
+
+# By the kind of a column: how its value is written in the example of a request.
+SPELLINGS: dict[str, Callable[[Any], Any]] = {
+    "datetime": _to_the_second,
+    "int": int,  # a column with gaps comes as floats
+}
+
+
 def _example(table: Table, decision: Decision) -> dict[str, Any]:
     """A row as a caller sends it: the fullest of the first ones."""
     first = table.sample.head(50)
@@ -83,7 +83,7 @@ def _report(project: Project, source: Source, decision: Decision, replaced: Path
     periods = decision.periods
     count = f"{len(periods.ranges)} ({periods.unit}), {periods.until} is the last closed one"
     key = ", ".join(decision.key) or "none"
-    n_units = sum(_lacks_unit(field) for field in decision.fields.values())
+    n_units = sum(map(_lacks_unit, decision.read))
     folder = replaced.relative_to(project.root)
     warnings = [f"warning: {warning}" for warning in decision.warnings]
     lines = [
@@ -114,7 +114,7 @@ def _table(decision: Decision) -> str:
 
 def _lacks_unit(field: Field) -> bool:
     """Whether the unit of a number is left to the team."""
-    return field.kind in ("int", "float") and field.is_read and not field.unit
+    return field.kind in ("int", "float") and not field.unit
 
 
 def _allowed(field: Field) -> str:

@@ -89,4 +89,4 @@ def _make_key(field: Field, reason: str) -> None:
     field.allow_any_value()
     if field.kind == "float":
         field.kind = "text"
-        field.column.sql = field.column.filled_into("CAST({c} AS VARCHAR)")
+        field.column.sql = f"CAST({field.column.sql} AS VARCHAR)"

@@ -78,9 +78,9 @@ def _typed_column(label: str, sql: str, duckdb_type: str) -> Column:
     column = Column(label, sql)
     for pattern, (kind, reading) in TYPES.items():
         if re.fullmatch(pattern, duckdb_type, re.DOTALL):
-            column.read_as(kind, reading)
+            column.read_as(kind, column.filled_into(reading))
             return column
-    column.read_as("other", "{c}", f"{duckdb_type.lower()[:30]}: a request cannot have this type")
+    column.read_as("other", sql, f"{duckdb_type.lower()[:30]}: a request cannot have this type")
     return column
 
 
@@ -140,7 +140,7 @@ def _fit_into_integers(column: Column) -> None:
     if column.known and max(abs(column.low), abs(column.high)) > EXACT:
         column.length = len(str(column.high)) + 1
         note = "whole numbers too large for exact arithmetic: read as text"
-        column.read_as("text", "CAST({c} AS VARCHAR)", note)
+        column.read_as("text", f"CAST({column.sql} AS VARCHAR)", note)
     else:
         column.sql = column.sql.replace("HUGEINT", "BIGINT")
 

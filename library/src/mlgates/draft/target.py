@@ -85,7 +85,7 @@ def _make_quantity(field: Field) -> None:
     field.kind = "float"
     field.set_bounds(*room(column.low, column.high))
     field.why.append(f"numbers from {column.low:g} to {column.high:g}: regression")
-    column.sql = column.filled_into("CAST({c} AS DOUBLE)")
+    column.sql = f"CAST({column.sql} AS DOUBLE)"
 
 
 def _check_classes(column: Column, n_rows: int, task: str) -> None:
@@ -109,12 +109,12 @@ def _make_classes(field: Field, task: str) -> None:
     column = field.column
     if _are_truth_values(column):
         field.kind = "bool"
-        column.sql = column.filled_into("CAST({c} AS BOOLEAN)")
+        column.sql = f"CAST({column.sql} AS BOOLEAN)"
         return
     field.kind = "category"
     field.words = _ordered_classes(column, task)
     if column.is_number:
-        column.sql = column.filled_into("CAST({c} AS VARCHAR)")
+        column.sql = f"CAST({column.sql} AS VARCHAR)"
 
 
 def _are_truth_values(column: Column) -> bool:

@@ -107,7 +107,7 @@ def read_texts(count: Counting, texts: list[Column]) -> None:
         if reading is None:
             unclear.append(column)
         else:
-            column.read_as(reading.kind, reading.sql, reading.note)
+            column.read_as(reading.kind, column.filled_into(reading.sql), reading.note)
 
     _read_dates(count, [column for column in unclear if "word" not in column.forms])
     for column in of_kind(unclear, "text"):
@@ -133,7 +133,7 @@ def _read_dates(count: Counting, texts: list[Column]) -> None:
         note = f"dates in disguise: written as {fitting[0]}"
         if len(fitting) > 1:
             note += f" ({fitting[1]} would fit too)"
-        column.read_as("datetime", f"strptime({{c}}, '{fitting[0]}')", note)
+        column.read_as("datetime", f"strptime({column.sql}, '{fitting[0]}')", note)
 
 
 def _count_dates(count: Counting, texts: list[Column]) -> dict[tuple[str, str], int]:
@@ -164,7 +164,7 @@ def _read_as_number_with_marks(count: Counting, column: Column) -> None:
         column.notes.append(column.mixture)
         return
     listed = ", ".join(map(quoted, sorted(marks)))
-    number = f"CASE WHEN {{c}} NOT IN ({listed}) THEN {{c}} END"
+    number = f"CASE WHEN {column.sql} NOT IN ({listed}) THEN {column.sql} END"
     note = f"numbers in disguise: {', '.join(map(repr, marks))} counts as missing"
     column.read_as("float", f"CAST({number} AS DOUBLE)", note)
 
@@ -185,6 +185,6 @@ def read_whole_dates(count: Counting, numbers: list[Column]) -> None:
         if are_dates:
             column.read_as(
                 "datetime",
-                "strptime(CAST({c} AS VARCHAR), '%Y%m%d')",
+                f"strptime(CAST({column.sql} AS VARCHAR), '%Y%m%d')",
                 "dates in disguise: whole numbers such as 20130430",
             )
