@@ -126,7 +126,7 @@ def _number_bounds(column: Column) -> str:
 
 
 def _lengths(column: Column) -> str:
-    if column.min_length is None and column.max_length is None:
+    if (column.min_length, column.max_length) == (None, None):
         return ""
     longest = ""
     if column.max_length is not None:

@@ -260,15 +260,17 @@ def write_report(project: Project, reports: Mapping[str, Report]) -> Report:
     """
     n_train = project.settings().train.periods
     train, evaluation = partitions.window(list(reports), n_train, project.contract)
-    in_use = list(dict.fromkeys([*train, *evaluation]))  # without a time, both are the same ones
-    reports_in_use = {period: reports[period] for period in in_use}
+    reports_in_use = {}
+    tables = {}
+    for period in dict.fromkeys([*train, *evaluation]):  # without a time, both are the same ones
+        reports_in_use[period] = reports[period]
+        tables[period] = samples(project, period)
 
     report = summarise(reports_in_use)
     erased = tombstones.read(project, project.contract)
     report.add(check_erased(erased, partitions.files(project, "raw")))
     write_json(project.root / VALIDATION, report.to_dict())
 
-    tables = {period: samples(project, period) for period in in_use}
     period_page.write(project.root / REPORTS, project.contract, reports_in_use, tables)
     return report
 

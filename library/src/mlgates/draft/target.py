@@ -62,15 +62,15 @@ def _task_of(column: Column) -> str:
     n_values = len(column.words)
     if n_values == 2:
         return "binary"
-    has_classes = n_values <= MAX_WHOLE_CLASSES and _are_whole(column)
+    has_classes = 0 < n_values <= MAX_WHOLE_CLASSES and _are_whole(column)
     if has_classes or not column.is_number:
         return "multiclass"
     return "regression"
 
 
 def _are_whole(column: Column) -> bool:
-    """Whether the values are whole numbers, of which there are few enough to be listed."""
-    if not column.words or not column.is_number:
+    """Whether the values, which must be few enough to be listed, are whole numbers."""
+    if not column.is_number:
         return False
     return all(float(word).is_integer() for word in column.words)
 
