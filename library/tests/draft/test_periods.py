@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import duckdb
 
+from mlgates.draft.columns import Column, Counting
 from mlgates.draft.decision import Decision, Field, Periods
 from mlgates.draft.periods import decide_periods
-from mlgates.draft.profile import Column, Counting
 from mlgates.settings import Settings
 
 N_ROWS = 300

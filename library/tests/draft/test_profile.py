@@ -1,6 +1,7 @@
 """What every row of a table says."""
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -36,3 +37,12 @@ def test_a_type_that_a_request_cannot_have_is_named(tmp_path: Path) -> None:
     assert table.columns["tags"].kind == "other"
     assert table.columns["tags"].notes == ["varchar[]: a request cannot have this type"]
     assert list(table.sample) == ["n"]
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.5], [pd.Timestamp("2024-01-01")]])
+def test_a_list_of_numbers_or_times_is_no_number_and_no_time(
+    values: list[Any], tmp_path: Path
+) -> None:
+    rows = pd.DataFrame({"values": [values] * 30, "n": range(30)})
+    table = profile(source_of(rows, tmp_path), ["n"])
+    assert table.columns["values"].kind == "other"

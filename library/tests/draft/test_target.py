@@ -2,9 +2,9 @@
 
 import pytest
 
+from mlgates.draft.columns import Column
 from mlgates.draft.decision import Field
 from mlgates.draft.fields import field_of
-from mlgates.draft.profile import Column
 from mlgates.draft.target import decide_target
 from mlgates.errors import ProjectError
 

@@ -1,6 +1,7 @@
 """The data sheet: what people must know of each column, from the contract and the newest period."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlgates.contract import Column, Contract
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 PRIVATE = ("personal", "sensitive")  # nothing measured of these columns leaves the data
 TO_FILL_IN = ("owner", "source", "privacy", "status")
+MEASURED_KINDS = ("int", "float")  # their values have a unit
 UNBOUNDED = "..."
 HEADINGS = [
     "column",
@@ -29,12 +31,9 @@ HEADINGS = [
 
 def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str) -> str:
     """The data sheet as Markdown; `tables` are the rows and the look-ups of the newest period."""
-    values: dict[str, pd.Series] = {}
-    for table in reversed(tables):  # of a column in several tables, the rows have the last word
-        for name in table:
-            values[str(name)] = table[name]
-
-    grid = Grid(HEADINGS, [_cells(column, values) for column in contract.columns.values()])
+    values = values_by_column(tables)
+    cells = [_cells(column, values.get(name)) for name, column in contract.columns.items()]
+    grid = Grid(HEADINGS, cells)
     lines = [
         "# Data sheet",
         "",
@@ -54,29 +53,49 @@ def datasheet(contract: Contract, tables: "Sequence[pd.DataFrame]", period: str)
     return "\n".join(lines) + "\n"
 
 
-def _cells(column: Column, values: "dict[str, pd.Series]") -> list[str]:
-    """The row of a column in the data sheet."""
+def values_by_column(tables: "Sequence[pd.DataFrame]") -> "dict[str, pd.Series]":
+    """The columns of all tables of a period: its rows, then its look-ups.
+
+    A look-up repeats columns of the rows, such as its keys. These are taken from the rows.
+    """
+    values: dict[str, pd.Series] = {}
+    for table in reversed(tables):
+        values.update(table)
+    return values
+
+
+def _cells(column: Column, values: "pd.Series | None") -> list[str]:
+    """The row of a column in the data sheet; `values` is None if no table has the column."""
     label = column.label
     if column.description:
         label = f"{label}: {column.description}"
     measured = ""
-    if column.name in values:
-        measured = _measured(column, values[column.name])
+    if values is not None:
+        measured = _measured(column, values)
     about = column.about
-    cells = [label, column.source, allowed(column), measured]
-    return [*cells, about.unit, about.owner, about.source, about.privacy, about.status]
+    return [
+        label,
+        column.source,
+        allowed(column),
+        measured,
+        about.unit,
+        about.owner,
+        about.source,
+        about.privacy,
+        about.status,
+    ]
 
 
 def _fields_to_fill_in(contract: Contract) -> list[str]:
     """The fields of `About` that are empty, such as "age (owner, unit)", column by column."""
     columns = []
     for name, column in contract.columns.items():
-        fields = [field for field in TO_FILL_IN if not getattr(column.about, field)]
-        has_unit = column.kind in ("int", "float") and name not in contract.key
-        if has_unit and not column.about.unit:
-            fields.append("unit")
-        if fields:
-            columns.append(f"{name} ({', '.join(fields)})")
+        expected = list(TO_FILL_IN)
+        if column.kind in MEASURED_KINDS and name not in contract.key:
+            expected.append("unit")
+        empty = [field for field in expected if field not in column.about.filled_in]
+        if empty:
+            columns.append(f"{name} ({', '.join(empty)})")
     return columns
 
 
@@ -85,7 +104,7 @@ def allowed(column: Column) -> str:
     parts = [
         column.kind,
         _number_bounds(column),
-        _datetime_bounds(column),
+        _between(column.earliest, column.latest),
         " / ".join(column.categories),
         _lengths(column),
     ]
@@ -93,32 +112,34 @@ def allowed(column: Column) -> str:
         parts.append(f"`{column.pattern}`")
     if column.nullable:
         parts.append("may be missing")
-    return ", ".join(part for part in parts if part)
+    return ", ".join(filter(None, parts))
 
 
 def _number_bounds(column: Column) -> str:
-    if column.low is None and column.high is None:
-        return ""
-    low = number(column.low) or UNBOUNDED
-    high = number(column.high) or UNBOUNDED
+    low = number(column.low)
+    high = number(column.high)
     if column.exclusive_low:
         low = f"above {low}"
     if column.exclusive_high:
         high = f"below {high}"
-    return f"{low} to {high}"
-
-
-def _datetime_bounds(column: Column) -> str:
-    if not column.earliest and not column.latest:
-        return ""
-    return f"{column.earliest or UNBOUNDED} to {column.latest or UNBOUNDED}"
+    return _between(low, high)
 
 
 def _lengths(column: Column) -> str:
-    if column.min_length is None and column.max_length is None:
+    if (column.min_length, column.max_length) == (None, None):
         return ""
-    longest = UNBOUNDED if column.max_length is None else column.max_length
-    return f"{column.min_length or 0} to {longest} characters"
+    longest = ""
+    if column.max_length is not None:
+        longest = str(column.max_length)
+    lengths = _between(str(column.min_length or 0), longest)
+    return f"{lengths} characters"
+
+
+def _between(low: datetime | str | None, high: datetime | str | None) -> str:
+    """A range in words; empty if it has no bound."""
+    if not low and not high:
+        return ""
+    return f"{low or UNBOUNDED} to {high or UNBOUNDED}"
 
 
 def is_private(column: Column, present: "pd.Series") -> bool:
@@ -143,7 +164,7 @@ def _measured(column: Column, values: "pd.Series") -> str:
 
     if column.kind == "datetime":
         return f"{present.min()} to {present.max()}{missing}"
-    if column.kind in ("int", "float"):
+    if column.kind in MEASURED_KINDS:
         return f"{number(present.min())} to {number(present.max())}{missing}"
     shares = present.astype(str).value_counts(normalize=True).head(2)
     words = [f"{word} {share:.0%}" for word, share in shares.items()]

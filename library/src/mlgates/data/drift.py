@@ -5,7 +5,7 @@ of the prediction log are.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,20 @@ from mlgates import drift
 from mlgates.contract import Arrays, Column, Contract, gone
 from mlgates.settings import ValidateSettings
 from mlgates.verdict import Check, Effect, at_most
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What is compared of a delivery as a whole.
+MEASURED = [
+    "rows",
+    "alike",  # the share of rows that are there twice
+    "outcome",  # its mean, or the shares of its classes
+    "spread",  # the outcome's standard deviation
+    "first",  # nearly all rows lie between first and last: unix seconds, None without a time
+    "last",
+    "late",  # the share of rows older than the end of the period before
+]
 
 
 def association(values: np.ndarray, target: np.ndarray, column: Column) -> float:
@@ -67,6 +81,7 @@ def columns(
             kinds[name] = column.kind
 
     checks = []
+    min_rows = limits.drift_min_rows
     for pair in drift.pairs(kinds, reference, current, drift.PERIODS):
         column = contract.columns[pair.name]
         values = {
@@ -77,13 +92,11 @@ def columns(
             before = association(pair.reference, targets[0], column)
             now = association(pair.current, targets[1], column)
             values["association"] = abs(before - now)
+        # Only for the missing share, rows without a value count too.
+        all_rows = {"missing": (len(pair.reference), len(pair.current))}
         for kind, value in values.items():
-            # Only for the missing share, rows without a value count too.
-            rows = pair.rows
-            if kind == "missing":
-                rows = (len(pair.reference), len(pair.current))
+            rows = all_rows.get(kind, pair.rows)
             limit = drift.limit(_limit_of(kind, limits), *rows, pair.words)
-            min_rows = limits.drift_min_rows
             name = f"{kind}.{pair.name}"
             checks.append(_check(name, value, limit, min(rows), min_rows, column.alias))
     return checks
@@ -97,14 +110,14 @@ def delivery(
     The checks are `drift.volume`, `drift.duplicates`, `drift.label`, `drift.freshness` and
     `drift.late`.
 
-    `before` and `now` hold, for each period: `rows`; `alike`, the share of rows that are there
-    twice; `outcome`, its mean or the shares of its classes; `spread`, its standard deviation;
-    `first` and `last`, between which nearly all rows lie (unix seconds, None without a time);
-    `late`, the share of rows older than the end of the period before.
+    `before` and `now` hold what is `MEASURED` of the periods before and of this one.
     """
-    filled = [period for period in before if period["rows"]]
-    if not filled:
+    import pandas as pd
+
+    if not any(period["rows"] for period in before):
         return []
+    earlier = pd.DataFrame(list(before))[MEASURED]
+    earlier = earlier[earlier["rows"] > 0]
     rows = now["rows"]
     min_rows = limits.drift_min_rows
     checks = []
@@ -113,40 +126,40 @@ def delivery(
         limit = _limit_of(name, limits)
         checks.append(_check(name, value, limit, rows, min_rows, evidence))
 
-    usual_rows = _mean("rows", filled)
+    usual_rows = _mean(earlier["rows"])
     # Half a row stands for none, so that an empty period has a logarithm.
     doublings = abs(float(np.log2(max(rows, 0.5) / usual_rows)))
     # One row is enough to see that others are missing.
     add("volume", doublings, 1, f"doublings or halvings of {usual_rows:,.0f} rows")
     if rows:
-        rise = now["alike"] - _mean("alike", filled)
+        rise = now["alike"] - _mean(earlier["alike"])
         add("duplicates", rise, min_rows, "rise of the share of rows that are there twice")
-        change = _change_of_outcome(filled, now)
+        change = _change_of_outcome(earlier, now)
         add("label", change, min_rows, "change of the label's rate or mean")
-    if now["last"] is not None and filled[-1]["last"] is not None:
-        lag = _lag(filled, now)
+    if now["last"] is not None and earlier["last"].notna().iloc[-1]:
+        lag = _lag(earlier, now)
         add("freshness", lag, 1, "part of a usual period by which the newest rows are too old")
         add("late", now["late"], min_rows, "share of rows that belong to the period before")
     return checks
 
 
-def _mean(name: str, periods: Sequence[Mapping[str, Any]]) -> float:
-    return float(np.mean([period[name] for period in periods]))
+def _mean(values: "pd.Series") -> float:
+    return float(values.to_numpy(dtype=float).mean())
 
 
-def _change_of_outcome(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float:
+def _change_of_outcome(earlier: "pd.DataFrame", now: Mapping[str, Any]) -> float:
     """The largest change of a class's share, or that of the mean in standard deviations."""
-    old = np.mean([period["outcome"] for period in before], axis=0)
+    old = np.mean(earlier["outcome"].tolist(), axis=0)
     new = np.asarray(now["outcome"])
-    spread = _mean("spread", before) or 1.0  # an outcome that never varied
+    spread = _mean(earlier["spread"]) or 1.0  # an outcome that never varied
     return float(np.abs(new - old).max()) / spread
 
 
-def _lag(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float:
+def _lag(earlier: "pd.DataFrame", now: Mapping[str, Any]) -> float:
     """How far a period ends before its time, in usual lengths of a period; 0 if it does not."""
-    lengths = [period["last"] - period["first"] for period in before]
-    usual_length = float(np.median(lengths)) or 1.0
-    expected_end = before[-1]["last"] + usual_length
+    lengths = earlier["last"] - earlier["first"]
+    usual_length = float(lengths.median()) or 1.0
+    expected_end = float(earlier["last"].iloc[-1]) + usual_length
     return max(0.0, expected_end - now["last"]) / usual_length
 
 

@@ -1,6 +1,7 @@
 """The Great Expectations suite that follows from the contract, and one run of it over a table."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,20 @@ ROW_RULES = (
     "data.repeated",
 )
 UNIQUE_KEY = "data.unique_key"
+
+# By the kind of a column: what pandas may call its values, other than times.
+NUMBERS_IN_PANDAS = ("integer", "floating", "mixed-integer-float", "decimal")
+WORDS_IN_PANDAS = ("string", "categorical")
+TYPES = {
+    "int": NUMBERS_IN_PANDAS,
+    "float": NUMBERS_IN_PANDAS,
+    "bool": ("boolean",),
+    "category": WORDS_IN_PANDAS,
+    "text": WORDS_IN_PANDAS,
+}
+
+# A number without bounds must still fit into a table: infinity is refused everywhere.
+RANGES = {"int": INT_RANGE, "float": FLOAT_RANGE}
 
 # Rows in one run: the memory of Great Expectations grows faster than the rows.
 MAX_ROWS = 500_000
@@ -81,7 +96,8 @@ class Table:
 def suite(table: Table) -> "gx.ExpectationSuite":
     """The rules of one table as expectations.
 
-    Each expectation carries in `meta` the name of the check that it belongs to.
+    Each expectation carries in `meta` the name of the check that it belongs to, and that of its
+    column ("a+b" for a key of two).
     """
     import great_expectations as gx
 
@@ -98,7 +114,8 @@ def _expectations_of_column(column: Column) -> list[Any]:
     rules: list[Any] = []
 
     def add(check: str, expectation: Any, **arguments: Any) -> None:
-        rules.append(expectation(column=column.name, **arguments, meta={"check": check}))
+        meta = {"check": check, "column": column.name}
+        rules.append(expectation(column=column.name, **arguments, meta=meta))
 
     if not column.nullable:
         add("data.missing", gxe.ExpectColumnValuesToNotBeNull)
@@ -119,7 +136,7 @@ def _expectations_of_column(column: Column) -> list[Any]:
 def _expectations_of_key(key: Sequence[str]) -> list[Any]:
     import great_expectations.expectations as gxe
 
-    meta = {"check": UNIQUE_KEY}
+    meta = {"check": UNIQUE_KEY, "column": "+".join(key)}
     if not key:
         return []
     if len(key) == 1:
@@ -132,7 +149,7 @@ def _bounds(column: Column) -> dict[str, Any]:
 
     Empty for a column that can have any value of its type.
     """
-    if column.kind in ("int", "float"):
+    if column.kind in RANGES:
         return _number_bounds(column)
     if column.earliest or column.latest:
         return {"min_value": column.earliest, "max_value": column.latest}
@@ -140,8 +157,7 @@ def _bounds(column: Column) -> dict[str, Any]:
 
 
 def _number_bounds(column: Column) -> dict[str, Any]:
-    # A number without bounds must still fit into a table: infinity is refused everywhere.
-    lowest, highest = INT_RANGE if column.kind == "int" else FLOAT_RANGE
+    lowest, highest = RANGES[column.kind]
     bounds: dict[str, Any] = {"min_value": lowest, "max_value": highest}
     if column.low is not None:
         bounds["min_value"] = column.low
@@ -168,17 +184,20 @@ def described(contract: Contract) -> dict[str, Any]:
     tables = {}
     for look in (None, *contract.lookups):
         table = Table.of(contract, look)
-        rules = []
-        if table.has_rules:
-            for rule in contract.rules:
-                rules.append(f"{rule.__name__}({', '.join(reads(rule))})")
         tables[table.name] = {
             "columns": _types_in_words(table),
             "forbidden": list(table.forbidden),
-            "rules": rules,
+            "rules": _rules_in_words(table, contract),
             "expectations": _expectations_as_data(table),
         }
     return tables
+
+
+def _rules_in_words(table: Table, contract: Contract) -> list[str]:
+    """The contract's rules between columns, if they are about this table."""
+    if not table.has_rules:
+        return []
+    return [f"{rule.__name__}({', '.join(reads(rule))})" for rule in contract.rules]
 
 
 def _types_in_words(table: Table) -> dict[str, str]:
@@ -192,9 +211,8 @@ def _types_in_words(table: Table) -> dict[str, str]:
 
 def _expectations_as_data(table: Table) -> list[dict[str, Any]]:
     """The type and the arguments of each expectation; arguments that are None are left out."""
-    stored = suite(table).to_json_dict()
     expectations = []
-    for expectation in stored["expectations"]:
+    for expectation in suite(table).to_json_dict()["expectations"]:
         given = expectation["kwargs"]
         arguments = {name: given[name] for name in given if given[name] is not None}
         expectations.append({"type": expectation["type"], **arguments})
@@ -259,16 +277,11 @@ def has_type(values: "pd.Series", column: Column) -> bool:
         # Not with a time zone: its UTC offset would be lost in silence.
         return bool(types.is_datetime64_dtype(values))
 
-    inferred = types.infer_dtype(present)
-    if column.kind == "bool":
-        return inferred == "boolean"
-    if column.kind in ("category", "text"):
-        return inferred in ("string", "categorical")
-    if inferred not in ("integer", "floating", "mixed-integer-float", "decimal"):
+    if types.infer_dtype(present) not in TYPES[column.kind]:
         return False
-    if column.kind == "float":
-        return True
-    return bool((present.astype(float) % 1 == 0).all())
+    if column.kind == "int":
+        return bool((present.astype(float) % 1 == 0).all())
+    return True
 
 
 def wrong_type(values: "pd.Series", column: Column) -> np.ndarray:
@@ -276,7 +289,7 @@ def wrong_type(values: "pd.Series", column: Column) -> np.ndarray:
     import pandas as pd
 
     present = np.flatnonzero(values.notna())
-    if column.kind not in ("int", "float"):
+    if column.kind not in RANGES:
         return present
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)[present]
     wrong = np.isnan(numbers)
@@ -305,11 +318,11 @@ def broken_rules(
 
     key_rules, other_rules = _split_suite(rules)
     broken = _positions(validate(frame, key_rules), key_rules)
-    parts: dict[tuple[str, str], list[np.ndarray]] = {}
+    parts = defaultdict(list)
     for start in range(0, len(frame), MAX_ROWS):
         rows = frame.iloc[start : start + MAX_ROWS].reset_index(drop=True)
         for which, positions in _positions(validate(rows, other_rules), other_rules).items():
-            parts.setdefault(which, []).append(positions + start)
+            parts[which].append(positions + start)
     for which, positions_of_parts in parts.items():
         broken[which] = np.concatenate(positions_of_parts)
     return broken
@@ -348,9 +361,9 @@ def _positions(result: Any, rules: "gx.ExpectationSuite") -> dict[tuple[str, str
                 f"{config.type} did not run, or not with result_format COMPLETE:"
                 f" {outcome.exception_info}"
             )
-        column = config.kwargs.get("column") or "+".join(config.kwargs["column_list"])
         positions = outcome.result.get("unexpected_index_list") or []
-        broken[config.meta["check"], column] = np.asarray(positions, dtype=np.int64)
+        which = (config.meta["check"], config.meta["column"])
+        broken[which] = np.asarray(positions, dtype=np.int64)
 
     n_rules = len(rules.expectations)
     if len(broken) != n_rules:

@@ -21,11 +21,11 @@ def absent_periods(project: Project, periods: Sequence[str]) -> list[str]:
     Folders of periods beyond the cycle are deleted.
     """
     partitions.drop_others(project, "raw", periods)
+    needed = set(partitions.tables(project.contract))
     absent = []
     for period in periods:
-        folder = partitions.folder(project, "raw", period)
-        tables = [folder / f"{name}.parquet" for name in partitions.tables(project.contract)]
-        if not all(table.exists() for table in tables):
+        paths = partitions.folder(project, "raw", period).glob("*.parquet")
+        if needed - {path.stem for path in paths}:
             absent.append(period)
     return absent
 
@@ -36,13 +36,9 @@ def reading(period: str) -> Iterator[None]:
 
     Raises: ProjectError with the period and the reason if data.py fails.
     """
-    try:
+    message = f"data.py could not give period {period}"
+    with partitions.calling_data_py(message):
         yield
-    except ProjectError:
-        raise
-    except Exception as error:
-        message = f"data.py could not give period {period}: {type(error).__name__}: {error}"
-        raise ProjectError(message) from error
 
 
 def close_period(project: Project, period: str, tables: Mapping[str, "pd.DataFrame"]) -> None:
@@ -90,16 +86,23 @@ def write_manifest(project: Project, periods: Sequence[str]) -> None:
 
     Rows that were erased since are taken out of the periods first.
     """
-    manifest = _manifest(project)
+    known = _manifest(project)
     erased = tombstones.read(project, project.contract)
+    manifest = {}
     for period in periods:
-        changed = _take_out(partitions.folder(project, "raw", period), erased)
-        if changed or period not in manifest:
-            manifest[period] = {}
-            for name in partitions.tables(project.contract):
-                frame = partitions.read(project, "raw", period, name)
-                manifest[period][name] = _entry(frame)
-    write_json(project.root / MANIFEST, {period: manifest[period] for period in periods})
+        is_changed = _take_out(partitions.folder(project, "raw", period), erased)
+        if is_changed or period not in known:
+            known[period] = _entries(project, period)
+        manifest[period] = known[period]
+    write_json(project.root / MANIFEST, manifest)
+
+
+def _entries(project: Project, period: str) -> dict[str, Any]:
+    """What the manifest says of all tables of a period."""
+    entries = {}
+    for name in partitions.tables(project.contract):
+        entries[name] = _entry(partitions.read(project, "raw", period, name))
+    return entries
 
 
 def _manifest(project: Project) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _take_out(folder: Path, erased: tombstones.Tombstones) -> bool:
     import pandas as pd
 
     paths = sorted(folder.glob("*.parquet"))
-    if not any(erased.hold(path) for path in paths):
+    if not any(map(erased.hold, paths)):
         return False
     with whole(folder) as new_folder:
         for path in paths:

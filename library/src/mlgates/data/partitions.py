@@ -5,7 +5,8 @@ Also which of them a cycle uses.
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -42,13 +43,24 @@ def tables(contract: Contract) -> list[str]:
 
 def names(data: ModuleType) -> list[str]:
     """The team's periods, oldest first. Raises: ProjectError if `periods()` of data.py fails."""
-    try:
+    message = "periods() of data.py failed"
+    with calling_data_py(message):
         return [str(period) for period in data.periods()]
+
+
+@contextmanager
+def calling_data_py(message: str) -> Iterator[None]:
+    """The context in which data.py is called.
+
+    Raises: ProjectError with the message and the reason if data.py fails. An error that data.py
+    raises as a ProjectError stays as it is.
+    """
+    try:
+        yield
     except ProjectError:
         raise
     except Exception as error:
-        message = f"periods() of data.py failed: {type(error).__name__}: {error}"
-        raise ProjectError(message) from error
+        raise ProjectError(f"{message}: {type(error).__name__}: {error}") from error
 
 
 def closed(data: ModuleType, until: str | None) -> list[str]:

@@ -65,7 +65,7 @@ def check_manifest(
 
 def check_erased(tombstones: Tombstones, tables: Sequence[Path | IO[bytes]]) -> Check:
     """`data.erased`: no Parquet table holds a row that was erased."""
-    count = sum(tombstones.hold(table) for table in tables)
+    count = sum(map(tombstones.hold, tables))
     evidence = ""
     if count:
         evidence = (

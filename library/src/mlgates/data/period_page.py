@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlgates.contract import Column, Contract
-from mlgates.data.datasheet import datasheet, is_private
+from mlgates.data.datasheet import datasheet, is_private, values_by_column
 from mlgates.data.expectations import ROW_RULES, described
 from mlgates.data.partitions import ROWS
 from mlgates.evaluation.plots import BLUE, GREY, picture
@@ -80,20 +80,20 @@ def _rules_in_words(table: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _expectation_in_words(expectation: Mapping[str, Any]) -> str:
-    column = expectation.get("column") or ", ".join(expectation["column_list"])
+    columns = expectation.get("column_list", [expectation.get("column")])
     arguments = []
     for name, value in expectation.items():
         if name not in ("type", "column", "column_list"):
             arguments.append(f"{name.replace('_', ' ')} {value}")
-    return f"{column} {', '.join(arguments)}"
+    return f"{', '.join(columns)} {', '.join(arguments)}"
 
 
 def _draw_distributions(folder: Path, contract: Contract, tables: "Tables") -> None:
     """Draw each column of the newest period, and in grey the same column of the periods before."""
-    *before, now = tables.values()
+    *before, now = map(values_by_column, tables.values())
     columns = []
     for name, column in contract.columns.items():
-        present = _values(name, now).dropna()
+        present = now[name].dropna()
         if column.kind != "datetime" and len(present) and not is_private(column, present):
             columns.append(column)
 
@@ -101,24 +101,19 @@ def _draw_distributions(folder: Path, contract: Contract, tables: "Tables") -> N
     path = folder / "distributions, periods before in grey.svg"
     with picture(path, (11, 1.9 * down), down, ACROSS) as grid:
         for axes, column in zip(grid, columns, strict=False):
-            old = _pooled(column.name, before)
-            _draw_distribution(axes, column, old, _values(column.name, now))
+            old = _pooled([values[column.name] for values in before])
+            _draw_distribution(axes, column, old, now[column.name])
         for axes in grid[len(columns) :]:
             axes.axis("off")
 
 
-def _values(name: str, tables: "Sequence[pd.DataFrame]") -> "pd.Series":
-    """A column of a period. The rows are the first table: a look-up repeats columns of theirs."""
-    return next(table[name] for table in tables if name in table)
-
-
-def _pooled(name: str, periods: "Sequence[Sequence[pd.DataFrame]]") -> "pd.Series | None":
+def _pooled(parts: "Sequence[pd.Series]") -> "pd.Series | None":
     """A column of several periods; None without a period, or if all values are missing."""
     import pandas as pd
 
-    if not periods:
+    if not parts:
         return None
-    values = pd.concat([_values(name, tables) for tables in periods])
+    values = pd.concat(parts)
     if values.isna().all():
         return None
     return values

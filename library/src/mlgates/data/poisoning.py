@@ -49,26 +49,24 @@ def signs(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, 
     """
     if rows.empty:
         return {"alike": None, "crowd": None, "doubt": {}}
-    ids = _ids(contract, rows)
-    columns = []
-    for column in (*contract.request_columns.values(), contract.outcome):
-        if column.name not in ids:
-            columns.append(column)
+    columns = {**contract.request_columns, contract.outcome.name: contract.outcome}
+    for name in _ids(contract, rows):
+        del columns[name]
 
-    is_repeated = rows.duplicated([column.name for column in columns], keep=False)
+    is_repeated = rows.duplicated(list(columns), keep=False)
     return {
         "alike": round(float(is_repeated.mean()), 6),
-        "crowd": round(_largest_group(rows, columns), 6),
+        "crowd": round(_largest_group(rows, columns.values()), 6),
         "doubt": _doubt(contract, rows, min_rows),
     }
 
 
-def _ids(contract: Contract, rows: "pd.DataFrame") -> set[str]:
+def _ids(contract: Contract, rows: "pd.DataFrame") -> list[str]:
     """The columns of the key that only number the rows; a time says more than that."""
-    ids = set()
+    ids = []
     for name in contract.key:
         if contract.columns[name].kind != "datetime" and is_id(rows[name]):
-            ids.add(name)
+            ids.append(name)
     return ids
 
 

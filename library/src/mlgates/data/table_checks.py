@@ -47,7 +47,7 @@ def check_table(
     title = f"table {table.name}"
     frame = frame.reset_index(drop=True)
     checks = _shape_checks(frame, table)
-    if any(check.verdict is Verdict.FAIL for check in checks):
+    if Report(title, checks).verdict is Verdict.FAIL:
         no_rows = frame.iloc[:0].reindex(columns=list(table.columns))
         return Report(title, _named(checks, look)), no_rows, quarantine_of(frame, {})
 
@@ -90,8 +90,8 @@ def _shape_checks(frame: "pd.DataFrame", table: Table) -> list[Check]:
 
 def _columns_check(frame: "pd.DataFrame", table: Table) -> Check:
     absent = [table.label(name) for name in table.columns if name not in frame]
-    expected = {*table.columns, *table.forbidden}
-    extra = [str(name) for name in frame if name not in expected]
+    expected = [*table.columns, *table.forbidden]
+    extra = frame.columns.drop(expected, errors="ignore").astype(str).tolist()
 
     evidence = ""
     if absent:
@@ -142,27 +142,36 @@ def _row_checks(
         # A rule that nothing in this table could break is not shown as if it had been checked.
         if rule in rules:
             lines = quarantine[quarantine["rule"] == rule]
-            share = _share_of_rows(lines, rows)
-            evidence = _worst_columns(lines, table)
-            limit = limits.max_bad_share
-            checks.append(at_most(rule, share, limit, rows, required=False, evidence=evidence))
+            check = at_most(
+                rule,
+                _share_of_rows(lines, rows),
+                limits.max_bad_share,
+                rows,
+                required=False,
+                evidence=_worst_columns(lines, table),
+            )
+            checks.append(check)
 
     if table.key:
-        repeated = _rows_with_repeated_key(broken) if rows else None
+        repeated = None
+        if rows:
+            repeated = len(broken[UNIQUE_KEY, "+".join(table.key)])
         checks.append(at_most(UNIQUE_KEY, repeated, 0, rows, required=False))
 
-    share = _share_of_rows(quarantine, rows)
-    limit = limits.max_quarantine_share
-    checks.append(at_most("data.quarantine", share, limit, rows, required=False))
-    return checks
+    check = at_most(
+        "data.quarantine",
+        _share_of_rows(quarantine, rows),
+        limits.max_quarantine_share,
+        rows,
+        required=False,
+    )
+    return [*checks, check]
 
 
 def _worst_columns(lines: "pd.DataFrame", table: Table) -> str:
     """The columns in which most rows broke a rule, with their number."""
-    columns = []
-    for name, count in lines["column"].value_counts().head(MAX_NAMED_COLUMNS).items():
-        columns.append(f"{table.label(str(name))} ({count:,})")
-    return ", ".join(columns)
+    counts = lines["column"].value_counts().head(MAX_NAMED_COLUMNS)
+    return ", ".join(f"{table.label(str(name))} ({count:,})" for name, count in counts.items())
 
 
 def _share_of_rows(lines: "pd.DataFrame", rows: int) -> float | None:
@@ -170,11 +179,3 @@ def _share_of_rows(lines: "pd.DataFrame", rows: int) -> float | None:
     if not rows:
         return None
     return float(lines["row"].nunique() / rows)
-
-
-def _rows_with_repeated_key(broken: Mapping[tuple[str, str], np.ndarray]) -> int:
-    count = 0
-    for (rule, _), positions in broken.items():
-        if rule == UNIQUE_KEY:
-            count += len(positions)
-    return count

@@ -8,6 +8,7 @@ the data needs no more than that.
 import csv
 import hashlib
 import io
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,6 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Contract
-from mlgates.contract.columns import NUMBERS
 from mlgates.errors import ProjectError
 from mlgates.layout import ERASED
 from mlgates.project import Project
@@ -57,9 +57,9 @@ class Tombstones:
         There is one pair for all tombstones with the same columns and salt, so that each row is
         hashed once for all of them.
         """
-        hashes: dict[tuple[Row, str], set[str]] = {}
+        hashes = defaultdict(set)
         for entry in self.entries:
-            hashes.setdefault((entry.columns, entry.salt), set()).add(entry.hash)
+            hashes[entry.columns, entry.salt].add(entry.hash)
 
         pairs = []
         for (columns, salt), hashes_of_pair in hashes.items():
@@ -94,10 +94,10 @@ class Tombstones:
 
     def hold(self, file: Path | IO[bytes]) -> bool:
         """Whether a Parquet file has an erased row; reads only the columns that matter."""
-        return any(self._hits_in_file(file, columns) for columns, _ in self.matchers)
-
-    def _hits_in_file(self, file: Path | IO[bytes], columns: Row) -> bool:
-        return any(self.hits(part).any() for part in parts(file, columns))
+        for columns, _ in self.matchers:
+            if any(self.hits(part).any() for part in parts(file, columns)):
+                return True
+        return False
 
 
 def read(project: Project, contract: Contract) -> Tombstones:
@@ -125,8 +125,7 @@ def parsed(content: str) -> tuple[Tombstone, ...]:
     if not lines:
         return ()
     header, *rows = lines
-    is_damaged = tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows)
-    if is_damaged:
+    if tuple(header) != HEADER or any(len(row) != len(HEADER) for row in rows):
         raise ProjectError(f"{ERASED} is damaged.", f"Bring it back: git checkout HEAD -- {ERASED}")
 
     entries = []
@@ -164,17 +163,32 @@ def text(contract: Contract, name: str, value: Any) -> str:
 
     Empty for a missing value. A value that is not of the column's kind is spelled as it is.
     """
-    kind = contract.columns[name].kind if name in contract.columns else "text"
     if value is None:
         return ""
+    spelled: Callable[[Any], str] = str
+    if name in contract.columns:
+        spelled = SPELLINGS.get(contract.columns[name].kind, str)
     try:
-        if kind == "datetime":
-            return datetime.fromisoformat(str(value)).isoformat()
-        if kind in NUMBERS:
-            return repr(float(value))
+        return spelled(value)
     except ValueError:
-        pass
-    return str(value)
+        return str(value)
+
+
+def _spelled_time(value: Any) -> str:
+    return datetime.fromisoformat(str(value)).isoformat()
+
+
+def _spelled_number(value: Any) -> str:
+    return repr(float(value))
+
+
+# By the kind of a column; all other kinds are spelled as they are.
+SPELLINGS: dict[str, Callable[[Any], str]] = {
+    "datetime": _spelled_time,
+    "int": _spelled_number,
+    "float": _spelled_number,
+    "bool": _spelled_number,
+}
 
 
 def texts(contract: Contract, frame: "pd.DataFrame", columns: Sequence[str]) -> list[Row]:

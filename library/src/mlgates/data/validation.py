@@ -15,7 +15,7 @@ import numpy as np
 from mlgates.contract import Contract, Lookup
 from mlgates.data import partitions, period_page, tombstones
 from mlgates.data.comparison import compare, measure_delivery
-from mlgates.data.expectations import Validate
+from mlgates.data.expectations import Table, Validate
 from mlgates.data.period_checks import check_erased, check_manifest, check_min_rows
 from mlgates.data.table_checks import check_table
 from mlgates.errors import ProjectError
@@ -157,7 +157,7 @@ class _PeriodCheck:
 
         Returns the rows that are kept.
         """
-        name = look.name if look else partitions.ROWS
+        name = Table.of(self.contract, look).name
         read = partitions.read(self.project, "raw", self.period, name)
         table, kept, quarantine = check_table(
             read, self.contract, self.limits, self.validate, look, keys_before
@@ -180,7 +180,9 @@ class _PeriodCheck:
         """What later periods are compared with; empty if the table was refused as a whole."""
         if not report.facts[partitions.ROWS]:
             return {}
-        last = measured_before[-1]["last"] if measured_before else None
+        last = None
+        if measured_before:
+            last = measured_before[-1]["last"]
         return measure_delivery(self.contract, rows, last, self.limits)
 
     def _write_sample(self, folder: Path, name: str, kept: "pd.DataFrame") -> "pd.DataFrame":
@@ -227,13 +229,14 @@ def summarise(periods: Mapping[str, Report]) -> Report:
     those of the newest period.
     """
     worst: dict[str, Check] = {}
+    rows = {}
     for period, report in periods.items():
+        rows[period] = report.facts.get(partitions.ROWS)
         for check in report.checks:
-            other = worst.get(check.name)
-            if other is None or _severity(check) >= _severity(other):
+            other = worst.get(check.name, check)
+            if _severity(check) >= _severity(other):
                 worst[check.name] = _naming_period(check, period)
 
-    rows = {period: report.facts.get(partitions.ROWS) for period, report in periods.items()}
     newest = list(periods.values())[-1]
     return Report("validate", [*worst.values(), *newest.drift, *newest.warnings], {"rows": rows})
 
@@ -257,15 +260,17 @@ def write_report(project: Project, reports: Mapping[str, Report]) -> Report:
     """
     n_train = project.settings().train.periods
     train, evaluation = partitions.window(list(reports), n_train, project.contract)
-    in_use = list(dict.fromkeys([*train, *evaluation]))  # without a time, both are the same ones
-    reports_in_use = {period: reports[period] for period in in_use}
+    reports_in_use = {}
+    tables = {}
+    for period in dict.fromkeys([*train, *evaluation]):  # without a time, both are the same ones
+        reports_in_use[period] = reports[period]
+        tables[period] = samples(project, period)
 
     report = summarise(reports_in_use)
     erased = tombstones.read(project, project.contract)
     report.add(check_erased(erased, partitions.files(project, "raw")))
     write_json(project.root / VALIDATION, report.to_dict())
 
-    tables = {period: samples(project, period) for period in in_use}
     period_page.write(project.root / REPORTS, project.contract, reports_in_use, tables)
     return report
 

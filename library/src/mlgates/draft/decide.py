@@ -1,6 +1,6 @@
 """From what was counted to a contract: every decision, each with its reason."""
 
-from mlgates.draft.decision import LEFT_OUT, Decision, Field, Wishes
+from mlgates.draft.decision import LEFT_OUT, Decision, Wishes
 from mlgates.draft.fields import field_of
 from mlgates.draft.keys import decide_key
 from mlgates.draft.leaks import forbid_leaks
@@ -68,9 +68,5 @@ def _check_features(decision: Decision) -> None:
     reasons = []
     for field in decision.fields.values():
         if field is not decision.target and field.why:
-            reasons.append(_reason(field))
+            reasons.append(f"{field.column.label}: {field.why[-1]}")
     raise ProjectError("No column is left that could be a feature.", "; ".join(reasons[:5]))
-
-
-def _reason(field: Field) -> str:
-    return f"{field.column.label}: {field.why[-1]}"

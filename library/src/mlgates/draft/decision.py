@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlgates.draft.profile import Column
+from mlgates.draft.columns import Column
 from mlgates.errors import ProjectError, nearest
 
 LEFT_OUT = "left out"
@@ -32,19 +32,28 @@ class Field:
     why: list[str] = field(default_factory=list)
 
     @property
+    def label(self) -> str:
+        """The world's name of the column, unless that is blank."""
+        if self.column.label.strip():
+            return self.column.label
+        return self.name
+
+    @property
     def is_read(self) -> bool:
         """Whether data.py reads it."""
         return self.role not in (FORBIDDEN, LEFT_OUT)
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether a request holds it."""
-        return self.is_read and self.role != "outcome"
 
     def set_role(self, role: str, reason: str) -> None:
         """Give it another role; the reason joins those before."""
         self.role = role
         self.why.append(reason)
+
+    def allow_any_value(self) -> None:
+        """Allow all values that the column can have: of its kind, without words and bounds."""
+        self.kind = self.column.kind
+        self.words = []
+        self.max_length = None
+        self.set_bounds(None, None)
 
     def set_bounds(self, low: float | None, high: float | None) -> None:
         """Allow numbers from low to high; None for no bound."""
@@ -85,10 +94,19 @@ class Decision:
         """The fields with one of these roles, in their order."""
         return [field for field in self.fields.values() if field.role in roles]
 
+    def names_of(self, role: str) -> list[str]:
+        """The names of the fields with a role."""
+        return [field.name for field in self.having(role)]
+
+    @property
+    def read(self) -> list[Field]:
+        """The fields that data.py reads."""
+        return [field for field in self.fields.values() if field.is_read]
+
     @property
     def asked(self) -> list[Field]:
         """The fields of a request."""
-        return [field for field in self.fields.values() if field.is_asked]
+        return [field for field in self.read if field.role != "outcome"]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The files are schema, data, features and model, their test, and the request in t
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
     return _report(project, source, decision, replaced)
 
 
+def _to_the_second(time: Any) -> str:
+    return str(time)[:19]
+
+
+# By the kind of a column: how its value is written in the example of a request.
+SPELLINGS: dict[str, Callable[[Any], Any]] = {
+    "datetime": _to_the_second,
+    "int": int,  # a column with gaps comes as floats
+}
+
+
 def _example(table: Table, decision: Decision) -> dict[str, Any]:
     """A row as a caller sends it: the fullest of the first ones."""
     first = table.sample.head(50)
@@ -59,11 +71,9 @@ def _example(table: Table, decision: Decision) -> dict[str, Any]:
     content = row.to_json(orient="records", date_format="iso", double_precision=15)
     example: dict[str, Any] = json.loads(content)[0]
     for field in decision.fields.values():
-        value = example.get(field.column.label)
-        if field.kind == "datetime" and value:
-            example[field.column.label] = str(value)[:19]  # to the second
-        if field.kind == "int" and value is not None:
-            example[field.column.label] = int(value)  # a column with gaps came as floats
+        label = field.column.label
+        if field.kind in SPELLINGS and example.get(label) is not None:
+            example[label] = SPELLINGS[field.kind](example[label])
     return example
 
 
@@ -73,8 +83,9 @@ def _report(project: Project, source: Source, decision: Decision, replaced: Path
     periods = decision.periods
     count = f"{len(periods.ranges)} ({periods.unit}), {periods.until} is the last closed one"
     key = ", ".join(decision.key) or "none"
-    n_units = sum(_lacks_unit(field) for field in decision.fields.values())
+    n_units = sum(map(_lacks_unit, decision.read))
     folder = replaced.relative_to(project.root)
+    warnings = [f"warning: {warning}" for warning in decision.warnings]
     lines = [
         f"draft  {target}: {decision.task}, {decision.rows:,} rows",
         "",
@@ -82,7 +93,7 @@ def _report(project: Project, source: Source, decision: Decision, replaced: Path
         "",
         f"key: {key}    time: {decision.time or 'none'}    periods: {count}",
         *source.notes,
-        *(f"warning: {warning}" for warning in decision.warnings),
+        *warnings,
         "",
         f"What was replaced lies in {folder}.",
         f"Yours to complete: {n_units} units, the owner and the privacy classes in schema.py,",
@@ -103,7 +114,7 @@ def _table(decision: Decision) -> str:
 
 def _lacks_unit(field: Field) -> bool:
     """Whether the unit of a number is left to the team."""
-    return field.kind in ("int", "float") and field.is_read and not field.unit
+    return field.kind in ("int", "float") and not field.unit
 
 
 def _allowed(field: Field) -> str:

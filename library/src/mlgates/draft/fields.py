@@ -3,8 +3,8 @@
 import math
 import re
 
+from mlgates.draft.columns import Column
 from mlgates.draft.decision import LEFT_OUT, Field
-from mlgates.draft.profile import Column
 
 # A Literal has at most so many words, each in at least so many rows and of at most so many
 # letters. Other texts are of any words.
@@ -16,6 +16,11 @@ MAX_LETTERS = 60
 SMALLEST = 1e-38
 LARGEST = 1e38
 
+# A whole number is an id if more than this share of the rows have a value of their own. A name such
+# as "customer id" is a hint, with which fewer are enough.
+MIN_SHARE_OF_IDS = 0.95
+MIN_SHARE_OF_NAMED_IDS = 0.3
+
 ID_NAME = re.compile(
     r"(^|[\W_])(id|key|uuid|guid|nr|no|number|code|index|name)s?([\W_]|$)|I[dD]$|rownames", re.I
 )
@@ -25,25 +30,29 @@ TRUTH_VALUES = ({"yes", "no"}, {"y", "n"}, {"t", "f"})
 
 def field_of(name: str, column: Column, n_rows: int) -> Field:
     """The column as part of a request, under a Python name."""
-    is_nullable = column.known < n_rows
-    field = Field(name, column, column.kind, nullable=is_nullable, why=list(column.notes))
+    field = Field(name, column, column.kind, why=list(column.notes))
+    field.nullable = column.known < n_rows
     unit = UNIT.search(column.label)
     if unit:
         field.unit = unit[1]
 
-    unusable = _unusable(column)
     if column.kind == "other":
         field.role = LEFT_OUT  # its notes say why
-    elif unusable:
+        return field
+    unusable = _unusable(column)
+    if unusable:
         field.set_role(LEFT_OUT, unusable)
-    elif column.kind == "datetime":
+        return field
+
+    if column.kind == "datetime":
         field.set_role("kept", "a time is not a feature as it is")
     elif column.kind == "text":
         _decide_text(field)
-    elif column.is_number:
-        _decide_number(field, n_rows)
-
-    if is_nullable and field.role != LEFT_OUT:
+    elif column.kind == "int":
+        _decide_int(field, n_rows)
+    elif column.kind == "float":
+        field.set_bounds(*room(column.low, column.high))
+    if field.nullable:
         field.why.append(f"missing in {1 - column.known / n_rows:.1%}")
     return field
 
@@ -70,16 +79,10 @@ def out_of_range(column: Column) -> str:
 def _decide_text(field: Field) -> None:
     """A category, a text of many words, or a name or free text, which is not a feature."""
     column = field.column
-    words = sorted(column.words)
-    if {word.lower() for word in words} in TRUTH_VALUES:
+    if {word.lower() for word in column.words} in TRUTH_VALUES:
         field.why.append("a truth value in disguise")
-
-    min_rows = min(column.words.values(), default=0)
-    are_few = len(words) <= MAX_WORDS and column.length <= MAX_LETTERS
-    if are_few and min_rows >= MIN_ROWS_PER_WORD:
-        field.kind = "category"
-        field.words = words
-        field.why.append(f"{len(words)} words, each in at least {min_rows:,} rows")
+    if _has_few_words(column):
+        _make_category(field)
         return
 
     field.max_length = 2 * max(column.length, 5)  # head-room for texts to come
@@ -94,22 +97,34 @@ def _decide_text(field: Field) -> None:
         field.why.append(f"about {column.distinct:,} words, some rare: {others}")
 
 
-def _decide_number(field: Field, n_rows: int) -> None:
-    """A number with bounds, or a whole number that is an id."""
+def _has_few_words(column: Column) -> bool:
+    """Whether a Literal can list all texts of a column."""
+    min_rows = min(column.words.values(), default=0)
+    is_short = column.length <= MAX_LETTERS
+    return len(column.words) <= MAX_WORDS and is_short and min_rows >= MIN_ROWS_PER_WORD
+
+
+def _make_category(field: Field) -> None:
+    words = field.column.words
+    field.kind = "category"
+    field.words = sorted(words)
+    field.why.append(f"{len(words)} words, each in at least {min(words.values()):,} rows")
+
+
+def _decide_int(field: Field, n_rows: int) -> None:
+    """A whole number with bounds, or an id."""
     column = field.column
-    low, high = room(column.low, column.high)
-    if column.kind == "float":
-        field.set_bounds(low, high)
+    min_share = MIN_SHARE_OF_IDS
+    if ID_NAME.search(column.label):
+        min_share = MIN_SHARE_OF_NAMED_IDS
+    if column.distinct > min_share * n_rows and is_like_id(column):
+        field.set_role("kept", f"near-unique ({column.distinct:,} values): an id, not a feature")
         return
 
+    low, high = room(column.low, column.high)
     field.set_bounds(float(math.floor(low)), float(math.ceil(high)))
     if (column.low, column.high) == (0, 1):
         field.why.append("a truth value in disguise: 0 and 1")
-    # A name such as "customer id" is a hint; without it, nearly every row must have its own value.
-    min_share = 0.3 if ID_NAME.search(column.label) else 0.95
-    if column.distinct > min_share * n_rows and is_like_id(column):
-        field.set_role("kept", f"near-unique ({column.distinct:,} values): an id, not a feature")
-        field.set_bounds(None, None)
 
 
 def is_like_id(column: Column) -> bool:

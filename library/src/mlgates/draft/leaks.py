@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 LEAK = 0.995
 SUSPECT = 0.98
 
+# The score of a column alone, by task.
+SCORING = {"regression": "r2", "binary": "roc_auc", "multiclass": "balanced_accuracy"}
+
 TRIAL_ROWS = 5_000  # on which models are tried
 MAX_CODES = 200  # words of a column that a model knows, as in the pipeline
 MIN_KNOWN = 0.98  # share of a number's values that are not missing, for a correlation
@@ -31,11 +34,11 @@ def forbid_leaks(decision: Decision, sample: "pd.DataFrame") -> None:
         values = as_numbers(rows[field.column.label], field)
         scores[field.name] = score_alone(values, target, field, decision.task)
 
-    n_leaks = sum(score >= LEAK for score in scores.values())
+    all_are_leaks = all(score >= LEAK for score in scores.values())
     for field in features:
         label = field.column.label
         score = scores[field.name]
-        if score >= LEAK and n_leaks < len(features):
+        if score >= LEAK and not all_are_leaks:
             field.set_role(FORBIDDEN, "suspected leak: it alone tells the outcome")
             decision.warnings.append(
                 f"{label!r} alone tells the outcome (score {score:.3f} of 1). "
@@ -64,8 +67,9 @@ def trial_rows(decision: Decision, sample: "pd.DataFrame") -> tuple["pd.DataFram
     words = words[is_frequent]
     if decision.task == "multiclass":
         return rows, words.to_numpy()
-    classes = decision.target.words
-    positive = classes[-1] if classes else str(outcome.max())  # of a bool: True, or 1
+    positive = str(outcome.max())  # of a bool: True, or 1
+    if decision.target.words:
+        positive = decision.target.words[-1]
     return rows, (words == positive).to_numpy(dtype=int)
 
 
@@ -101,10 +105,7 @@ def score_alone(values: np.ndarray, target: np.ndarray, field: Field, task: str)
 
 
 def _score_of_tree(values: np.ndarray, target: np.ndarray, task: str) -> float:
-    """The score of a tree with one feature, on rows that it was not fitted on.
-
-    R2 for a regression, ROC AUC for two classes, balanced accuracy for more.
-    """
+    """The score of a tree with one feature, on rows that it was not fitted on."""
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -112,10 +113,9 @@ def _score_of_tree(values: np.ndarray, target: np.ndarray, task: str) -> float:
     if task == "regression":
         tree = DecisionTreeRegressor(**shared)
         folds = KFold(2, shuffle=True, random_state=0)
-        scoring = "r2"
     else:
         tree = DecisionTreeClassifier(class_weight="balanced", **shared)
         folds = StratifiedKFold(2, shuffle=True, random_state=0)
-        scoring = "roc_auc" if task == "binary" else "balanced_accuracy"
     matrix = values[:, None]
-    return float(cross_val_score(tree, matrix, target, cv=folds, scoring=scoring).mean())
+    scores = cross_val_score(tree, matrix, target, cv=folds, scoring=SCORING[task])
+    return float(scores.mean())

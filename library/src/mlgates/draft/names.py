@@ -23,8 +23,8 @@ IN_SCHEMA = [  # the names that the drafted schema.py uses itself
     "str",
 ]
 TAKEN = {*OWN, "score", "arrived", "self", "n", *IN_SCHEMA, *dir(BaseModel)}
-NOT_ALLOWED = re.compile("_|model_(validate|dump)|feature__")  # at the beginning of a name
-MAX_LENGTH = 60
+# At most 60 letters; some beginnings have a meaning for pydantic and the features.
+ALLOWED = re.compile(r"(?!model_(validate|dump)|feature__)[A-Za-z]\w{0,59}", re.ASCII)
 
 
 def python_names(labels: Iterable[str]) -> dict[str, str]:
@@ -34,7 +34,7 @@ def python_names(labels: Iterable[str]) -> dict[str, str]:
     """
     labels = list(labels)
     names: dict[str, str] = {}
-    taken = {name.lower() for name in TAKEN}
+    taken = set(map(str.lower, TAKEN))
     # Labels that are allowed come first, so that no other column takes their name.
     for label in labels:
         if _is_allowed(label) and label.lower() not in taken:
@@ -50,9 +50,11 @@ def python_names(labels: Iterable[str]) -> dict[str, str]:
 def _free_name(label: str, place: int, taken: set[str]) -> str:
     """A name that resembles the label, with a number if it is taken."""
     stem = _ascii_word(label) or f"column_{place}"
-    if not _is_allowed(stem) and stem[0].isdigit():
+    if stem[0].isdigit():
         stem = f"column_{stem}"
-    name = stem if _is_allowed(stem) else f"{stem}_"
+    name = stem
+    if not _is_allowed(stem):
+        name = f"{stem}_"
     number = 1
     while name.lower() in taken:
         number += 1
@@ -68,5 +70,4 @@ def _ascii_word(label: str) -> str:
 
 
 def _is_allowed(name: str) -> bool:
-    is_word = name.isascii() and name.isidentifier() and len(name) <= MAX_LENGTH
-    return is_word and not keyword.iskeyword(name) and not NOT_ALLOWED.match(name)
+    return ALLOWED.fullmatch(name) is not None and not keyword.iskeyword(name)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from mlgates.draft.columns import Counting
 from mlgates.draft.decision import Decision, Field, Periods
-from mlgates.draft.profile import Counting
 from mlgates.errors import ProjectError
 from mlgates.settings import Settings
 
@@ -31,28 +31,40 @@ def decide_periods(
 
     Raises: ProjectError if the column that --time names holds no times.
     """
-    min_rows = max(1, int(settings.validate.min_rows))
-    n_needed = int(settings.train.periods) + 1  # the training periods, and one to evaluate on
-    if time_label:
-        field = decision.fields[time_label]
-        if field.kind != "datetime" and not field.column.is_number:
-            raise ProjectError(
-                f"--time {time_label} does not hold times.",
-                "Name a column with dates, times or years.",
-            )
-        periods = _calendar_periods(count, field, min_rows, n_needed)
-        if periods is None:
-            periods = _equal_periods(count, field, min_rows, decision.rows)
-        if periods is not None:
-            decision.periods = periods
-            _make_time(decision, field)
-            return
+    needed = Needed(
+        min_rows=max(1, int(settings.validate.min_rows)),
+        n_periods=int(settings.train.periods) + 1,  # the training periods, and one to evaluate on
+    )
+    if not time_label:
+        _suggest_time(decision)
+        decision.periods = _parts_by_chance(decision.rows, needed, is_database)
+        return
+
+    field = decision.fields[time_label]
+    if field.kind != "datetime" and not field.column.is_number:
+        raise ProjectError(
+            f"--time {time_label} does not hold times.",
+            "Name a column with dates, times or years.",
+        )
+    periods = _calendar_periods(count, field, needed)
+    if periods is None:
+        periods = _equal_periods(count, field, needed, decision.rows)
+    if periods is None:
         decision.warnings.append(
             f"{decision.rows:,} rows are too few to split by time: they are split by chance"
         )
-    else:
-        _suggest_time(decision)
-    decision.periods = _parts_by_chance(decision.rows, min_rows, n_needed, is_database)
+        decision.periods = _parts_by_chance(decision.rows, needed, is_database)
+        return
+    decision.periods = periods
+    _make_time(decision, field)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What training and evaluation need: so many periods in a row, each with enough rows."""
+
+    min_rows: int
+    n_periods: int
 
 
 def _make_time(decision: Decision, field: Field) -> None:
@@ -68,23 +80,24 @@ def _make_time(decision: Decision, field: Field) -> None:
 
 
 def _suggest_time(decision: Decision) -> None:
-    for field in decision.fields.values():
-        if field.kind == "datetime":
-            label = field.column.label
-            hint = f"with --time {label} the test rows follow the training rows"
-            decision.warnings.append(f"{label!r} holds times: {hint}")
-            return
+    """Name the first column of times."""
+    times = [field.column.label for field in decision.fields.values() if field.kind == "datetime"]
+    if times:
+        hint = f"with --time {times[0]} the test rows follow the training rows"
+        decision.warnings.append(f"{times[0]!r} holds times: {hint}")
 
 
-def _parts_by_chance(n_rows: int, min_rows: int, n_needed: int, is_database: bool) -> Periods:
+def _parts_by_chance(n_rows: int, needed: Needed, is_database: bool) -> Periods:
     """Equal parts of the rows; a database has one part, since its rows have no fixed order."""
     n_parts = 1
     if not is_database:
-        n_full = min(MAX_PARTS, n_rows // min_rows)
+        n_full = min(MAX_PARTS, n_rows // needed.min_rows)
         n_parts = max(1, n_full, math.ceil(n_rows / MAX_ROWS_PER_PART))
     n_digits = len(str(n_parts))
-    ranges = {f"part-{part + 1:0{n_digits}d}": (part, n_parts) for part in range(n_parts)}
-    n_closed = min(n_parts, n_needed)
+    ranges = {}
+    for part in range(n_parts):
+        ranges[f"part-{part + 1:0{n_digits}d}"] = (part, n_parts)
+    n_closed = min(n_parts, needed.n_periods)
     return Periods("an equal part", ranges, until=list(ranges)[n_closed - 1])
 
 
@@ -109,51 +122,57 @@ def _units(time: Field) -> list[Unit]:
     return units
 
 
-def _calendar_periods(count: Counting, time: Field, min_rows: int, n_needed: int) -> Periods | None:
+def _calendar_periods(count: Counting, time: Field, needed: Needed) -> Periods | None:
     """Periods of the unit that gives about twelve of them; None if none gives enough rows."""
-    best = None
-    best_distance = math.inf
+    candidates = []
     for unit in _units(time):
-        starts = f"SELECT {unit.start} AS s FROM source WHERE {count.where}"
-        grouped = f"SELECT s, count(*) AS n FROM ({starts}) GROUP BY s"
-        query = f"SELECT {unit.name}, s, s + {unit.step}, n FROM ({grouped}) ORDER BY s"
-        rows = count.database.execute(query).fetchall()
-        last_full = _last_full(rows, min_rows, n_needed)
-        if last_full is None:
-            continue
-        distance = abs(math.log(len(rows) / IDEAL))
-        if distance < best_distance:
-            best_distance = distance
-            ranges = {name: (first, after) for name, first, after, _ in rows}
-            best = Periods(unit.label, ranges, until=rows[last_full][0])
-    return best
+        periods = _periods_of_unit(count, unit, needed)
+        if periods is not None:
+            candidates.append(periods)
+    return min(candidates, key=_distance_from_ideal, default=None)
 
 
-def _last_full(rows: list[tuple[Any, ...]], min_rows: int, n_needed: int) -> int | None:
-    """The place of the last period with enough rows.
+def _distance_from_ideal(periods: Periods) -> float:
+    """How far their number is from the ideal one: twice as many are as far as half as many."""
+    return abs(math.log(len(periods.ranges) / IDEAL))
 
-    None unless it is the last of `n_needed` such periods that follow each other.
+
+def _periods_of_unit(count: Counting, unit: Unit, needed: Needed) -> Periods | None:
+    """The periods of one unit; None if the newest ones with enough rows do not follow each other.
+
+    The last of these is the last closed one.
     """
-    full = [place for place, (*_, n_rows) in enumerate(rows) if n_rows >= min_rows]
-    newest = full[-n_needed:]
-    if len(newest) < n_needed or newest[-1] - newest[0] != n_needed - 1:
+    starts = f"SELECT {unit.start} AS s FROM source WHERE {count.where}"
+    grouped = f"SELECT s, count(*) AS n FROM ({starts}) GROUP BY s"
+    query = f"SELECT {unit.name}, s, s + {unit.step}, n FROM ({grouped}) ORDER BY s"
+    rows = count.database.execute(query).fetchall()
+    ranges = {name: (first, after) for name, first, after, _ in rows}
+    full = [place for place, (*_, n_rows) in enumerate(rows) if n_rows >= needed.min_rows]
+
+    newest = full[-needed.n_periods :]
+    if len(newest) < needed.n_periods or newest[-1] - newest[0] != needed.n_periods - 1:
         return None
-    return newest[-1]
+    return Periods(unit.label, ranges, until=list(ranges)[newest[-1]])
 
 
-def _equal_periods(count: Counting, time: Field, min_rows: int, n_rows: int) -> Periods | None:
+def _equal_periods(count: Counting, time: Field, needed: Needed, n_rows: int) -> Periods | None:
     """Periods of about as many rows each, as many as have enough rows; None if not even two do."""
-    sql = time.column.sql
-    for n_parts in range(min(MAX_PARTS, n_rows // min_rows), 1, -1):
+    for n_parts in range(min(MAX_PARTS, n_rows // needed.min_rows), 1, -1):
         ranges = _equal_ranges(count, time, n_parts)
-        wanted = {}
-        for label, (first, after) in ranges.items():
-            condition = f"{sql} >= {_literal(first)} AND {sql} < {_literal(after)}"
-            wanted[label] = f"count(*) FILTER ({condition})"
-        sizes = count(wanted)
-        if len(sizes) > 1 and min(sizes.values()) >= min_rows:
+        sizes = _sizes(count, time, ranges)
+        if len(sizes) > 1 and min(sizes) >= needed.min_rows:
             return Periods("an equal part, in time", ranges, until=list(ranges)[-1])
     return None
+
+
+def _sizes(count: Counting, time: Field, ranges: dict[str, tuple[Any, Any]]) -> list[int]:
+    """How many rows lie in each range."""
+    sql = time.column.sql
+    wanted = {}
+    for label, (first, after) in ranges.items():
+        condition = f"{sql} >= {_literal(first)} AND {sql} < {_literal(after)}"
+        wanted[label] = f"count(*) FILTER ({condition})"
+    return list(count(wanted).values())
 
 
 def _equal_ranges(count: Counting, time: Field, n_parts: int) -> dict[str, tuple[Any, Any]]:

@@ -274,13 +274,13 @@ def _csv(database: Any, readable: Readable) -> tuple[str, list[str]]:
     dialect = _dialect(database, readable)
     with readable.path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, delimiter=dialect["delim"], quotechar=dialect["quote"])
-        header = [name.strip() for name in next(lines)]
+        header = list(map(str.strip, next(lines)))
     _check_header(readable.label, header)
 
     options = ["header = true", "all_varchar = true"]
     options += [f"{name} = {quoted(mark)}" for name, mark in dialect.items()]
     options.append("skip = 0")
-    options.append(f"nullstr = [{', '.join(quoted(text) for text in MISSING)}]")
+    options.append(f"nullstr = [{', '.join(map(quoted, MISSING))}]")
     return f"read_csv($source, {', '.join(options)})", header
 
 

@@ -1,13 +1,18 @@
 """The target: which task its values make, and how they are read and written in the contract."""
 
+from mlgates.draft.columns import Column
 from mlgates.draft.decision import Decision, Field
 from mlgates.draft.fields import out_of_range, room
-from mlgates.draft.profile import Column
 from mlgates.errors import ProjectError
 
 MAX_CLASSES = 100
+MIN_ROWS_PER_CLASS = 10  # on average
 MAX_WHOLE_CLASSES = 5  # whole numbers of more different values are a quantity, not classes
 NEGATIVE = {"no", "n", "false", "f", "0", "absent", "negative", "none", "never", "dead"}
+
+# A class with fewer rows, or a smaller share of them, is rare: users are warned of it.
+MIN_ROWS_TO_LEARN = 50
+MIN_SHARE_TO_LEARN = 0.01
 
 
 def decide_target(field: Field, n_rows: int, wished_task: str) -> str:
@@ -20,27 +25,16 @@ def decide_target(field: Field, n_rows: int, wished_task: str) -> str:
     field.role = "outcome"
     field.nullable = False  # rows without it are left out
     field.why = list(column.notes)
-    field.max_length = None
-    field.set_bounds(None, None)
+    field.allow_any_value()
     _check_values(column)
 
-    words = [word for word, times in column.words.items() if times]
-    task = wished_task or _task_of(column, words)
+    task = wished_task or _task_of(column)
     if task == "regression":
-        _decide_quantity(field)
-        return task
-
-    _check_classes(column, words, n_rows, task)
-    field.why.append(f"{len(words)} values: {task}")
-    if _are_truth_values(column, words):
-        field.kind = "bool"
-        field.words = []
-        column.sql = f"CAST({column.sql} AS BOOLEAN)"
-        return task
-    field.kind = "category"
-    field.words = _ordered_classes(column, words, task)
-    if column.is_number:
-        column.sql = f"CAST({column.sql} AS VARCHAR)"
+        _make_quantity(field)
+    else:
+        _check_classes(column, n_rows, task)
+        field.why.append(f"{len(column.words)} values: {task}")
+        _make_classes(field, task)
     return task
 
 
@@ -58,37 +52,30 @@ def _check_values(column: Column) -> None:
     unreadable = out_of_range(column)
     if unreadable:
         raise ProjectError(f"{target} holds {unreadable}.", "Give it in another unit.")
-    for note in column.notes:
-        # Few values are classes, whatever they look like.
-        if note.startswith("mixed") and column.distinct > MAX_WHOLE_CLASSES:
-            raise ProjectError(f"{target} is {note}.", "Make it numbers, or words.")
+    # Few values are classes, whatever they look like.
+    if column.mixture and column.distinct > MAX_WHOLE_CLASSES:
+        raise ProjectError(f"{target} is {column.mixture}.", "Make it numbers, or words.")
 
 
-def _task_of(column: Column, words: list[str]) -> str:
+def _task_of(column: Column) -> str:
     """The task that fits the values."""
-    if len(words) == 2:
+    n_values = len(column.words)
+    if n_values == 2:
         return "binary"
-    if not column.is_number:
+    has_classes = 0 < n_values <= MAX_WHOLE_CLASSES and _are_whole(column)
+    if has_classes or not column.is_number:
         return "multiclass"
-    are_few = 2 < len(words) <= MAX_WHOLE_CLASSES
-    return "multiclass" if are_few and _are_whole(column, words) else "regression"
+    return "regression"
 
 
-def _are_whole(column: Column, words: list[str]) -> bool:
-    """Whether the values are whole numbers, of which there are few enough to be listed."""
-    if not words or not column.is_number:
+def _are_whole(column: Column) -> bool:
+    """Whether the values, which must be few enough to be listed, are whole numbers."""
+    if not column.is_number:
         return False
-    return all(float(word).is_integer() for word in words)
+    return all(float(word).is_integer() for word in column.words)
 
 
-def _are_truth_values(column: Column, words: list[str]) -> bool:
-    """Whether the values are true and false, or 1 and 0."""
-    if column.kind == "bool":
-        return True
-    return _are_whole(column, words) and {float(word) for word in words} == {0.0, 1.0}
-
-
-def _decide_quantity(field: Field) -> None:
+def _make_quantity(field: Field) -> None:
     """Read the target as a number."""
     column = field.column
     if not column.is_number:
@@ -101,32 +88,54 @@ def _decide_quantity(field: Field) -> None:
     column.sql = f"CAST({column.sql} AS DOUBLE)"
 
 
-def _check_classes(column: Column, words: list[str], n_rows: int, task: str) -> None:
+def _check_classes(column: Column, n_rows: int, task: str) -> None:
     """Raises: ProjectError if the values are too many for classes, or not those of the task."""
     target = f"The target {column.label!r}"
-    # A class needs ten rows on average.
-    if not words or len(words) > MAX_CLASSES or len(words) > n_rows / 10:
+    n_values = len(column.words)  # 0 if there were too many to list them
+    if not 0 < n_values <= min(MAX_CLASSES, n_rows / MIN_ROWS_PER_CLASS):
         raise ProjectError(
             f"{target} has {column.distinct:,} different values in {n_rows:,} rows: "
             "too many for classes.",
             "Name a column with fewer words, or one with numbers.",
         )
-    if (len(words) == 2) != (task == "binary"):
+    if (n_values == 2) != (task == "binary"):
         raise ProjectError(
-            f"{target} has {len(words)} values; that is not {task}.", "Leave --task away."
+            f"{target} has {n_values} values; that is not {task}.", "Leave --task away."
         )
 
 
-def _ordered_classes(column: Column, words: list[str], task: str) -> list[str]:
+def _make_classes(field: Field, task: str) -> None:
+    """Read the target as true and false, or else as the words of a Literal."""
+    column = field.column
+    if _are_truth_values(column):
+        field.kind = "bool"
+        column.sql = f"CAST({column.sql} AS BOOLEAN)"
+        return
+    field.kind = "category"
+    field.words = _ordered_classes(column, task)
+    if column.is_number:
+        column.sql = f"CAST({column.sql} AS VARCHAR)"
+
+
+def _are_truth_values(column: Column) -> bool:
+    """Whether the values are true and false, or 1 and 0."""
+    if column.kind == "bool":
+        return True
+    return _are_whole(column) and set(map(float, column.words)) == {0.0, 1.0}
+
+
+def _ordered_classes(column: Column, task: str) -> list[str]:
     """The classes in the order of the contract: of two, the second one is the positive class."""
-    if task == "multiclass":
-        return sorted(words, key=float) if _are_whole(column, words) else sorted(words)
+    if task == "binary":
+        return sorted(column.words, key=lambda word: _negative_first(word, column.words[word]))
+    if _are_whole(column):
+        return sorted(column.words, key=float)
+    return sorted(column.words)
 
-    def negative_first(word: str) -> tuple[bool, int, str]:
-        is_negative = word.lower() in NEGATIVE
-        return not is_negative, -column.words[word], word  # else the frequent one is negative
 
-    return sorted(words, key=negative_first)
+def _negative_first(word: str, n_rows: int) -> tuple[bool, int, str]:
+    """What sorts a negative word before others, and else the more frequent one."""
+    return word.lower() not in NEGATIVE, -n_rows, word
 
 
 def warn_of_rare_classes(decision: Decision) -> None:
@@ -134,10 +143,9 @@ def warn_of_rare_classes(decision: Decision) -> None:
     if decision.task == "regression":
         return
     column = decision.target.column
-    counts = {word: times for word, times in column.words.items() if times}
-    decision.rarest = min(counts.values())
-    min_rows = max(50, 0.01 * decision.rows)
-    rare = [f"{word} ({times:,})" for word, times in counts.items() if times < min_rows]
+    decision.rarest = min(column.words.values())
+    min_rows = max(MIN_ROWS_TO_LEARN, MIN_SHARE_TO_LEARN * decision.rows)
+    rare = [f"{word} ({times:,})" for word, times in column.words.items() if times < min_rows]
     if rare:
         classes = f"rare classes of {column.label!r}: {', '.join(rare[:5])}"
         decision.warnings.append(f"{classes}. They can hardly be learned or judged.")

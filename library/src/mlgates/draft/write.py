@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def files(
     `model` is the text of model.py, `example` a row under the world's names.
     """
     package = project.root / SOURCES / project.package
-    features = as_json([field.name for field in decision.having("feature")])
+    features = as_json(decision.names_of("feature"))
     modules = {
         package / "schema.py": _schema(source, decision),
         package / "data.py": _data(source, decision),
@@ -107,8 +108,8 @@ def _roles(source: Source, decision: Decision) -> str:
         "key": decision.key,
         "time": decision.time,
         "slices": decision.slices,
-        "groups": [field.name for field in decision.having("group")],
-        "forbidden": [field.name for field in decision.having(FORBIDDEN)],
+        "groups": decision.names_of("group"),
+        "forbidden": decision.names_of(FORBIDDEN),
     }
     arguments = ["Request", "Outcome"]
     for name, value in roles.items():
@@ -139,16 +140,17 @@ def _type(field: Field) -> str:
     if kind == "text":
         kind = "str"
     if kind == "category":
-        kind = f"Literal[{', '.join(as_json(word) for word in field.words)}]"
-    return f"{kind} | None" if field.nullable else kind
+        kind = f"Literal[{', '.join(map(as_json, field.words))}]"
+    if field.nullable:
+        kind = f"{kind} | None"
+    return kind
 
 
 def _field_options(field: Field) -> list[str]:
     """The arguments of Field(...)."""
     options = []
-    label = field.column.label
-    if label.strip() and label != field.name:
-        options.append(f"alias={as_json(label)}")
+    if field.label != field.name:
+        options.append(f"alias={as_json(field.label)}")
     if field.low is not None:
         options.append(f"ge={_number(field, field.low)}")
     if field.high is not None:
@@ -207,10 +209,9 @@ def _where(source: Source, decision: Decision) -> str:
 def _select_list(decision: Decision) -> str:
     """The SQL that reads the columns, as the content of a Python string in three quotes."""
     expressions = []
-    for field in decision.fields.values():
-        if field.is_read:
-            expressions.append(f"{field.column.sql} AS {named(field.name)}")
-    lines = ",\n".join(textwrap.indent(expression, "    ") for expression in expressions)
+    for field in decision.read:
+        expressions.append(f"{field.column.sql} AS {named(field.name)}")
+    lines = textwrap.indent(",\n".join(expressions), "    ")
     return lines.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
 
@@ -260,19 +261,17 @@ def _request(decision: Decision, example: Mapping[str, Any]) -> str:
     """The command that asks the service about one row, in lines of a readable width."""
     parts = []
     for field in decision.asked:
-        label = field.column.label
-        name = label if label.strip() else field.name
-        part = f"{as_json(name)}: {as_json(example[label])}"
+        value = example[field.column.label]
+        part = f"{as_json(field.label)}: {as_json(value)},"
         parts.append(part.replace("'", "\\u0027"))  # an apostrophe would end the shell's string
-    ends = [","] * (len(parts) - 1) + ["}]}'"]
+    parts[-1] = parts[-1].removesuffix(",") + "}]}'"
     lines = [CURL]
-    for part, end in zip(parts, ends, strict=True):
-        piece = part + end
-        if len(lines[-1]) + len(piece) > MAX_WIDTH:
-            lines.append(f"  {piece}")
+    for part in parts:
+        if len(lines[-1]) + len(part) > MAX_WIDTH:
+            lines.append(f"  {part}")
         else:
-            lines[-1] += f" {piece}"
-    return "\n".join(lines).replace("{ ", "{")  # the first piece follows the brace
+            lines[-1] += f" {part}"
+    return "\n".join(lines).replace("{ ", "{")  # the first part follows the brace
 
 
 def _tidy(project: Project, path: Path, content: str) -> str:
@@ -302,25 +301,21 @@ def put(project: Project, written: Mapping[Path, str]) -> Path:
     Raises: ProjectError if a file cannot be written; then everything is as before.
     """
     folder = project.root / DRAFTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    aside = {}
-    for path in [*(project.root / name for name in STALE), *written]:
-        if path.exists():
-            aside[path] = folder / path.relative_to(project.root)
-    moved: list[Path] = []
-    try:
-        for path, target in aside.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-            moved.append(path)
-        for path, content in written.items():
-            write_text(path, content)
-    except OSError as error:
-        for path in moved:
-            aside[path].replace(path)
-        for path in written.keys() - aside.keys():
-            if path.exists():
-                path.unlink()
-        raise ProjectError(
-            f"{error.filename} cannot be written: {error.strerror}. Everything is as before."
-        ) from None
+    stale = [project.root / name for name in STALE]
+    # If an error leaves the block, all steps are undone, the last one first.
+    with ExitStack() as undo:
+        try:
+            for path in filter(Path.exists, [*stale, *written]):
+                target = folder / path.relative_to(project.root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+                undo.callback(target.rename, path)
+            for path, content in written.items():
+                write_text(path, content)
+                undo.callback(path.unlink)
+        except OSError as error:
+            raise ProjectError(
+                f"{error.filename} cannot be written: {error.strerror}. Everything is as before."
+            ) from None
+        undo.pop_all()  # nothing failed, so nothing is undone
     return folder
