@@ -85,7 +85,7 @@ class Objects:
 
     def _files(self, oid: str) -> Files:
         """The files of a folder; empty for a file, or if no store has the folder's list."""
-        if not oid.endswith(FOLDER) or not self.exists(oid):
+        if not _is_list(oid) or not self.exists(oid):
             return {}
         with self._open(oid) as file:
             entries = json.load(file)
@@ -93,10 +93,15 @@ class Objects:
 
     def _holds_erased_rows(self, oid: str) -> bool:
         """Whether the object is a table with an erased row in it."""
-        if oid.endswith(FOLDER) or not self.exists(oid):
+        if _is_list(oid) or not self.exists(oid):
             return False
         with self._open(oid) as file:
             return file.read(len(PARQUET)) == PARQUET and self.erased_rows.hold(file)
+
+
+def _is_list(oid: str) -> bool:
+    """Whether the object is the list of the files in a folder."""
+    return oid.endswith(FOLDER)
 
 
 def objects_to_delete(project: Project, objects: Objects, erased_models: set[str]) -> list[str]:
@@ -109,7 +114,7 @@ def objects_to_delete(project: Project, objects: Objects, erased_models: set[str
     # A store inside the project is this project's alone, so it is searched whole; that also finds
     # what was never committed. A store outside may be shared: only what git names is looked at.
     own_objects = objects.inside(project.root)
-    own_lists = {oid for oid in own_objects if oid.endswith(FOLDER)}
+    own_lists = set(filter(_is_list, own_objects))
     versions = _version_table([*committed_outputs(project), own_lists])
     files = objects.file_table(versions["output"].unique())
 
@@ -147,8 +152,8 @@ def committed_outputs(project: Project) -> list[set[str]]:
 
 def _outputs(content: dict[str, Any]) -> set[str]:
     """The oids of all outputs that a dvc.lock or a .dvc file names."""
-    is_lock = "stages" in content
-    entries = content["stages"].values() if is_lock else [content]
+    # A .dvc file is one entry; a dvc.lock has one for each stage.
+    entries = [content, *content.get("stages", {}).values()]
     outputs = chain.from_iterable(entry.get("outs") or [] for entry in entries)
     # What DVC does not cache may have no hash.
     return {output["md5"] for output in outputs if "md5" in output}
