@@ -153,21 +153,3 @@ def test_a_model_that_carries_erased_rows_twice_is_deleted_once(clean: Clone) ->
     rows.to_parquet(model / "sample.parquet")
     erase(project, [], purges=True)
     assert not model.exists()
-
-
-def test_a_model_that_a_dvc_file_tracks_is_purged_whole(clean: Clone) -> None:
-    weights = "WeightsThatLearntFromAda"
-    model = clean.root / "another"
-    model.mkdir()
-    (model / "MLmodel").touch()
-    (model / "weights").write_text(weights)
-    pd.DataFrame({"customer": [ADA], "order": [1]}).to_parquet(model / "reference.parquet")
-    clean.run("dvc", "add", "--quiet", "another")
-    clean.commit("Add another model")
-    clean.run("dvc", "push", "--quiet")
-    clean.run("dvc", "remove", "another.dvc")
-    shutil.rmtree(model)
-    clean.commit("Remove it")
-    assert len(traces(clean, weights)) == 2  # in the cache and in the remote
-    erase(clean.project, [], purges=True)
-    assert traces(clean, weights) == []

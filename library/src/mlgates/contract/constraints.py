@@ -33,7 +33,7 @@ KINDS = {
 
 # The constraints that all engines check, by the type of the core schema.
 BOUNDS = ("gt", "ge", "lt", "le")
-LOW_BOUNDS = ("gt", "ge")  # the exclusive one stands first on each side
+LOW_BOUNDS = ("gt", "ge")  # on each side, the exclusive one stands first
 HIGH_BOUNDS = ("lt", "le")
 HONOURED = {
     "int": BOUNDS,
@@ -113,7 +113,7 @@ MAX_EXACT_INTEGER = 2**53
 # The parts of a pattern: an escaped letter, a class, or another letter. Only a `$` outside of the
 # first two means the end of the text.
 PATTERN_TOKEN = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|.", re.DOTALL)
-MEANINGS = {"$": r"$(?!\n)"}  # of the tokens that Python reads in another way
+IN_PYTHON = {"$": r"$(?!\n)"}  # the very end of the text
 
 INSTANT = timedelta(microseconds=1)  # the resolution of every datetime here
 
@@ -307,7 +307,7 @@ def whole_pattern(pattern: str) -> str:
     For Python, `a$` also matches `a\n`.
     """
     tokens = re.findall(PATTERN_TOKEN, pattern)
-    return "".join(MEANINGS.get(token, token) for token in tokens)
+    return "".join(IN_PYTHON.get(token, token) for token in tokens)
 
 
 def _bounds(schema: Schema) -> dict[str, Any]:
@@ -338,6 +338,7 @@ def _inclusive_bounds(schema: Schema, step: Any) -> tuple[Any, Any]:
 
     `step` is the distance between two neighbouring values: with a step of 1, above 0 is 1 or more.
     """
+    # An exclusive bound is one step (True times a step) away from the nearest allowed value.
     lows = [bound + step * exclusive for bound, exclusive in _side(schema, LOW_BOUNDS)]
     highs = [bound - step * exclusive for bound, exclusive in _side(schema, HIGH_BOUNDS)]
     return max(lows, default=None), min(highs, default=None)
