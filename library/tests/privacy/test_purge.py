@@ -16,7 +16,7 @@ from mlgates.registry import deploy, releases, training_cycle
 from mlgates.registry.promote import promote, rollback
 from traces import traces
 
-ADA, BOB = "Xq9ZunmistakableAda", "Kj7VanotherBob"
+ADA, BOB, DORA = "Xq9ZunmistakableAda", "Kj7VanotherBob", "Wm4GseldomDora"
 OLD_VERSIONS = ["cache/", "remote/"]
 PLACES = [
     *OLD_VERSIONS,
@@ -69,21 +69,21 @@ def test_an_erased_release_is_said_to_be_erased(clean: Clone) -> None:
 
 def test_a_release_that_only_lies_beside_erased_rows_stays(clean: Clone) -> None:
     project = clean.project
-    # dee is in period 4 alone, where models are measured but not trained
+    # Dora is in period 4 alone, where models are measured but not trained
     training_cycle.close(project, "4")
     clean.commit("Close")
     clean.repro()
     clean.commit("Train")
     promote(project)
-    message = erase(project, ["dee"], column="customer")
+    message = erase(project, [DORA], column="customer")
     assert "v1.0.0 was trained" in message
     assert "v1.0.2 was trained" not in message
     clean.repro()
     clean.commit("Erase")
-    assert len(traces(clean, "dee")) > 3
+    assert len(traces(clean, DORA)) > 3
     # for Ada's sake
     assert "erased in the record: bakery@v1.0.0" in erase(project, [], purges=True)
-    assert traces(clean, "dee") == traces(clean, ADA) == []
+    assert traces(clean, DORA) == traces(clean, ADA) == []
     shutil.rmtree(clean.root / ".dvc/cache")
     shutil.rmtree(clean.root / "var/models")
     assert "v1.0.2" in deploy.follow(project)

@@ -31,8 +31,7 @@ def to_array(column: Column, values: "Iterable[Any] | pd.Series") -> np.ndarray:
 def _numbers(values: "Iterable[Any] | pd.Series") -> np.ndarray:
     if hasattr(values, "to_numpy"):
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    with_nan = [np.nan if value is None else value for value in values]
-    return np.array(with_nan, dtype=np.float64)
+    return np.array(list(values), dtype=np.float64)  # None becomes NaN
 
 
 def _words(values: "Iterable[Any] | pd.Series") -> np.ndarray:
@@ -58,5 +57,5 @@ def _object_array(values: Iterable[Any]) -> np.ndarray:
 def gone(values: np.ndarray) -> np.ndarray:
     """(n,) bool: where an array of the contract has no value."""
     if values.dtype == object:
-        return np.array([value is None for value in values], dtype=bool)
+        return np.equal(values, None)  # type: ignore[call-overload]
     return values != values  # NaN and NaT are the only values that differ from themselves

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -11,6 +11,7 @@ from mlgates.contract.constraints import Rules, rules_of
 from mlgates.errors import ProjectError
 
 NUMBERS = ("int", "float", "bool")
+BARRED = {"sensitive": "protected", "deprecated": "deprecated"}  # by privacy or status
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # of the units of `max_age`
 
 
@@ -38,6 +39,11 @@ class About:
     def filled_in(self) -> dict[str, Any]:
         """The fields that are not empty, by name."""
         return {name: value for name, value in asdict(self).items() if value}
+
+    @property
+    def barred(self) -> str:
+        """Why no feature may read such a column, empty if one may."""
+        return BARRED.get(self.privacy) or BARRED.get(self.status, "")
 
 
 UNDESCRIBED = About()
@@ -67,6 +73,15 @@ class Column(Rules):
     def is_number(self) -> bool:
         """Whether the values are numbers (bools count as 0 and 1)."""
         return self.kind in NUMBERS
+
+    def as_data(self) -> dict[str, Any]:
+        """The rules that are set, and where the values come from."""
+        data: dict[str, Any] = {"source": self.source, "alias": self.alias}
+        for rule in fields(Rules):
+            value = getattr(self, rule.name)
+            if value != rule.default:
+                data[rule.name] = value
+        return data
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,10 @@ class Lookup:
             raise ProjectError(message, "Write a number and a unit, such as '6h', '30m' or '2d'.")
         number, unit = match.groups()
         return float(number) * SECONDS[unit]
+
+    def as_data(self) -> dict[str, Any]:
+        """All but what is written for people; the look-up's columns are part of the contract's."""
+        return {"on": self.keys, "at": self.at, "time": self.time, "max_age": self.max_age}
 
 
 def columns_of(

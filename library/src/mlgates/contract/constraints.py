@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from pydantic import BaseModel
@@ -32,6 +33,8 @@ KINDS = {
 
 # The constraints that all engines check, by the type of the core schema.
 BOUNDS = ("gt", "ge", "lt", "le")
+LOW_BOUNDS = ("gt", "ge")  # on each side, the exclusive one stands first
+HIGH_BOUNDS = ("lt", "le")
 HONOURED = {
     "int": BOUNDS,
     "float": BOUNDS,
@@ -110,7 +113,7 @@ MAX_EXACT_INTEGER = 2**53
 # The parts of a pattern: an escaped letter, a class, or another letter. Only a `$` outside of the
 # first two means the end of the text.
 PATTERN_TOKEN = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|.", re.DOTALL)
-VERY_END = r"$(?!\n)"
+IN_PYTHON = {"$": r"$(?!\n)"}  # the very end of the text
 
 INSTANT = timedelta(microseconds=1)  # the resolution of every datetime here
 
@@ -303,13 +306,8 @@ def whole_pattern(pattern: str) -> str:
 
     For Python, `a$` also matches `a\n`.
     """
-    parts = []
-    for token in re.findall(PATTERN_TOKEN, pattern):
-        if token == "$":
-            parts.append(VERY_END)
-        else:
-            parts.append(token)
-    return "".join(parts)
+    tokens = re.findall(PATTERN_TOKEN, pattern)
+    return "".join(IN_PYTHON.get(token, token) for token in tokens)
 
 
 def _bounds(schema: Schema) -> dict[str, Any]:
@@ -340,41 +338,33 @@ def _inclusive_bounds(schema: Schema, step: Any) -> tuple[Any, Any]:
 
     `step` is the distance between two neighbouring values: with a step of 1, above 0 is 1 or more.
     """
-    bounds = _bounds(schema)
-    lows = []
-    if "ge" in bounds:
-        lows.append(bounds["ge"])
-    if "gt" in bounds:
-        lows.append(bounds["gt"] + step)
-
-    highs = []
-    if "le" in bounds:
-        highs.append(bounds["le"])
-    if "lt" in bounds:
-        highs.append(bounds["lt"] - step)
+    # An exclusive bound is one step (True times a step) away from the nearest allowed value.
+    lows = [bound + step * exclusive for bound, exclusive in _side(schema, LOW_BOUNDS)]
+    highs = [bound - step * exclusive for bound, exclusive in _side(schema, HIGH_BOUNDS)]
     return max(lows, default=None), min(highs, default=None)
 
 
 def _float_bounds(_: str, schema: Schema) -> dict[str, Any]:
     """The narrower of two bounds on one side; of two equal ones the exclusive one."""
-    low = schema.get("ge")
-    above = schema.get("gt")
-    exclusive_low = above is not None and (low is None or above >= low)
-    if exclusive_low:
-        low = above
-
-    high = schema.get("le")
-    below = schema.get("lt")
-    exclusive_high = below is not None and (high is None or below <= high)
-    if exclusive_high:
-        high = below
-
+    no_bound = (None, False)
+    # Of equal bounds, max and min take the first one, which is the exclusive one.
+    lows = _side(schema, LOW_BOUNDS)
+    low, exclusive_low = max(lows, key=itemgetter(0), default=no_bound)
+    highs = _side(schema, HIGH_BOUNDS)
+    high, exclusive_high = min(highs, key=itemgetter(0), default=no_bound)
     return {
         "low": low,
         "high": high,
         "exclusive_low": exclusive_low,
         "exclusive_high": exclusive_high,
     }
+
+
+def _side(schema: Schema, names: tuple[str, str]) -> list[tuple[Any, bool]]:
+    """The bounds that a schema has on one side, each with whether it is exclusive."""
+    exclusive, inclusive = names
+    bounds = [(schema.get(exclusive), True), (schema.get(inclusive), False)]
+    return [(bound, is_exclusive) for bound, is_exclusive in bounds if bound is not None]
 
 
 def _no_limits(_column: str, _schema: Schema) -> dict[str, Any]:

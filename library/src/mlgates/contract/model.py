@@ -7,7 +7,7 @@ name of a column.
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from pydantic import BaseModel
 
 from mlgates.contract.arrays import Arrays, gone, to_array
 from mlgates.contract.columns import UNDESCRIBED, About, Column, Lookup, columns_of
-from mlgates.contract.constraints import Rules
 from mlgates.contract.request import request_model
 from mlgates.errors import ProjectError, nearest
 from mlgates.settings import waiver
@@ -35,6 +34,17 @@ AS_JSON: dict[str, Callable[[Any], Any]] = {
     "category": str,
     "text": str,
 }
+
+# The task that follows from the kind of the outcome. Two categories are binary, too.
+TASKS = {
+    "bool": "binary",
+    "category": "multiclass",
+    "int": "regression",
+    "float": "regression",
+}
+
+# The parts of a contract as data, and what one entry of each is called.
+PARTS = {"columns": "column", "lookups": "look-up", "rules": "rule"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class Contract:
     def __post_init__(self) -> None:
         # The class is frozen, so the field cannot be set in the usual way.
         object.__setattr__(self, "columns", self._read_columns())
+        self._check_aliases()
         self._check_names()
         self._check_forbidden()
         _ = self.waivers  # raises for a waiver that cannot be read
@@ -91,6 +102,18 @@ class Contract:
             raise ProjectError(f"schema.py: {name} must have exactly one field, the outcome.")
         return columns
 
+    def _check_aliases(self) -> None:
+        """Raises: ProjectError if a column's alias is the name or the alias of another one."""
+        owners = {name: name for name in self.columns}
+        for name, column in self.columns.items():
+            owner = owners.setdefault(column.label, name)
+            if owner != name:
+                raise ProjectError(
+                    f"schema.py: column {name!r} has the alias {column.label!r}, "
+                    f"which is also the name or the alias of column {owner!r}.",
+                    "Give one of the two another alias.",
+                )
+
     def _check_names(self) -> None:
         """Raises: ProjectError if a part is played by a column that does not exist."""
         names_of_roles = {
@@ -106,7 +129,7 @@ class Contract:
             _check_known(role, names, self.feature_columns, "of the request or of a look-up")
 
         # Rules are asked where look-ups are not joined yet.
-        delivered = {**self.request_columns, self.outcome.name: self.outcome}
+        delivered = [*self.request_columns, self.outcome.name]
         for rule in self.rules:
             role = f"rule {rule.__name__}"
             _check_known(role, reads(rule), delivered, "of the request or the outcome")
@@ -125,7 +148,9 @@ class Contract:
     @cached_property
     def feature_columns(self) -> dict[str, Column]:
         """What a feature may read: request and look-ups, never the outcome."""
-        return {name: column for name, column in self.columns.items() if column.source != "outcome"}
+        columns = dict(self.columns)
+        del columns[self.outcome.name]
+        return columns
 
     @cached_property
     def waivers(self) -> dict[str, date]:
@@ -142,21 +167,21 @@ class Contract:
     @cached_property
     def outcome(self) -> Column:
         """The column to be predicted."""
-        return next(column for column in self.columns.values() if column.source == "outcome")
+        (column,) = self.from_source("outcome").values()
+        return column
 
     @cached_property
     def task(self) -> str:
         """binary, multiclass or regression: follows from the outcome's type."""
-        kind = self.outcome.kind
-        if kind == "bool":
+        if len(self.outcome.categories) == 2:
             return "binary"
-        if kind == "category":
-            return "binary" if len(self.outcome.categories) == 2 else "multiclass"
-        if kind in ("int", "float"):
-            return "regression"
-        raise ProjectError(
-            f"schema.py: the outcome {self.outcome.name!r} must be a bool, a number or a Literal."
-        )
+        task = TASKS.get(self.outcome.kind)
+        if task is None:
+            name = self.outcome.name
+            raise ProjectError(
+                f"schema.py: the outcome {name!r} must be a bool, a number or a Literal."
+            )
+        return task
 
     @cached_property
     def classes(self) -> list[str]:
@@ -188,15 +213,10 @@ class Contract:
             return "the outcome"
         if name in self.forbidden:
             return "forbidden"
-        if name in self.groups and name not in self.waivers:
+        if name in set(self.groups) - set(self.waivers):
             return "protected"
-        if name not in self.columns:
-            return ""
-        about = self.columns[name].about
-        if about.privacy == "sensitive":
-            return "protected"
-        if about.status == "deprecated":
-            return "deprecated"
+        if name in self.columns:
+            return self.columns[name].about.barred
         return ""
 
     # The contract as data, stored with each model
@@ -207,21 +227,11 @@ class Contract:
         The columns with their rules, the look-ups, and the names of the rules between columns. It
         leaves out what is written for people, and the parts that only training and evaluation use.
         """
-        columns = {}
-        for name, column in self.columns.items():
-            columns[name] = _column_as_data(column)
-
-        lookups = {}
-        for look in self.lookups:
-            lookups[look.name] = {
-                "on": look.keys,
-                "at": look.at,
-                "time": look.time,
-                "max_age": look.max_age,
-            }
-
-        rules = {rule.__name__: reads(rule) for rule in self.rules}
-        data = {"columns": columns, "lookups": lookups, "rules": rules}
+        data = {
+            "columns": {name: column.as_data() for name, column in self.columns.items()},
+            "lookups": {look.name: look.as_data() for look in self.lookups},
+            "rules": {rule.__name__: reads(rule) for rule in self.rules},
+        }
         plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
         return plain
 
@@ -232,8 +242,9 @@ class Contract:
         """
         messages = []
         current = self.as_data()
-        for part, singular in (("columns", "column"), ("lookups", "look-up"), ("rules", "rule")):
-            before, now = stored[part], current[part]
+        for part, singular in PARTS.items():
+            before = stored[part]
+            now = current[part]
             for name in sorted({*before, *now}):
                 if name not in before:
                     messages.append(f"{singular} {name!r} is new")
@@ -269,11 +280,13 @@ class Contract:
 
     def target(self, frame: "pd.DataFrame") -> np.ndarray:
         """The outcome as (n,) float64: a number for regression, else the position in `classes`."""
+        import pandas as pd
+
         values = frame[self.outcome.name]
         if self.task == "regression" or self.outcome.kind == "bool":
             return np.asarray(values, dtype=float)
-        positions = {name: float(position) for position, name in enumerate(self.classes)}
-        return np.array([positions[str(value)] for value in values])
+        positions = pd.Series(np.arange(len(self.classes), dtype=float), index=self.classes)
+        return positions.loc[values.astype(str)].to_numpy()
 
     # What is wrong with rows
 
@@ -308,9 +321,8 @@ class Contract:
 
     def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names in place of aliases."""
-        names = {column.alias: name for name, column in self.columns.items() if column.alias}
-        absent = {alias: name for alias, name in names.items() if name not in frame}
-        return frame.rename(columns=absent)
+        absent = self.columns.keys() - set(frame)
+        return frame.rename(columns={self.columns[name].label: name for name in absent})
 
     def handed_in(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
         """A CSV or Parquet file with at least these columns, under the contract's names.
@@ -320,10 +332,10 @@ class Contract:
         Raises: ProjectError if the file cannot be read or lacks a column.
         """
         frame = self.named(_read_file(path))
-        absent = [name for name in columns if name not in frame]
-        if absent:
-            hint = nearest(absent[0], map(str, frame))
-            raise ProjectError(f"data.columns: {path.name} has no column {absent[0]!r}.", hint)
+        for name in columns:
+            if name not in frame:
+                hint = nearest(name, map(str, frame))
+                raise ProjectError(f"data.columns: {path.name} has no column {name!r}.", hint)
         return frame
 
     @cached_property
@@ -340,7 +352,8 @@ class Contract:
         columns = {}
         for name, column in self.request_columns.items():
             columns[name] = _json_values(column, frame[name])
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def reads(function: Callable[..., Any]) -> list[str]:
@@ -356,21 +369,10 @@ def _check_known(role: str, names: Iterable[str], columns: Iterable[str], whose:
             raise ProjectError(message, nearest(name, columns))
 
 
-def _column_as_data(column: Column) -> dict[str, Any]:
-    """The rules of a column that are set, and where its values come from."""
-    data: dict[str, Any] = {"source": column.source, "alias": column.alias}
-    for rule in fields(Rules):
-        value = getattr(column, rule.name)
-        is_set = value is not None and value is not False and value not in ((), "")
-        if is_set:
-            data[rule.name] = value
-    return data
-
-
 def _positions_that_break(rule: Callable[..., np.ndarray], arrays: Arrays) -> np.ndarray:
-    names = reads(rule)
-    complete = np.logical_and.reduce([~gone(arrays[name]) for name in names])
-    arguments = [arrays[name][complete] for name in names]
+    columns = [arrays[name] for name in reads(rule)]
+    complete = ~np.logical_or.reduce(list(map(gone, columns)))
+    arguments = [values[complete] for values in columns]
     try:
         possible = np.asarray(rule(*arguments), dtype=bool)
         return np.flatnonzero(complete)[~possible]

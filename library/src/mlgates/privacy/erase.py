@@ -6,8 +6,12 @@ Tombstones are written first: the pipeline depends on them, so its next run leav
 import csv
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from mlgates.contract import Contract
 from mlgates.data import partitions, tombstones
@@ -71,51 +75,144 @@ def _write_tombstones(
     """Write the tombstones of all ids that are found; returns what was done, for the user."""
     contract = project.contract
     columns = _id_columns(contract, column)
-    rows = [_parsed_id(contract, columns, text) for text in ids]
-    rows += _ids_in_file(project, contract, columns, file)
-    rows = list(dict.fromkeys(rows))  # each once, in their order
+    rows = _requested(project, columns, ids, file)
 
-    periods_of = _find(project, contract, columns, set(rows))
+    periods_of = _find(project, columns, set(rows))
     erased_rows = tombstones.read(project, contract)
-    already = _already_erased(erased_rows, columns, rows)
-    known = already.union(periods_of)
-    if not known:
+    is_found = np.array([row in periods_of for row in rows], dtype=bool)
+    is_erased = _has_tombstone(erased_rows, columns, rows)
+    is_known = is_found | is_erased
+    if not is_known.any():
         places = "neither in data/raw nor in the logs of this machine"
         raise ProjectError(
             f"Nothing was found for {', '.join(columns)} = {_some(rows)}, {places}. "
             "Nothing was written."
         )
 
-    # All tombstones share one salt: a row that is looked up has to be hashed only once.
-    entries = erased_rows.entries
-    salt = entries[-1].salt if entries else secrets.token_hex(16)
+    entries = list(erased_rows.entries)
+    salt = _salt(erased_rows)
+    for row in compress(rows, is_found & ~is_erased):
+        entries.append(_tombstone(columns, row, periods_of[row], salt, reason))
+    write_text(project.root / ERASED, tombstones.written(entries))
 
-    new_rows = known - already
-    new = []
-    for row in rows:
-        if row in new_rows:
-            new.append(_tombstone(columns, row, periods_of[row], salt, reason))
-    write_text(project.root / ERASED, tombstones.written([*entries, *new]))
-
-    lines = [f"{len(new):,} tombstones written to {ERASED}, {len(already):,} were there already."]
-    unknown = [row for row in rows if row not in known]
-    if unknown:
+    n_new = len(entries) - len(erased_rows.entries)
+    n_already = is_erased.sum()
+    lines = [f"{n_new:,} tombstones written to {ERASED}, {n_already:,} were there already."]
+    if not is_known.all():
+        unknown = list(compress(rows, ~is_known))
         lines.append(f"Not found: {_some(unknown)}.")
     return lines
 
 
 def _some(rows: list[Row]) -> str:
     """The first ids, as they are given on the command line."""
-    return few([",".join(row) for row in rows])
+    return few(list(map(",".join, rows)))
 
 
-def _already_erased(erased_rows: Tombstones, columns: Row, rows: list[Row]) -> set[Row]:
-    """The rows for which there is a tombstone with these very columns."""
-    already: set[Row] = set()
-    for other_columns, is_erased in erased_rows.matchers:
-        if other_columns == columns:
-            already.update(row for row in rows if is_erased(*row))
-    return already
+def _id_columns(contract: Contract, column: str | None) -> Row:
+    """The columns whose values are an id: the one that was named, else the contract's key."""
+    if column is None:
+        if not contract.key:
+            raise ProjectError(
+                "The contract names no key to find rows by.",
+                "Name a column: --column NAME",
+                code=2,
+            )
+        return tuple(contract.key)
+
+    names = {}
+    for name, request_column in contract.request_columns.items():
+        names[name] = name
+        names[request_column.label] = name
+    if column not in names:
+        raise ProjectError(
+            f"The request has no column {column!r}.",
+            nearest(column, names),
+            code=2,
+        )
+    return (names[column],)
+
+
+def _requested(
+    project: Project,
+    columns: Row,
+    ids: Sequence[str],
+    file: Path | None,
+) -> list[Row]:
+    """The ids of the command line and of the user's file: each once, in their order."""
+    rows = [_parsed_id(project.contract, columns, text) for text in ids]
+    if file is not None:
+        rows += _ids_in_file(project, columns, file)
+    return list(dict.fromkeys(rows))
+
+
+def _parsed_id(contract: Contract, columns: Row, text: str) -> Row:
+    """The values of an id that was given on the command line."""
+    values = [text]
+    if len(columns) > 1:
+        values = next(csv.reader([text]), [])
+    if len(values) != len(columns) or not all(values):
+        raise ProjectError(
+            f"{text!r} does not give one value for each of: {', '.join(columns)}.",
+            "Separate by commas, as in CSV; or name one column: --column NAME",
+            code=2,
+        )
+    return databases.comparable(contract, columns, values)
+
+
+def _ids_in_file(project: Project, columns: Row, file: Path) -> list[Row]:
+    """The ids that a file of the user's lists."""
+    path = file.resolve()
+    if path.is_relative_to(project.root) and not path.is_relative_to(project.root / STATE):
+        raise ProjectError(
+            f"{file.name} lies where git would keep it.",
+            "Move it out of the project, or to var/.",
+        )
+    frame = project.contract.handed_in(file, columns)
+    rows = tombstones.texts(project.contract, frame, columns)
+    n_complete = sum(map(all, rows))
+    n_incomplete = len(rows) - n_complete
+    if n_incomplete:
+        raise ProjectError(
+            f"{file.name}: {n_incomplete:,} of {len(rows):,} lines lack an id. Nothing was written."
+        )
+    return rows
+
+
+def _find(project: Project, columns: Row, wanted: set[Row]) -> dict[Row, set[str]]:
+    """The ids that stand in data/raw, with their periods, or in the files of this machine."""
+    contract = project.contract
+    is_first_cycle = project.cycle()["until"] is None
+    if not is_first_cycle and not (project.root / RAW).exists():
+        raise ProjectError(
+            "data/raw is not on this machine.",
+            "Run: uv run dvc pull, or uv run dvc repro",
+        )
+
+    in_logs = databases.find(project, contract, columns, wanted)
+    periods_of: dict[Row, set[str]] = {row: set() for row in in_logs}
+    for path in partitions.files(project, "raw"):
+        period = path.parent.name.removeprefix("period=")
+        for part in tombstones.parts(path, columns):
+            for row in wanted.intersection(tombstones.texts(contract, part, columns)):
+                periods_of.setdefault(row, set()).add(period)
+    return periods_of
+
+
+def _has_tombstone(erased_rows: Tombstones, columns: Row, rows: list[Row]) -> np.ndarray:
+    """(n,) bool: whether there is a tombstone with these very columns for a row."""
+    import pandas as pd
+
+    entries = tuple(entry for entry in erased_rows.entries if entry.columns == columns)
+    tombstones_of_columns = replace(erased_rows, entries=entries)
+    return tombstones_of_columns.hits(pd.DataFrame(rows, columns=list(columns)))
+
+
+def _salt(erased_rows: Tombstones) -> str:
+    """One salt for all tombstones, so that a row that is looked up has to be hashed only once."""
+    if erased_rows.entries:
+        return erased_rows.entries[-1].salt
+    return secrets.token_hex(16)
 
 
 def _tombstone(columns: Row, row: Row, periods: set[str], salt: str, reason: str) -> Tombstone:
@@ -127,74 +224,3 @@ def _tombstone(columns: Row, row: Row, periods: set[str], salt: str, reason: str
         hash=tombstones.hashed(row, salt),
         why=" ".join(reason.split()),  # a line of the file
     )
-
-
-def _id_columns(contract: Contract, column: str | None) -> Row:
-    """The columns whose values are an id: the one that was named, else the contract's key."""
-    if column is None:
-        if not contract.key:
-            raise ProjectError(
-                "The contract names no key to find rows by.", "Name a column: --column NAME", code=2
-            )
-        return tuple(contract.key)
-    names = {}
-    for name, request_column in contract.request_columns.items():
-        names[name] = name
-        names[request_column.label] = name
-    if column not in names:
-        raise ProjectError(f"The request has no column {column!r}.", nearest(column, names), code=2)
-    return (names[column],)
-
-
-def _parsed_id(contract: Contract, columns: Row, text: str) -> Row:
-    """The values of an id that was given on the command line."""
-    values = [text]
-    if len(columns) > 1:
-        values = next(csv.reader([text]), [])
-    if len(values) != len(columns) or not all(values):
-        remedy = "Separate by commas, as in CSV; or name one column: --column NAME"
-        raise ProjectError(
-            f"{text!r} does not give one value for each of: {', '.join(columns)}.", remedy, code=2
-        )
-    return databases.comparable(contract, columns, values)
-
-
-def _ids_in_file(
-    project: Project, contract: Contract, columns: Row, file: Path | None
-) -> list[Row]:
-    """The ids that a file of the user's lists, if there is one."""
-    if file is None:
-        return []
-    path = file.resolve()
-    if path.is_relative_to(project.root) and not path.is_relative_to(project.root / STATE):
-        raise ProjectError(
-            f"{file.name} lies where git would keep it.", "Move it out of the project, or to var/."
-        )
-    frame = contract.handed_in(file, columns)
-    rows = tombstones.texts(contract, frame, columns)
-    n_incomplete = sum(not all(row) for row in rows)
-    if n_incomplete:
-        raise ProjectError(
-            f"{file.name}: {n_incomplete:,} of {len(rows):,} lines lack an id. Nothing was written."
-        )
-    return rows
-
-
-def _find(
-    project: Project, contract: Contract, columns: Row, wanted: set[Row]
-) -> dict[Row, set[str]]:
-    """The ids that stand in data/raw, with their periods, or in the files of this machine."""
-    is_first_cycle = project.cycle()["until"] is None
-    if not is_first_cycle and not (project.root / RAW).exists():
-        raise ProjectError(
-            "data/raw is not on this machine.", "Run: uv run dvc pull, or uv run dvc repro"
-        )
-    periods_of: dict[Row, set[str]] = {}
-    for path in partitions.files(project, "raw"):
-        period = path.parent.name.removeprefix("period=")
-        for part in tombstones.parts(path, columns):
-            for row in wanted.intersection(tombstones.texts(contract, part, columns)):
-                periods_of.setdefault(row, set()).add(period)
-    for row in databases.find(project, contract, columns, wanted):
-        periods_of.setdefault(row, set())
-    return periods_of

@@ -5,12 +5,11 @@ list of the files in a folder; the `oid` of such a list ends in ".dir".
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,6 +17,9 @@ from mlgates.data.tombstones import Tombstones
 from mlgates.layout import DVC_LOCK
 from mlgates.project import Project
 from mlgates.registry.git import git
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = ".dir"
 DVC_FILES = (f":(glob)**/{DVC_LOCK.name}", ":(glob)**/?*.dvc")
@@ -56,6 +58,20 @@ class Objects:
                 oids.update(store.all())
         return oids
 
+    def file_table(self, outputs: Iterable[str]) -> "pd.DataFrame":
+        """A row for each file in those outputs that are folders.
+
+        The columns are `output`, `path`, `folder` (of the path; empty at the top) and `oid`.
+        """
+        import pandas as pd
+
+        rows = []
+        for output in outputs:
+            for path, oid in self.files(output).items():
+                folder = path.rpartition("/")[0]
+                rows.append((output, path, folder, oid))
+        return pd.DataFrame(rows, columns=["output", "path", "folder", "oid"], dtype=object)
+
     def _first_store(self, oid: str) -> Any:
         """The first store that has the object, or None."""
         for store in self.stores:
@@ -69,7 +85,7 @@ class Objects:
 
     def _files(self, oid: str) -> Files:
         """The files of a folder; empty for a file, or if no store has the folder's list."""
-        if not oid.endswith(FOLDER) or not self.exists(oid):
+        if not _is_list(oid) or not self.exists(oid):
             return {}
         with self._open(oid) as file:
             entries = json.load(file)
@@ -77,31 +93,15 @@ class Objects:
 
     def _holds_erased_rows(self, oid: str) -> bool:
         """Whether the object is a table with an erased row in it."""
-        if oid.endswith(FOLDER) or not self.exists(oid):
+        if _is_list(oid) or not self.exists(oid):
             return False
         with self._open(oid) as file:
             return file.read(len(PARQUET)) == PARQUET and self.erased_rows.hold(file)
 
 
-@dataclass(frozen=True)
-class Version:
-    """What one version of a dvc.lock or .dvc file names: its outputs, and the files in these."""
-
-    outputs: set[str]
-    files: list[tuple[str, str]]  # path inside of the output, and oid
-
-    def folders_of(self, tables: set[str]) -> set[str]:
-        """The folders in which some of these tables lie; the top of an output is no folder."""
-        folders = {_folder(path) for path, oid in self.files if oid in tables}
-        return folders - {""}
-
-    def files_in(self, folders: set[str]) -> set[str]:
-        """The files that lie in some of these folders, of whichever output."""
-        return {oid for path, oid in self.files if _folder(path) in folders}
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
+def _is_list(oid: str) -> bool:
+    """Whether the object is the list of the files in a folder."""
+    return oid.endswith(FOLDER)
 
 
 def objects_to_delete(project: Project, objects: Objects, erased_models: set[str]) -> list[str]:
@@ -114,22 +114,22 @@ def objects_to_delete(project: Project, objects: Objects, erased_models: set[str
     # A store inside the project is this project's alone, so it is searched whole; that also finds
     # what was never committed. A store outside may be shared: only what git names is looked at.
     own_objects = objects.inside(project.root)
-    own_lists = {oid for oid in own_objects if oid.endswith(FOLDER)}
-    named = [*committed_outputs(project), own_lists]
+    own_lists = set(filter(_is_list, own_objects))
+    versions = _version_table([*committed_outputs(project), own_lists])
+    files = objects.file_table(versions["output"].unique())
 
-    outputs = set[str]().union(*named)
-    files_of = {oid: objects.files(oid) for oid in outputs}
-    versions = [_version(oids, files_of) for oids in named]
+    candidates = own_objects.union(versions["output"], files["oid"])
+    tables = set(filter(objects.holds_erased_rows, candidates))
+    files["is_table"] = files["oid"].isin(tables)
+    outputs_with_tables = tables.union(files["output"][files["is_table"]])
 
-    candidates = own_objects.union(outputs, *(files.values() for files in files_of.values()))
-    tables = {oid for oid in candidates if objects.holds_erased_rows(oid)}
-    derived = _derived_files(versions, tables)
-    derived |= _files_of_models(files_of, tables, erased_models)
-    derived -= _files_of_clean_versions(versions, tables)
+    derived = _files_beside_tables(versions, files)
+    derived |= _files_of_models(files, outputs_with_tables, erased_models)
+    derived -= _files_of_clean_versions(versions, files, outputs_with_tables)
     derived -= tables
 
     deleted_files = derived | tables
-    lists = {oid for oid, files in files_of.items() if deleted_files.intersection(files.values())}
+    lists = set(files["output"][files["oid"].isin(deleted_files)])
     return [*sorted(derived), *sorted(tables), *sorted(lists)]
 
 
@@ -152,50 +152,49 @@ def committed_outputs(project: Project) -> list[set[str]]:
 
 def _outputs(content: dict[str, Any]) -> set[str]:
     """The oids of all outputs that a dvc.lock or a .dvc file names."""
-    is_lock = "stages" in content
-    entries = content["stages"].values() if is_lock else [content]
+    # A .dvc file is one entry; a dvc.lock has one for each stage.
+    entries = [content, *content.get("stages", {}).values()]
     outputs = chain.from_iterable(entry.get("outs") or [] for entry in entries)
     # What DVC does not cache may have no hash.
     return {output["md5"] for output in outputs if "md5" in output}
 
 
-def _version(outputs: set[str], files_of: dict[str, Files]) -> Version:
-    files = chain.from_iterable(files_of[oid].items() for oid in outputs)
-    return Version(outputs, list(files))
+def _version_table(outputs_of_versions: list[set[str]]) -> "pd.DataFrame":
+    """A row for each output of each version, with the columns `version` (a number) and `output`."""
+    import pandas as pd
+
+    outputs = pd.Series(outputs_of_versions, dtype=object).explode().dropna()
+    return pd.DataFrame({"version": outputs.index, "output": outputs.to_numpy()})
 
 
-def _derived_files(versions: list[Version], tables: set[str]) -> set[str]:
+def _files_beside_tables(versions: "pd.DataFrame", files: "pd.DataFrame") -> set[str]:
     """The files that were made of a table with erased rows.
 
     They lie in a folder of the same name and of the same version: what is in `period=1` of the
-    checked data was made of the rows in `period=1` of the raw data.
+    checked data was made of the rows in `period=1` of the raw data. The top of an output is no such
+    folder.
     """
-    derived = set()
-    for version in versions:
-        derived |= version.files_in(version.folders_of(tables))
-    return derived
+    in_folders = versions.merge(files[files["folder"] != ""], on="output")
+    is_beside_table = in_folders.groupby(["version", "folder"])["is_table"].transform("any")
+    return set(in_folders["oid"][is_beside_table])
 
 
 def _files_of_models(
-    files_of: dict[str, Files], tables: set[str], erased_models: set[str]
+    files: "pd.DataFrame", outputs_with_tables: set[str], erased_models: set[str]
 ) -> set[str]:
     """The files of the models that were trained on erased rows, without those that others share."""
-    of_models: set[str] = set()
-    of_others: set[str] = set()
-    for output, files in files_of.items():
-        carries_erased_rows = "MLmodel" in files and not tables.isdisjoint(files.values())
-        if carries_erased_rows or output in erased_models:
-            of_models.update(files.values())
-        else:
-            of_others.update(files.values())
-    return of_models - of_others
+    models = files["output"][files["path"] == "MLmodel"]
+    affected = outputs_with_tables.intersection(models) | erased_models
+    is_affected = files["output"].isin(affected)
+    return set(files["oid"][is_affected]) - set(files["oid"][~is_affected])
 
 
-def _files_of_clean_versions(versions: list[Version], tables: set[str]) -> set[str]:
+def _files_of_clean_versions(
+    versions: "pd.DataFrame", files: "pd.DataFrame", outputs_with_tables: set[str]
+) -> set[str]:
     """The files of the versions without any erased row: they stay, whatever else names them."""
-    clean = set()
-    for version in versions:
-        has_erased_rows = version.folders_of(tables) or version.outputs & tables
-        if not has_erased_rows:
-            clean |= {oid for _, oid in version.files}
-    return clean
+    has_erased_rows = versions["output"].isin(outputs_with_tables)
+    affected_versions = versions["version"][has_erased_rows]
+    is_clean = ~versions["version"].isin(affected_versions)
+    clean_outputs = versions["output"][is_clean]
+    return set(files["oid"][files["output"].isin(clean_outputs)])

@@ -60,10 +60,10 @@ def _trained_on_erased_rows(
 def _evidence(project: Project, release: Release, objects: Objects) -> str:
     """How it is known that a release was trained on erased rows; empty if it was not."""
     tables = _training_tables(project, release, objects)
-    if any(objects.holds_erased_rows(oid) for oid in tables):
+    if any(map(objects.holds_erased_rows, tables)):
         return SEEN_IN_DATA
-    are_readable = bool(tables) and all(objects.exists(oid) for oid in tables)
-    if overdue(project, release) and not are_readable:
+    are_readable = bool(tables) and all(map(objects.exists, tables))
+    if not are_readable and overdue(project, release):
         return SEEN_IN_PERIODS
     return ""
 
@@ -74,16 +74,14 @@ def _training_tables(project: Project, release: Release, objects: Objects) -> se
     Of the inputs that are folders of periods only the training periods count: a release that was
     evaluated on an erased row did not learn from it.
     """
-    periods = _training_periods(project, release)
     entry = _training_entry(project, release)
-    oids = set()
-    for part in [*entry.get("deps", []), *entry.get("outs", [])]:
-        for path, oid in objects.files(part["md5"]).items():
-            folder, _, name = path.rpartition("/")
-            is_used = not folder or folder.removeprefix("period=") in periods
-            if is_used and name.endswith(".parquet"):
-                oids.add(oid)
-    return oids
+    parts = [*entry.get("deps", []), *entry.get("outs", [])]
+    files = objects.file_table(part["md5"] for part in parts)
+
+    used_folders = {"", *_training_periods(project, release)}
+    is_used = files["folder"].str.removeprefix("period=").isin(used_folders)
+    is_table = files["path"].str.endswith(".parquet").astype(bool)
+    return set(files["oid"][is_used & is_table])
 
 
 def _training_periods(project: Project, release: Release) -> set[str]:
@@ -104,11 +102,13 @@ def overdue(project: Project, release: Release) -> bool:
     entries = tombstones.listed(project)
     if not entries:
         return False
-    parsed = tombstones.parsed(show(project, release.commit, ERASED))
-    erased_before = {entry.hash for entry in parsed}
-    erased_since = [entry for entry in entries if entry.hash not in erased_before]
-    periods = _training_periods(project, release)
-    return any(periods.intersection(entry.periods) for entry in erased_since)
+    entries_before = tombstones.parsed(show(project, release.commit, ERASED))
+    hashes_before = {entry.hash for entry in entries_before}
+    periods_since: set[str] = set()
+    for entry in entries:
+        if entry.hash not in hashes_before:
+            periods_since.update(entry.periods)
+    return not periods_since.isdisjoint(_training_periods(project, release))
 
 
 def purge(project: Project, erased_rows: Tombstones) -> str:
@@ -148,13 +148,15 @@ def _check_ready(project: Project) -> None:
     committed(project)
     if git(project.root, "rev-parse", "--is-shallow-repository") == "true":
         raise ProjectError(
-            "This clone does not have the whole history.", "Run: git fetch --unshallow"
+            "This clone does not have the whole history.",
+            "Run: git fetch --unshallow",
         )
     outdated = dvc_storage.outdated(project)
     if outdated:
         message = f"Erased rows are still in the data: {', '.join(outdated)} must run"
         raise ProjectError(
-            f"{message}. Nothing was purged.", "Run: uv run dvc repro, commit, uv run dvc push"
+            f"{message}. Nothing was purged.",
+            "Run: uv run dvc repro, commit, uv run dvc push",
         )
     git_remote = remote(project.root)
     if git_remote:
@@ -187,8 +189,8 @@ def _model_outputs(project: Project, releases: list[Release]) -> set[str]:
 
 def _delete_tables_of_this_machine(project: Project, erased_rows: Tombstones) -> None:
     """Delete the tables in var/ that hold erased rows; a model that carries one goes whole."""
-    tables = [path for path in (project.root / STATE).rglob("*.parquet") if erased_rows.hold(path)]
-    for path in tables:
+    tables = (project.root / STATE).rglob("*.parquet")
+    for path in list(filter(erased_rows.hold, tables)):
         if (path.parent / "MLmodel").exists():
             shutil.rmtree(path.parent)
         else:
@@ -240,4 +242,4 @@ def _carries_erased_row(store: Any, run: Any, erased_rows: Tombstones) -> bool:
     """Whether the reference rows in a run's model hold an erased one."""
     with temporary_folder() as folder:
         path = store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
-        return bool(path) and erased_rows.hold(Path(path))
+        return erased_rows.hold(Path(path))

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-ADA, BOB = "Xq9ZunmistakableAda", "Kj7VanotherBob"
+# Tests look for these names in stored files, so none may occur in a random digest.
+ADA, BOB, DORA = "Xq9ZunmistakableAda", "Kj7VanotherBob", "Wm4GseldomDora"
 
 
 def periods() -> list[str]:
@@ -11,8 +12,11 @@ def periods() -> list[str]:
 
 
 def read(period: str) -> pd.DataFrame:
-    """The orders of a day; Ada has none in the fourth, and her order of the second is not valid."""
-    first = "dee" if period == "4" else ADA
+    """The orders of a day.
+
+    Ada has none in the fourth, where Dora has one. Ada's order of the second is not valid.
+    """
+    first = DORA if period == "4" else ADA
     order = -2 if period == "2" else int(period)
     asked = pd.to_datetime(f"2025-01-0{period}") + pd.to_timedelta(range(5), "h")
     return pd.DataFrame(

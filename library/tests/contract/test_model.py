@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from mlgates import Project
-from mlgates.contract import About, Contract, Lookup, rule_of, to_array
+from mlgates.contract import About, Contract, Lookup, rule_of
 from mlgates.errors import ProjectError
 from mlgates.lookups import join
 
@@ -98,12 +98,6 @@ def test_one_row_and_a_frame_become_the_same_arrays() -> None:
         assert np.array_equal(values, of_frame[name][1:], equal_nan=values.dtype == np.float64)
 
 
-def test_bools_and_missing_numbers_are_floats() -> None:
-    array = to_array(CONTRACT.columns["amount"], [True, None, 3])
-    np.testing.assert_array_equal(array, [1.0, np.nan, 3.0])
-    assert array.dtype == np.float64
-
-
 def test_a_lookup_never_sees_the_future_nor_the_too_old() -> None:
     times = ["10:00:00", "11:59:00", "12:00:00", "14:00:01"]
     asked = pd.to_datetime([f"2026-01-01 {time}" for time in times])
@@ -161,6 +155,47 @@ def test_the_name_of_the_world_is_understood_in_requests_and_tables() -> None:
     assert PEOPLE.request_model.model_validate({"class_": "a", "age": 3, "faith": "x", "fax": None})
     assert (PEOPLE.columns["age"].label, PEOPLE.columns["age"].low) == ("Age (years)", 0)
     assert list(PEOPLE.named(pd.DataFrame([row]))) == ["class_", "age", "faith", "fax"]
+
+
+class FirstAlias(BaseModel):
+    first: Annotated[int, Field(alias="No.")]
+    second: int
+
+
+class SameAlias(BaseModel):
+    first: Annotated[int, Field(alias="No.")]
+    second: Annotated[int, Field(alias="No.")]
+
+
+class NameAsAlias(BaseModel):
+    first: Annotated[int, Field(alias="second")]
+    second: int
+
+
+class OutcomeWithAlias(BaseModel):
+    sold: Annotated[bool, Field(alias="No.")]
+
+
+@pytest.mark.parametrize(
+    ("request_class", "outcome", "words"),
+    [
+        (SameAlias, Outcome, r"'second' has the alias 'No\.', .* of column 'first'"),
+        (NameAsAlias, Outcome, "'first' has the alias 'second', .* of column 'second'"),
+        (FirstAlias, OutcomeWithAlias, r"'sold' has the alias 'No\.', .* of column 'first'"),
+    ],
+)
+def test_an_alias_that_another_column_has_is_refused(
+    request_class: type[BaseModel], outcome: type[BaseModel], words: str
+) -> None:
+    with pytest.raises(ProjectError, match=rf"schema\.py: column {words}"):
+        Contract(request_class, outcome)
+
+
+def test_an_alias_may_be_the_columns_own_name() -> None:
+    class OwnName(BaseModel):
+        first: Annotated[int, Field(alias="first")]
+
+    assert Contract(OwnName, Outcome).columns["first"].label == "first"
 
 
 def test_the_contract_of_this_project_loads_and_knows_its_task(project: Project) -> None:
