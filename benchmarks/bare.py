@@ -135,7 +135,7 @@ def measured(
                 by_slice[f"{column}={word} {model} {name}"] = measure
     found |= metrics.estimates(by_slice, len(rows), RESAMPLES, seed=0)
 
-    for name in metrics.named("binary"):
+    for name in metrics.metrics_of("binary"):
         for other in ("trivial", "simple"):
             lead = found[f"candidate {name}"].minus(found[f"{other} {name}"], name)
             found[f"lead over {other} {name}"] = lead

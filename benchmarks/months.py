@@ -18,7 +18,7 @@ import pandas as pd
 from mlgates import Project, data
 from mlgates.command import quiet_tools
 from mlgates.data import partitions
-from mlgates.data.poisoning import poison, signs
+from mlgates.data.poisoning import measure_signs, poison_checks
 from mlgates.data.table_checks import check_table
 from mlgates.data.validation import check_period
 from mlgates.files import read_json
@@ -72,7 +72,7 @@ def close(periods: list[str]) -> None:
 
 def months(until: str) -> dict[str, Any]:
     """Red checks of healthy months, and poison caught by name: [caught, planted]."""
-    periods = [period for period in partitions.names(PROJECT.data) if period <= until]
+    periods = [period for period in partitions.period_names(PROJECT.data) if period <= until]
     close(periods)
     red: Counter[str] = Counter()
     caught: dict[str, list[int]] = {}
@@ -91,8 +91,8 @@ def months(until: str) -> dict[str, Any]:
         for kind, cases in planted(rows).items():
             tally = caught.setdefault(kind, [0, 0])
             for check_name, bad in cases:
-                now = signs(CONTRACT, bad, 2 * LIMITS.drift_min_rows)
-                found = Report("planted", poison(CONTRACT, earlier, now, (old, bad), LIMITS))
+                now = measure_signs(CONTRACT, bad, 2 * LIMITS.drift_min_rows)
+                found = Report("planted", poison_checks(CONTRACT, earlier, now, (old, bad), LIMITS))
                 tally[0] += found[check_name].verdict is Verdict.FAIL
                 tally[1] += 1
     return {"months": len(periods) - BEFORE, "red": dict(red.most_common()), "caught": caught}
@@ -104,7 +104,8 @@ def cost(rows: int) -> dict[str, float]:
     The rows are those of the year, repeated as often as needed.
     """
     year = pd.concat(
-        [PROJECT.data.read(period) for period in partitions.names(PROJECT.data)], ignore_index=True
+        [PROJECT.data.read(period) for period in partitions.period_names(PROJECT.data)],
+        ignore_index=True,
     )
     frame = pd.concat([year] * -(-rows // len(year)), ignore_index=True).head(rows)
     shift = pd.to_timedelta(366 * (np.arange(rows) // len(year)), "D")

@@ -29,7 +29,7 @@ from mlgates.contract import Arrays
 from mlgates.data import partitions
 from mlgates.evaluation import metrics
 from mlgates.evaluation.fairness import slices
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.features import plan
 from mlgates.gate.rules import gate
 from mlgates.model_folder import fit
@@ -42,19 +42,19 @@ PROJECT = Project.find()
 SETTINGS = PROJECT.settings()
 CONTRACT, LIMITS, TASK = PROJECT.contract, SETTINGS.gate, PROJECT.contract.task
 METRIC = MAIN[TASK]
-MAKE = metrics.named(TASK)[METRIC]
+MAKE = metrics.metrics_of(TASK)[METRIC]
 SOUND = Report("validate", [Check("data.min_rows", Verdict.OK)])
 Copies = dict[tuple[str, str], metrics.Estimate]
 
 
 def rows_of(periods: list[str]) -> pd.DataFrame:
     """Rows of some periods with their look-ups."""
-    by_period = [CONTRACT.named(PROJECT.data.read(period)) for period in periods]
+    by_period = [CONTRACT.with_contract_names(PROJECT.data.read(period)) for period in periods]
     rows = pd.concat(by_period, ignore_index=True)
     tables = {}
     for lookup in CONTRACT.lookups:
         parts = [PROJECT.data.lookup(lookup.name, period) for period in periods]
-        tables[lookup.name] = pd.concat([CONTRACT.named(part) for part in parts])
+        tables[lookup.name] = pd.concat([CONTRACT.with_contract_names(part) for part in parts])
     return lookups.join(rows, CONTRACT, tables)
 
 
@@ -111,7 +111,7 @@ def unfounded(
     """The same without what these other rows bear out."""
     gains = {}
     for name in old:
-        gains[name] = (new[name].value - old[name].value) / unit(TASK, old[name].value)
+        gains[name] = (new[name].value - old[name].value) / margin_unit(TASK, old[name].value)
 
     founded = set()  # the checks that block rightly: these rows show the loss, too
     for name, gain in gains.items():
@@ -193,7 +193,7 @@ def measured(
 
 def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     """What is measured, by name."""
-    rows = rows_of(partitions.names(PROJECT.data)[:8])
+    rows = rows_of(partitions.period_names(PROJECT.data)[:8])
     rows = rows.sample(frac=1, random_state=0).reset_index(drop=True)
     pool, train = rows.head(BIG), rows.iloc[BIG:]
     scores = dict(enumerate(fits(train, CONTRACT.arrays(pool))))
@@ -212,7 +212,7 @@ def rates() -> Iterator[tuple[str, dict[str, list[float]]]]:
     yield f"equally good, {BIG:,} rows", shares(big)
 
     target = CONTRACT.target(pool)
-    gain = 1.5 * LIMITS.margin * unit(TASK, models[0]["", ""].value)
+    gain = 1.5 * LIMITS.margin * margin_unit(TASK, models[0]["", ""].value)
     better_scores = {}
     for model, model_scores in scores.items():
         better_scores[model] = gained(target, model_scores, gain)
@@ -229,7 +229,7 @@ def drifted(pairs: np.ndarray) -> Iterator[tuple[str, dict[str, list[float]]]]:
 
     The first figure counts only what other rows do not bear out.
     """
-    periods = partitions.names(PROJECT.data)
+    periods = partitions.period_names(PROJECT.data)
     half = BIG // 2
     pool = rows_of(periods[3:7]).sample(BIG, random_state=0)
     scores = dict(enumerate(fits(rows_of(periods[:3]), CONTRACT.arrays(pool))))

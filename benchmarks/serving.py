@@ -115,7 +115,7 @@ def application(project: Path, kind: str) -> Any:
     from mlgates.layout import ONLINE_STORE, PREDICTIONS
     from mlgates.serving import model_loader, prediction_log
     from mlgates.serving.online_store import Store
-    from mlgates.serving.sqlite import cells
+    from mlgates.serving.sqlite import sqlite_values
 
     team = Project.find()
     root, contract = team.root, team.contract
@@ -163,7 +163,7 @@ def application(project: Path, kind: str) -> Any:
             "digest": [served.digest] * len(ids),
         }
         for column in contract.feature_columns:
-            logged[column] = cells(contract.columns[column], arrays[column])
+            logged[column] = sqlite_values(contract.columns[column], arrays[column])
         logged |= ages
         for name, values in zip(served.scorer.plan.names, features, strict=True):
             logged[f"feature__{name}"] = values

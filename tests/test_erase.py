@@ -39,7 +39,7 @@ given = {prediction_log.ID: prediction_log.new_ids(50), "at": [1.0] * 50}
 given |= {name: sqlite.cells(contract.columns[name], arrays[name]) \
 for name in contract.request_columns}
 log = prediction_log.PredictionLog(project.root / PREDICTIONS / "1.db")
-log.append(given, prediction_log.types(contract, []))
+log.append(given, prediction_log.log_columns(contract, []))
 prediction_log.record(project, rows)
 """
 STORES = [

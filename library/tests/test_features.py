@@ -21,7 +21,7 @@ def module(code: str) -> ModuleType:
 
 def readable(contract: Contract) -> str:
     """A column that a feature may read."""
-    return next(name for name in contract.request_columns if not contract.barred(name))
+    return next(name for name in contract.request_columns if not contract.why_forbidden(name))
 
 
 def test_the_features_of_this_project_resolve(project: Project) -> None:

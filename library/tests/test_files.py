@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mlgates.files import digest, whole, write_text
+from mlgates.files import atomic, digest, write_text
 
 
 def write_half(path: Path) -> None:
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
 
@@ -25,7 +25,7 @@ def test_a_folder_takes_the_place_of_another_one_as_a_whole(tmp_path: Path) -> N
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "old").write_text("")
-    with whole(folder) as temporary:
+    with atomic(folder) as temporary:
         temporary.mkdir()
         (temporary / "new").write_text("")
     assert [path.name for path in folder.iterdir()] == ["new"]

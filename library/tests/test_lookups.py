@@ -9,7 +9,7 @@ from shop import CONTRACT, Order, Outcome, Shop
 from mlgates.contract import Contract, Lookup
 from mlgates.errors import ProjectError
 from mlgates.lookups import join
-from mlgates.training.split import answered
+from mlgates.training.split import with_required_lookups
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -44,8 +44,8 @@ def test_a_looked_up_value_that_the_contract_demands_is_never_guessed() -> None:
         Order, Outcome, [Lookup(Known, on="shop", at="at", time="known", max_age="2h")], key=["id"]
     )
     rows = Shop().made(1).head(4).assign(price=[1.0, np.nan, 2.0, np.nan])
-    assert strict.unanswered(strict.arrays(rows))["price"].tolist() == [1, 3]
-    assert answered(strict, rows, "train")["price"].tolist() == [1.0, 2.0]
-    assert answered(CONTRACT, rows, "train") is rows
+    assert strict.missing_lookups(strict.arrays(rows))["price"].tolist() == [1, 3]
+    assert with_required_lookups(strict, rows, "train")["price"].tolist() == [1.0, 2.0]
+    assert with_required_lookups(CONTRACT, rows, "train") is rows
     with pytest.raises(ProjectError, match="Every row of train lacks a look-up value"):
-        answered(strict, rows.iloc[[1, 3]], "train")
+        with_required_lookups(strict, rows.iloc[[1, 3]], "train")

@@ -44,7 +44,7 @@ def runner(ada: Clone, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Clo
     assert keys.trust(ada.project, IDENTITY).name == "ct.yaml"
     ada.commit("ct.yml signs")
     # The remote is a folder of the tests, and would not be taken for one that lasts.
-    monkeypatch.setattr(dvc_storage, "lasting", lambda project: True)
+    monkeypatch.setattr(dvc_storage, "has_lasting_remote", lambda project: True)
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{standin.url}/token?version=1")
@@ -99,7 +99,7 @@ def test_another_workflow_is_refused_before_and_after_it_is_recorded(
     assert runner.champion() is None
     with monkeypatch.context() as patched:
         patched.setattr(keys, "signed", lambda *_: None)  # whoever may push tags need not be honest
-        patched.setattr(verify, "signed", lambda project, folder, beside=None: folder)
+        patched.setattr(verify, "require_signature", lambda project, folder, beside=None: folder)
         promote(runner.project)
     assert runner.champion() == "v1.0.0"
     message = refusal(follow, service().project)
@@ -132,9 +132,9 @@ def test_each_damage_is_told(
         before = path.read_text()
         path.write_text(change(before))
         assert path.read_text() != before
-        message: str = refusal(verify.signed, bob.project, folder)
+        message: str = refusal(verify.require_signature, bob.project, folder)
         path.write_text(before)
-        assert verify.signed(bob.project, folder) == folder
+        assert verify.require_signature(bob.project, folder) == folder
         assert message.startswith("serving.signature: ")
         return message
 
@@ -158,7 +158,7 @@ def test_each_damage_is_told(
     message = message_if(config, lambda text: json.dumps(stranger))
     assert "does not verify the signature" in message
     config.unlink()
-    assert "sigstore.json" in refusal(verify.signed, bob.project, folder)
+    assert "sigstore.json" in refusal(verify.require_signature, bob.project, folder)
 
 
 def test_a_run_with_neither_key_nor_token_is_told_both_ways(

@@ -36,7 +36,7 @@ FORKED = multiprocessing.get_context("fork")  # what is imported and patched her
 
 def attempt(clone: Clone, why: str) -> str:
     """Release the commit that is checked out, as promote does once it believes the gate."""
-    releases.settle(clone.project)
+    releases.exchange_tags(clone.project)
     record = releases.read(clone.project)
     major, minor, patch = record.releases[-1].order
     version = f"v{major}.{minor}.{patch + 1}"
@@ -115,7 +115,7 @@ def test_of_20_races_nothing_is_lost(reigning: Clone) -> None:
 
     eve = reigning.clone("eve", "--depth", "1")
     for clone in (*clones, eve):
-        releases.settle(clone.project)
+        releases.exchange_tags(clone.project)
     record = releases.read(eve.project)
     assert {release.why for release in record.releases} == recorded
     assert [entry.number for entry in record.assignments] == list(range(1, len(recorded) + 1))

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from mlgates.contract import Arrays, gone
+from mlgates.contract import Arrays, is_missing
 
 
 class Method(StrEnum):
@@ -65,8 +65,8 @@ class Pair:
     @property
     def rows(self) -> tuple[int, int]:
         """How many rows of the two samples have a value; missing values prove nothing."""
-        reference = int((~gone(self.reference)).sum())
-        current = int((~gone(self.current)).sum())
+        reference = int((~is_missing(self.reference)).sum())
+        current = int((~is_missing(self.current)).sum())
         return reference, current
 
     def distance(self) -> float:
@@ -105,7 +105,7 @@ def count_words(values: np.ndarray) -> int:
     """How many different words there are; 0 for numbers, and for bools stored as numbers."""
     if values.dtype != object:
         return 0
-    return len(np.unique(values[~gone(values)]))
+    return len(np.unique(values[~is_missing(values)]))
 
 
 def bools_as_words(values: np.ndarray) -> np.ndarray:
@@ -119,8 +119,8 @@ def bools_as_words(values: np.ndarray) -> np.ndarray:
 
 def distance(reference: np.ndarray, current: np.ndarray, method: Method) -> float:
     """How far apart the values of two samples are; NaN if one of them has only missing values."""
-    old = reference[~gone(reference)]
-    new = current[~gone(current)]
+    old = reference[~is_missing(reference)]
+    new = current[~is_missing(current)]
     if not len(old) or not len(new):
         return float("nan")
 
@@ -140,7 +140,7 @@ def distance(reference: np.ndarray, current: np.ndarray, method: Method) -> floa
 
 def spread(reference: np.ndarray) -> float:
     """The standard deviation of the numbers that are not missing: the unit of distances."""
-    return float(np.std(reference[~gone(reference)]))
+    return float(np.std(reference[~is_missing(reference)]))
 
 
 def noise(reference: int, current: int, words: int) -> float:
@@ -172,4 +172,4 @@ def missing(reference: np.ndarray, current: np.ndarray) -> float:
     """By how much the share of missing values has risen; NaN if one sample has no rows."""
     if not len(reference) or not len(current):
         return float("nan")
-    return float(gone(current).mean()) - float(gone(reference).mean())
+    return float(is_missing(current).mean()) - float(is_missing(reference).mean())

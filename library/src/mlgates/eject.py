@@ -11,7 +11,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from mlgates.errors import ProjectError
-from mlgates.files import whole, write_text
+from mlgates.files import atomic, write_text
 from mlgates.layout import PIPELINE, PYPROJECT, SOURCES, VENDOR
 from mlgates.project import Project, table
 from mlgates.registry.git import changes
@@ -85,7 +85,7 @@ def eject(project: Project) -> str:
         )
     edited = _edited_files(project.root)
 
-    with whole(project.root / VENDOR) as folder:
+    with atomic(project.root / VENDOR) as folder:
         _copy_library(folder)
     for name, text in edited.items():
         write_text(project.root / name, text)

@@ -202,7 +202,7 @@ def refuse_barred(user: str, columns: Iterable[str], contract: Contract) -> None
     Raises: ProjectError `features.forbidden`.
     """
     for name in columns:
-        role = contract.barred(name)
+        role = contract.why_forbidden(name)
         if role:
             raise ProjectError(
                 f"features.forbidden: {user} reads {name!r}, which is {role}.",

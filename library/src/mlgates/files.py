@@ -30,7 +30,7 @@ def read_yaml(path: Path) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as a whole or not at all: a temporary file beside it, then a rename."""
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -54,7 +54,7 @@ def read_json(path: Path, remedy: str = "Run: uv run dvc repro") -> dict[str, An
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """Write a file or a folder as a whole or not at all.
 
     Yields a temporary path beside `path`. It takes the place of `path` when the block ends well;

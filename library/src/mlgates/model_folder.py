@@ -85,7 +85,7 @@ class Scorer:
         return np.asarray(self.classes)[is_second.astype(int)]
 
 
-def scored(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray]:
+def score_all(models: Mapping[str, Scorer], arrays: Arrays) -> dict[str, np.ndarray]:
     """The scores of several models on the same rows.
 
     Features that several models share are computed once.
@@ -245,7 +245,7 @@ signature:
 """
 
 
-def described(folder: Path, contract: Contract) -> dict[str, Any]:
+def stored_description(folder: Path, contract: Contract) -> dict[str, Any]:
     """The content of a model folder's features.json, whatever features.py says today.
 
     Raises: ProjectError if there is no model, or if it reads a column that the contract now closes
@@ -281,7 +281,7 @@ def columns_gone(folder: Path, contract: Contract) -> list[str]:
     One sentence for each such column.
     """
     sentences = []
-    for name, kind in described(folder, contract)["columns"].items():
+    for name, kind in stored_description(folder, contract)["columns"].items():
         if name not in contract.feature_columns:
             sentences.append(f"{name!r} is not in the contract")
         elif contract.columns[name].kind != kind:
@@ -305,7 +305,7 @@ def load(
     """
     if expected is not None and folder.exists():
         verified(folder, expected)
-    stored = described(folder, contract)
+    stored = stored_description(folder, contract)
     gone = columns_gone(folder, contract)
     if gone:
         raise ProjectError(
@@ -316,10 +316,10 @@ def load(
             f"The model in {folder.name} was made for the task {stored['task']},"
             f" but the contract's task is {contract.task}."
         )
-    return opened(folder, features)
+    return load_as_stored(folder, features)
 
 
-def opened(folder: Path, features: ModuleType | None = None) -> Scorer:
+def load_as_stored(folder: Path, features: ModuleType | None = None) -> Scorer:
     """A stored model as it is, whatever the contract says today.
 
     A project that uses a model calls `load`, which compares it with the contract.

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlgates.contract import Column, to_array
 from mlgates.files import read_json
-from mlgates.model_folder import opened
+from mlgates.model_folder import load_as_stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ class RawColumns:
 
     def __init__(self, folder: Path) -> None:
         """Read a model folder. Raises: ProjectError if its code cannot be imported."""
-        self.scorer = opened(folder)
+        self.scorer = load_as_stored(folder)
         self.columns: list[Column] = []
         for name, kind in read_json(folder / "features.json")["columns"].items():
             # Every column may have missing values here: a frame is not a checked request.

@@ -74,7 +74,7 @@ def _release_first_model(project: Project) -> None:
 
     first_alias = project.settings().promote.path[0]
     has_champion = releases.champion(project, first_alias) is not None
-    if not has_champion and not verify.keys(project):
+    if not has_champion and not verify.trusted_keys(project):
         public_key = keys.make(project)[0].relative_to(project.root)
         print(f"\n# your new key signs models; others verify them by its public half: {public_key}")
 

@@ -171,7 +171,7 @@ class Rehearsal:
         """Copy the candidate to the folder of models, and write var/champion.json."""
         from mlgates.serving import online_store
 
-        folder = champion.place(project, "rehearsed")
+        folder = champion.model_path(project, "rehearsed")
         shutil.copytree(project.root / CANDIDATE, folder)
         trained = read_json(project.root / TRAINING)
         # The facts of a verdict that the monitor reads

@@ -60,8 +60,8 @@ class Ended:
 
     words: Sequence[str]
     code: int
-    printed: str = ""
-    said: str = ""
+    stdout: str = ""
+    stderr: str = ""
 
     @property
     def reason(self) -> str:
@@ -69,7 +69,7 @@ class Ended:
 
         Of a traceback only the error is left.
         """
-        text = TRACEBACK.sub("", self.said) or self.printed
+        text = TRACEBACK.sub("", self.stderr) or self.stdout
         lines = []
         for line in text.splitlines():
             if line.strip():
@@ -93,7 +93,7 @@ class Ended:
         """
         if self.code not in allowed:
             raise ProjectError(self.failure, remedy)
-        return self.printed
+        return self.stdout
 
 
 def as_typed(words: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import enum
 import numpy as np
 import pandas as pd
 
-from mlgates.contract import Column, gone, to_array
+from mlgates.contract import Column, is_missing, to_array
 
 NUMBER = Column(kind="float", name="amount", source="request")
 WORD = Column(kind="category", name="shop", source="request")
@@ -28,7 +28,7 @@ def test_words_are_strings_or_none() -> None:
 
 
 def test_missing_values_of_each_kind_are_found() -> None:
-    assert gone(to_array(NUMBER, [1.0, None])).tolist() == [False, True]
-    assert gone(to_array(WORD, ["a", None])).tolist() == [False, True]
-    assert gone(to_array(MOMENT, ["2026-01-01", None])).tolist() == [False, True]
-    assert gone(to_array(WORD, [])).dtype == bool
+    assert is_missing(to_array(NUMBER, [1.0, None])).tolist() == [False, True]
+    assert is_missing(to_array(WORD, ["a", None])).tolist() == [False, True]
+    assert is_missing(to_array(MOMENT, ["2026-01-01", None])).tolist() == [False, True]
+    assert is_missing(to_array(WORD, [])).dtype == bool

@@ -139,7 +139,7 @@ def test_what_is_said_of_a_column_holds_before_what_is_said_of_all() -> None:
 
 
 def test_protected_and_deprecated_columns_are_barred_from_the_features() -> None:
-    reasons = {name: PEOPLE.barred(name) for name in PEOPLE.columns}
+    reasons = {name: PEOPLE.why_forbidden(name) for name in PEOPLE.columns}
     assert reasons == {
         "class_": "protected",
         "age": "",
@@ -154,7 +154,12 @@ def test_the_name_of_the_world_is_understood_in_requests_and_tables() -> None:
     assert PEOPLE.request_model.model_validate(row).age == 3  # type: ignore[attr-defined]
     assert PEOPLE.request_model.model_validate({"class_": "a", "age": 3, "faith": "x", "fax": None})
     assert (PEOPLE.columns["age"].label, PEOPLE.columns["age"].low) == ("Age (years)", 0)
-    assert list(PEOPLE.named(pd.DataFrame([row]))) == ["class_", "age", "faith", "fax"]
+    assert list(PEOPLE.with_contract_names(pd.DataFrame([row]))) == [
+        "class_",
+        "age",
+        "faith",
+        "fax",
+    ]
 
 
 class FirstAlias(BaseModel):
@@ -206,10 +211,10 @@ def test_a_file_that_is_handed_in_keeps_every_word_and_must_have_its_columns(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "ids.csv").write_text("id,sold\nNA,1\n007,\n")
-    frame = CONTRACT.handed_in(tmp_path / "ids.csv", ["id"])
+    frame = CONTRACT.read_table(tmp_path / "ids.csv", ["id"])
     assert list(frame["id"]) == ["NA", "007"]
     assert list(frame["sold"].isna()) == [False, True]
     with pytest.raises(ProjectError, match=r"data.columns: ids.csv has no column 'shop'"):
-        CONTRACT.handed_in(tmp_path / "ids.csv", ["id", "shop"])
+        CONTRACT.read_table(tmp_path / "ids.csv", ["id", "shop"])
     with pytest.raises(ProjectError, match="cannot be read"):
-        CONTRACT.handed_in(tmp_path / "absent.csv", ["id"])
+        CONTRACT.read_table(tmp_path / "absent.csv", ["id"])

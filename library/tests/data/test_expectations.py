@@ -11,7 +11,7 @@ from mlgates import Project
 from mlgates.contract import Contract
 from mlgates.data import Table, expectations, suite, write_suite
 from mlgates.data.datasheet import datasheet
-from mlgates.data.expectations import broken_rules, described
+from mlgates.data.expectations import broken_rules, suite_as_data
 from mlgates.files import read_json
 
 
@@ -21,7 +21,7 @@ def test_a_changed_bound_changes_all_that_follows_from_it() -> None:
     )
     new = Contract(higher, Outcome, [LOOKUP], key=["id"], time="at")
     for contract, bound in ((CONTRACT, 10), (new, 12)):
-        assert str(bound) in str(described(contract)["rows"]["expectations"])
+        assert str(bound) in str(suite_as_data(contract)["rows"]["expectations"])
         json_schema = contract.request_model.model_json_schema()
         assert json_schema["properties"]["amount"]["maximum"] == bound
         assert f"0 to {bound}" in datasheet(contract, [Shop().rows["1"]], "1")
@@ -35,9 +35,9 @@ def test_a_changed_bound_changes_all_that_follows_from_it() -> None:
 def test_the_suite_that_is_written_is_that_of_the_schema(empty: Project) -> None:
     write_suite(empty)
     written = read_json(empty.root / "reports/suite.json")
-    assert written == described(empty.contract)
+    assert written == suite_as_data(empty.contract)
     forbidden = [*empty.contract.forbidden, "known_too_late"]
-    assert written != described(replace(empty.contract, forbidden=forbidden))
+    assert written != suite_as_data(replace(empty.contract, forbidden=forbidden))
 
 
 RULES = suite(Table.of(CONTRACT))

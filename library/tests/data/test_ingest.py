@@ -47,7 +47,7 @@ def test_the_manifest_says_what_each_period_holds(shop: Project) -> None:
     manifest = read_json(shop.root / "reports/manifest.json")
     assert list(manifest) == ["1", "2"]
     for name, frame in tables(shop, "2").items():
-        assert manifest["2"][name] == {"rows": len(frame), "sha256": partitions.content(frame)}
+        assert manifest["2"][name] == {"rows": len(frame), "sha256": partitions.content_hash(frame)}
     assert manifest["1"][TABLE]["rows"] == ROWS
 
 

@@ -222,8 +222,8 @@ def test_the_holdout_is_the_same_in_every_cycle_and_never_trained_on(shop: Proje
     contents = set()
     trained = set()
     for last in newer:
-        parts = split(shop, partitions.closed(shop.data, last), settings)
-        contents.add(partitions.content(parts["holdout"]))
+        parts = split(shop, partitions.periods_until(shop.data, last), settings)
+        contents.add(partitions.content_hash(parts["holdout"]))
         trained |= set(parts["train"]["id"])
     assert len(contents) == 1
     assert len(parts["holdout"]) > 200

@@ -52,7 +52,7 @@ def test_noise_stays_within_bounds_and_leaves_zeros_and_words_alone() -> None:
         "whole": np.array([0.0, 10.0] * 50),
         "free": np.linspace(-1e6, 1e6, 100),
     }
-    changed = behavior.noisy(contract, reading(list(arrays)), arrays, settings)
+    changed = behavior.with_noise(contract, reading(list(arrays)), arrays, settings)
     assert changed["word"] is arrays["word"]
 
     zeros, tens = changed["whole"][::2], changed["whole"][1::2]
@@ -62,7 +62,7 @@ def test_noise_stays_within_bounds_and_leaves_zeros_and_words_alone() -> None:
 
     free = changed["free"]
     assert free.min() < -1e6 and free.max() > 1e6 and (free % 1 != 0).any()
-    assert behavior.noisy(contract, reading(["word"]), arrays, settings) == {}
+    assert behavior.with_noise(contract, reading(["word"]), arrays, settings) == {}
 
 
 def test_only_a_look_up_that_may_be_missing_goes_missing() -> None:
@@ -75,16 +75,16 @@ def test_only_a_look_up_that_may_be_missing_goes_missing() -> None:
     where: Any = {"on": "place", "at": "number", "time": "known", "max_age": "1d"}
     contract = made(lookups=[Lookup(Must, **where), Lookup(May, **where)])
     arrays = {"number": np.ones(3), "price": np.ones(3), "stock": np.ones(3)}
-    requests = behavior.silent(contract, arrays)
+    requests = behavior.without_lookups(contract, arrays)
     assert list(requests) == ["may"]
     assert np.isnan(requests["may"]["stock"]).all()
     assert (requests["may"]["price"] == 1).all()
 
 
 def test_a_number_has_moved_if_it_is_far_from_before_and_a_word_if_it_is_another() -> None:
-    numbers = behavior.moved(np.array([1.0, 1.0, 1.0]), np.array([1.5, 1.6, 0.4]), 0.5)
+    numbers = behavior.is_other_decision(np.array([1.0, 1.0, 1.0]), np.array([1.5, 1.6, 0.4]), 0.5)
     assert numbers.tolist() == [False, True, True]
-    words = behavior.moved(np.array(["a", "b"]), np.array(["a", "a"]), 9.0)
+    words = behavior.is_other_decision(np.array(["a", "b"]), np.array(["a", "a"]), 9.0)
     assert words.tolist() == [False, True]
 
 

@@ -7,7 +7,7 @@ from measurements import Asked, made, table
 from pydantic import BaseModel
 
 from mlgates.contract import Contract
-from mlgates.evaluation.fairness import rates, slices, treatment, words
+from mlgates.evaluation.fairness import group_rates, rates, slices, words
 
 
 def test_slices_are_crossed_and_those_that_tell_nothing_are_left_out() -> None:
@@ -28,7 +28,7 @@ def test_slices_are_crossed_and_those_that_tell_nothing_are_left_out() -> None:
 
 def treated(rows: Any, scores: np.ndarray, groups: list[str]) -> dict[tuple[str, str], Any]:
     """The entries of `treatment`, by group and rate."""
-    entries = treatment(made(groups=groups), rows, scores, 0.5, resamples=50, seed=0)
+    entries = group_rates(made(groups=groups), rows, scores, 0.5, resamples=50, seed=0)
     return {(entry["value"], entry["rate"]): entry for entry in entries}
 
 

@@ -181,7 +181,7 @@ def test_a_line_sums_up_the_main_metric_of_each_model(trained: Project) -> None:
 def number_of_the_request(contract: Contract) -> str:
     """The first column of the request that is a number and that features may read."""
     for name, column in contract.request_columns.items():
-        if column.is_number and not contract.barred(name):
+        if column.is_number and not contract.why_forbidden(name):
             return name
     raise AssertionError("the request has no such column")
 

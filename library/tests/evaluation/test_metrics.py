@@ -34,7 +34,7 @@ def test_metrics_that_share_their_counts_are_those_that_count_alone(
     part = np.arange(500) if places is None else places
     together = metrics.measures("binary", TARGET, SCORES, places)
     for weights in RNG.poisson(1, (3, 2, 500)).astype(np.float32):
-        for name, make in metrics.named("binary").items():
+        for name, make in metrics.metrics_of("binary").items():
             alone = make(TARGET[part], SCORES[part])(weights[:, part])
             assert np.allclose(together[name](weights), alone, rtol=1e-12)
 

@@ -28,7 +28,9 @@ def tried(locked: Project, sample: Any, folder: Path, code: dict[str, str]) -> C
     """The check of the sample's model, carrying some code."""
     model_folder.save(sample.scorer, folder, locked.contract, code)
     arrays = locked.contract.arrays(sample.rows)
-    return serving_rules.judge(serving_environment.measure(locked, folder, sample.scorer, arrays))
+    return serving_rules.serving_check(
+        serving_environment.measure(locked, folder, sample.scorer, arrays)
+    )
 
 
 def with_features(project: Project, statement: str) -> dict[str, str]:
@@ -97,4 +99,4 @@ def test_what_cannot_be_installed_without_a_network_is_inconclusive(
 
 
 def test_a_measurement_of_an_older_mlgates_is_inconclusive() -> None:
-    assert serving_rules.judge(None).verdict is Verdict.INCONCLUSIVE
+    assert serving_rules.serving_check(None).verdict is Verdict.INCONCLUSIVE

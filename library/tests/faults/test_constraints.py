@@ -12,7 +12,7 @@ from mlgates import Project
 from mlgates.contract import Contract
 from mlgates.contract.constraints import whole_pattern
 from mlgates.faults import constraints
-from mlgates.faults.planting import FAULTS, Bench, Fault, NotApplicable, outcome
+from mlgates.faults.planting import FAULTS, Bench, Fault, NotApplicable, try_fault
 from mlgates.faults.prove import healthy_rows
 from mlgates.faults.rows import synthetic
 
@@ -100,13 +100,13 @@ def test_a_contract_with_every_constraint_has_every_fault_caught(
     project: Project, constraint: constraints.Constraint, place: str
 ) -> None:
     bench = bench_of(project, Contract(Everything, Bought), rows=500)
-    caught, evidence = outcome(fault_named(f"{constraint.name}, {place}"), bench)
+    caught, evidence = try_fault(fault_named(f"{constraint.name}, {place}"), bench)
     assert caught is True, evidence
 
 
 @pytest.mark.parametrize("fault", FAULTS_OF_CONSTRAINTS, ids=lambda fault: fault.name)
 def test_the_sample_has_its_constraints_proven_too(bench: Bench, fault: Fault) -> None:
-    caught, evidence = outcome(fault, bench)
+    caught, evidence = try_fault(fault, bench)
     assert caught is not False, evidence
 
 
@@ -114,9 +114,9 @@ def test_a_constraint_that_the_monitor_overlooks_escapes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = fault_named("a value above its bound, in the log")
-    assert outcome(fault, bench)[0] is True
+    assert try_fault(fault, bench)[0] is True
     monkeypatch.setattr("mlgates.monitoring.skew.broken_rules", lambda *_: {})
-    caught, evidence = outcome(fault, bench)
+    caught, evidence = try_fault(fault, bench)
     assert caught is False
     assert "not found in" in evidence
 
@@ -126,7 +126,7 @@ def test_a_rule_that_the_service_overlooks_escapes(
 ) -> None:
     fault = fault_named("a value above its bound, in a request")
     monkeypatch.setattr("mlgates.faults.constraints.parse_rows", lambda *_: [])
-    caught, evidence = outcome(fault, bench)
+    caught, evidence = try_fault(fault, bench)
     assert caught is False
     assert "not found in" in evidence
 

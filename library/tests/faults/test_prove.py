@@ -15,7 +15,7 @@ import pytest
 import mlgates
 from mlgates import Project
 from mlgates.faults import prove
-from mlgates.faults.planting import FAULTS, Bench, Healthy, NotApplicable, outcome
+from mlgates.faults.planting import FAULTS, Bench, Healthy, NotApplicable, try_fault
 from mlgates.faults.prove import AREAS as FAULT_MODULES
 from mlgates.faults.prove import healthy_rows
 from mlgates.monitoring import Comparison
@@ -237,10 +237,10 @@ def test_a_limit_thrown_open_lets_its_fault_escape(
     if section == "monitor" and limit != "max_drifted_share":
         bench = without_drift
     fault = next(fault for fault in FAULTS if fault.name == name)
-    before, _ = outcome(fault, bench)
+    before, _ = try_fault(fault, bench)
     opened = replace(getattr(bench.settings, section), **{limit: value})
     settings = replace(bench.settings, **{section: opened})
-    after, evidence = outcome(fault, replace(bench, settings=settings))
+    after, evidence = try_fault(fault, replace(bench, settings=settings))
     # Both may be None: with some contracts or with this limit a fault is not applicable.
     assert before is not False
     assert after is not True, evidence

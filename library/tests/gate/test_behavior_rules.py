@@ -112,7 +112,7 @@ def staleness_curve(upper_bounds: list[Any]) -> dict[str, Any]:
     ],
 )
 def test_the_greatest_age_follows_from_the_curve(upper_bounds: list[Any], expected: int) -> None:
-    max_age, reason = behavior_rules.oldest(staleness_curve(upper_bounds), 0.05)
+    max_age, reason = behavior_rules.max_age(staleness_curve(upper_bounds), 0.05)
     loss_is_shown = any(bound is not None and bound < -0.05 for _, bound in upper_bounds)
     assert max_age == expected
     assert ("loses" in reason) == loss_is_shown

@@ -53,7 +53,7 @@ def period(
 
 def verdicts(history: list[Any]) -> dict[str, Verdict]:
     """The verdict of each check on these reports, oldest first."""
-    return {check.name: check.verdict for check in feature_rules.judge(history, LIMITS)}
+    return {check.name: check.verdict for check in feature_rules.feature_checks(history, LIMITS)}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_feature_may_cost_what_it_gains(last: Any, expected: str) -> None:
 )
 def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
     history = [period(USELESS, us=5000)] * 3
-    checks = feature_rules.judge(history, replace(LIMITS, waive=[f"x until {day}"]))
+    checks = feature_rules.feature_checks(history, replace(LIMITS, waive=[f"x until {day}"]))
     assert {check.verdict for check in checks} == {expected}
     for check in checks:
         assert ("waived" in check.evidence) == (expected != "fail")
@@ -114,7 +114,7 @@ def test_a_waiver_holds_until_its_day(day: str, expected: str) -> None:
 )
 def test_a_wrong_waiver_is_one_sentence(waiver: str, sentence: str) -> None:
     with pytest.raises(ProjectError, match=sentence):
-        feature_rules.judge([period(USEFUL)], replace(LIMITS, waive=[waiver]))
+        feature_rules.feature_checks([period(USEFUL)], replace(LIMITS, waive=[waiver]))
 
 
 def judged(blocking: list[str], us: float) -> Any:

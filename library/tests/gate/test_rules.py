@@ -154,7 +154,7 @@ def test_a_champion_whose_columns_are_there_is_compared(empty: Project) -> None:
 
 def test_a_column_of_another_type_is_gone_too(empty: Project) -> None:
     contract = empty.contract
-    name = next(name for name in contract.feature_columns if not contract.barred(name))
+    name = next(name for name in contract.feature_columns if not contract.why_forbidden(name))
     stored_champion(empty, columns={name: "another kind"})
     expected = f"{name!r} was another kind and is {contract.columns[name].kind}"
     assert expected in not_comparable(empty, "f")

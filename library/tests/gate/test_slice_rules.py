@@ -208,10 +208,10 @@ def test_a_wrong_waiver_of_a_group_is_one_sentence(waiver: str, sentence: str) -
 
 
 def test_a_group_is_read_by_a_feature_only_with_a_waiver_and_only_until_its_day() -> None:
-    assert made(groups=["sex"]).barred("sex") == "protected"
+    assert made(groups=["sex"]).why_forbidden("sex") == "protected"
     contract = made(groups=["sex", "place"], waived=["sex until 2026-05-05"])
-    assert contract.barred("sex") == ""
-    assert contract.barred("place") == "protected"
+    assert contract.why_forbidden("sex") == ""
+    assert contract.why_forbidden("place") == "protected"
     waived = {name: str(day) for name, day in contract.waivers.items()}
     measured = grouped(waived=waived)
     assert judged(measured, today="2026-05-05")["gate.waiver.sex"].verdict == "ok"

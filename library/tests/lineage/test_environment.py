@@ -36,7 +36,7 @@ source = {{ path = "mlgates.whl" }}
 
 def released(clone: Clone, python: str) -> Release:
     """The first release, as if that Python had made its model and its commit were HEAD."""
-    folder = champion.place(clone.project, "f")
+    folder = champion.model_path(clone.project, "f")
     folder.mkdir(parents=True)
     (folder / "python_env.yaml").write_text(f"python: {python}\n")
     first = releases.read(clone.project).releases[0]

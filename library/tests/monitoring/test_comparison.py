@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mlgates import Project, ProjectError
 from mlgates.contract import Arrays, Contract
-from mlgates.data.drift import columns as drift_of_a_period
+from mlgates.data.drift import column_checks as drift_of_a_period
 from mlgates.drift import LOG, Method, bools_as_words
 from mlgates.monitoring import Comparison
 from mlgates.monitoring.drift import NATS, by_evidently, comparison, drift, pairs

@@ -16,7 +16,7 @@ def hand_in(project: Project, rows: pd.DataFrame, suffix: str) -> str:
     """Write key and outcome of rows to a file, and hand that in."""
     path = project.root / f"outcomes{suffix}"
     contract = project.contract
-    given = rows[[*prediction_log.identity(contract), contract.outcome.name]]
+    given = rows[[*prediction_log.key_columns(contract), contract.outcome.name]]
     if suffix == ".csv":
         given.to_csv(path, index=False)
     else:

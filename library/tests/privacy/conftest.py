@@ -15,7 +15,7 @@ from mlgates.privacy.erase import erase
 from mlgates.registry import mlflow_registry, training_cycle
 from mlgates.registry.promote import promote
 from mlgates.serving import online_store, prediction_log
-from mlgates.serving.sqlite import cells
+from mlgates.serving.sqlite import sqlite_values
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,9 +80,9 @@ def answer(bakery: Clone) -> None:
         "at": [1.0] * len(rows),
     }
     for name, column in contract.request_columns.items():
-        logged[name] = cells(column, arrays[name])
+        logged[name] = sqlite_values(column, arrays[name])
     log = prediction_log.PredictionLog(bakery.root / PREDICTIONS / "1.db")
-    log.append(logged, prediction_log.types(contract, []))
+    log.append(logged, prediction_log.log_columns(contract, []))
     log.close()
     prediction_log.record(bakery.project, rows)
     online_store.build(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clones import Clone, refusal
-from mlgates.registry.git import _reason, few, git, remote
+from mlgates.registry.git import _reason, first_names, git, remote
 from mlgates.registry.promote import promote
 from mlgates.registry.status import status
 
@@ -46,8 +46,8 @@ def test_a_refusal_is_a_sentence_or_an_empty_answer(tmp_path: Path) -> None:
 
 
 def test_of_many_names_the_first_are_shown() -> None:
-    assert few(["a", "b", "c"]) == "a, b, c"
-    assert few(["a", "b", "c", "d"]) == "a, b, c, ..."
+    assert first_names(["a", "b", "c"]) == "a, b, c"
+    assert first_names(["a", "b", "c", "d"]) == "a, b, c, ..."
 
 
 def test_without_git_there_is_one_sentence(

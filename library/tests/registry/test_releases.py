@@ -71,11 +71,11 @@ def test_tags_made_by_hand_are_read(ada: Clone) -> None:
     held = record.holder("champion")
     assert held is not None
     assert (held.number, held.why) == (10, "{half")
-    assert record.of(release.fingerprint) == release
-    assert record.of("x") is None
+    assert record.release_of_model(release.fingerprint) == release
+    assert record.release_of_model("x") is None
     assert record.aliases(release) == ["champion"]
     assert record.aliases(None) == []
-    assert record.standing("champion") == [release]
+    assert record.succession("champion") == [release]
     for alias, expected in (("champion", [9, 10]), (None, [9, 10]), ("staging", [])):
         assert [entry.number for entry in record.history(release, alias)] == expected
     assert not record.history(replace(release, version="v2.0.0"))
@@ -146,14 +146,14 @@ def test_of_two_who_promote_at_once_one_learns_who_was_faster(
     dvc_storage.push(ada.project, "models/candidate")
     bob = ada.clone("bob", "--depth", "1")
     bob.run("dvc", "pull", "--quiet")
-    settle = releases.settle
+    settle = releases.exchange_tags
 
     def meanwhile(project: Project) -> None:
         if project.root == bob.root and bob.git("tag") and not ada.git("tag"):
             promote(ada.project)
         settle(project)
 
-    monkeypatch.setattr(releases, "settle", meanwhile)
+    monkeypatch.setattr(releases, "exchange_tags", meanwhile)
     assert "Ada was faster: champion is v1.0.0" in refusal(promote, bob.project)
     assert bob.git("for-each-ref", "refs/tags") == ada.git("for-each-ref", "refs/tags")
     assert "is champion since" in promote(bob.project)
@@ -166,7 +166,7 @@ def test_what_a_killed_promote_left_gives_way_to_who_was_faster(ada: Clone) -> N
         for name in (f"tiny@{version}", "tiny#champion#1"):
             machine.git("tag", "-a", "-m", json.dumps({"to": version}), name)
     bob.git("push", "--quiet", "--tags", "origin")
-    assert "Bob was faster: champion is v1.0.0" in refusal(releases.settle, ada.project)
+    assert "Bob was faster: champion is v1.0.0" in refusal(releases.exchange_tags, ada.project)
     assert releases.settle_if_reachable(ada.project) == ""
     assert releases.settle_if_reachable(eve.project) == ""
     expected = ["tiny#champion#1", "tiny@v1.0.0"]

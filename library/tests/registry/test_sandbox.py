@@ -59,7 +59,7 @@ def test_a_throw_away_clone_signs_with_a_key_of_its_own(
     (reigning.around / "ada.pem").unlink()
     with scratch(reigning.project) as project:
         keys.require_trusted_key(project)
-        assert len(verify.keys(project)) == 2
+        assert len(verify.trusted_keys(project)) == 2
         assert Clone(project).git("status", "--porcelain") == ""
     assert not (reigning.around / "ada.pem").exists()
 
@@ -93,7 +93,7 @@ def test_the_key_of_a_clone_is_not_committed_in_a_subfolder_either(
     with cloned(in_subfolder) as (work, base):
         monkeypatch.setenv(keys.SETTING, "")
         _trust_own_key(work, base)
-        assert len(verify.keys(work)) == 1
+        assert len(verify.trusted_keys(work)) == 1
         assert git(work.root, "status", "--porcelain") == ""
 
 

@@ -7,7 +7,7 @@ import pytest
 from clones import Clone, refusal
 from mlgates import Project
 from mlgates.registry import releases
-from mlgates.registry.training_cycle import _with_value, close, following
+from mlgates.registry.training_cycle import _with_value, close, next_period
 
 
 def test_close_names_the_next_period_and_the_champion(reigning: Clone) -> None:
@@ -39,8 +39,8 @@ def test_the_first_cycle_takes_as_many_periods_as_training_needs(
 ) -> None:
     (tmp_path / "params.yaml").write_text("train: {periods: 2}\n")
     project = Project(tmp_path, "tiny")
-    assert following(project, until, ["1", "2", "3"]) == expected
-    assert following(project, None, ["1", "2"]) is None
+    assert next_period(project, until, ["1", "2", "3"]) == expected
+    assert next_period(project, None, ["1", "2"]) is None
 
 
 def test_a_name_that_cycle_yaml_lacks_is_added() -> None:

@@ -48,7 +48,7 @@ def with_features(
 
     Each number gives another features.py.
     """
-    column = next(name for name in contract.request_columns if not contract.barred(name))
+    column = next(name for name in contract.request_columns if not contract.why_forbidden(name))
     files = {
         "late/__init__.py": "",
         "late/features.py": FEATURES.format(column=column, number=number),

@@ -343,7 +343,7 @@ def test_outcomes_find_their_predictions(
     known = sample.rows.head(20).assign(**{ID: rows[ID]})
     for _ in range(2):
         assert prediction_log.record(server.project, known) == 20
-    by = list(prediction_log.identity(contract))
+    by = list(prediction_log.key_columns(contract))
     both = rows.merge(prediction_log.outcomes(server.project), on=by, validate="one_to_one")
     np.testing.assert_array_equal(contract.target(both), contract.target(known))
     assert len(prediction_log.read(server.project, since=time.time())) == 0

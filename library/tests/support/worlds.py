@@ -18,14 +18,14 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from mlgates import Project, model_folder
 from mlgates.contract import Column, Contract, Lookup
-from mlgates.evaluation.metrics import named
+from mlgates.evaluation.metrics import metrics_of
 from mlgates.faults.rows import synthetic
 from mlgates.features import plan
 from mlgates.layout import PREDICTIONS
 from mlgates.monitoring.watch import Log, Subject, Watched, watch
 from mlgates.serving import prediction_log
 from mlgates.serving.prediction_log import ID
-from mlgates.serving.sqlite import cells
+from mlgates.serving.sqlite import sqlite_values
 from mlgates.settings import MonitorSettings
 from mlgates.verdict import Verdict
 
@@ -109,7 +109,7 @@ class World:
 
     def known(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The labels of rows, which arrive a day later."""
-        columns = [*prediction_log.identity(self.contract), self.contract.outcome.name]
+        columns = [*prediction_log.key_columns(self.contract), self.contract.outcome.name]
         return rows[columns].assign(arrived=time.time() + DAY)
 
     def watched(
@@ -139,11 +139,11 @@ class World:
         rows = {}
         for name in map(str, logged):
             if name in arrays:
-                rows[name] = cells(self.contract.columns[name], arrays[name])
+                rows[name] = sqlite_values(self.contract.columns[name], arrays[name])
             else:
                 rows[name] = logged[name].tolist()
         log = prediction_log.PredictionLog(project.root / PREDICTIONS / "1.db")
-        log.append(rows, prediction_log.types(self.contract, self.scorer.plan.names))
+        log.append(rows, prediction_log.log_columns(self.contract, self.scorer.plan.names))
         log.close()
 
 
@@ -157,7 +157,7 @@ def world_of(project: Project, reference: pd.DataFrame) -> World:
     scores = scorer.score(scorer.matrix(arrays))
     weights = np.ones((1, len(reference)))  # one resample, in which each row counts once
     measured = {}
-    for name, metric in named(contract.task).items():
+    for name, metric in metrics_of(contract.task).items():
         measured[name] = float(metric(target, scores)(weights)[0])
     return World(project, reference, scorer, measured)
 

@@ -40,11 +40,11 @@ def test_without_rows_only_costs_are_measured(project: Project, sample: Any) -> 
 
 
 def test_reports_of_earlier_periods_stay_and_those_beyond_the_cycle_go(tmp_path: Path) -> None:
-    ablation.keep(tmp_path, ["1", "2"], {})
-    ablation.keep(tmp_path, ["1", "2", "10"], {})
-    ablation.keep(tmp_path, ["1", "2", "10"], {})
+    ablation.write_report(tmp_path, ["1", "2"], {})
+    ablation.write_report(tmp_path, ["1", "2", "10"], {})
+    ablation.write_report(tmp_path, ["1", "2", "10"], {})
     assert json.loads((tmp_path / "10.json").read_text())["before"] == ["2"]
-    ablation.keep(tmp_path, ["1", "2"], {})
+    ablation.write_report(tmp_path, ["1", "2"], {})
     assert [path.name for path in tmp_path.iterdir()] == ["2.json"]
 
 

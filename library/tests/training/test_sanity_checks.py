@@ -12,7 +12,7 @@ from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from mlgates import ProjectError
 from mlgates.contract import Contract
 from mlgates.training import train
-from mlgates.training.sanity_checks import check_beats_constant, repeatable
+from mlgates.training.sanity_checks import check_beats_constant, difference_of_fits
 from training_bench import Bench, Build, perfect_scores, scores
 
 PLANTED = "a planted fault"
@@ -33,7 +33,7 @@ def test_two_fits_with_the_same_seed_agree_to_the_bit(
     contract: Contract, sample: Any, bench: Bench, planted: str
 ) -> None:
     team = bench.building(by_the_clock(contract, bench.build) if planted else None)
-    difference = repeatable(team, sample.rows.head(1000), bench.settings)
+    difference = difference_of_fits(team, sample.rows.head(1000), bench.settings)
     assert (difference > 0) == bool(planted)
 
 

@@ -48,7 +48,7 @@ def report(low: float, high: float, rows: int = 5000, unit: float = 1.0) -> dict
     ],
 )
 def test_values_may_lose_the_tolerance_to_the_best(written: Any, expected: str) -> None:
-    check = rules.tuned(written, LIMITS)
+    check = rules.tuning_check(written, LIMITS)
     assert check.verdict == expected and not check.required
     if written["trials"]:
         assert "a=2, not 1" in check.evidence
@@ -95,7 +95,7 @@ def test_the_first_trial_is_the_teams_and_none_is_tried_twice(
     assert team.model.given_params[0] == settings.model
     assert all(params["b"] == 1 for params in team.model.given_params)
     assert found["best"] == 0 and found["difference"]["value"] == 0  # of equals, the team's
-    assert rules.tuned(found, LIMITS).verdict == "ok"
+    assert rules.tuning_check(found, LIMITS).verdict == "ok"
 
 
 def test_values_inside_a_pipeline_are_known(project: Project, sample: Any) -> None:

@@ -54,7 +54,7 @@ def test_without_a_champion_all_say_the_same(empty: Project) -> None:
 
     assert refusal(monitoring.watch_champion, empty, distributions, distributions) == NO_CHAMPION
     assert refusal(local_rollback.now, empty, "complaints") == NO_CHAMPION
-    assert champion.in_service_or_nothing(empty) == {}
+    assert champion.read_pointer_if_any(empty) == {}
 
 
 def test_a_damaged_pointer_stops_those_who_read_it_and_not_those_who_write_it(
@@ -63,10 +63,10 @@ def test_a_damaged_pointer_stops_those_who_read_it_and_not_those_who_write_it(
     (empty.root / CHAMPION).parent.mkdir()
     (empty.root / CHAMPION).write_text("{")
     assert (
-        refusal(champion.in_service, empty)
+        refusal(champion.read_pointer, empty)
         == "champion.json is damaged.\n  Run: uv run mlops follow"
     )
-    assert champion.in_service_or_nothing(empty) == {}
+    assert champion.read_pointer_if_any(empty) == {}
 
 
 def test_a_champion_that_is_not_here_is_refused_in_the_same_words(empty: Project) -> None:
@@ -78,7 +78,7 @@ def test_a_champion_that_is_not_here_is_refused_in_the_same_words(empty: Project
 def test_what_is_put_in_service_is_what_is_read(empty: Project) -> None:
     written = {"release": "v1.0.0", "fingerprint": "f00d"}
     champion.put_in_service(empty, written)
-    assert champion.in_service(empty) == written
+    assert champion.read_pointer(empty) == written
 
 
 def pointer(**changed: Any) -> dict[str, Any]:
@@ -88,13 +88,13 @@ def pointer(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_model_that_the_gate_let_pass_is_judged() -> None:
-    champion.judged(pointer())
+    champion.require_verdict(pointer())
 
 
 def test_a_model_without_a_verdict_of_its_own_is_refused() -> None:
-    never = refusal(champion.judged, pointer(report=None))
+    never = refusal(champion.require_verdict, pointer(report=None))
     assert never.startswith("serving.verdict: v1.0.0 was never judged.")
-    other = refusal(champion.judged, pointer(digest="beef"))
+    other = refusal(champion.require_verdict, pointer(digest="beef"))
     assert (
         other == "serving.verdict: the verdict on v1.0.0 is about another model (f00d, not beef)."
     )
@@ -103,9 +103,9 @@ def test_a_model_without_a_verdict_of_its_own_is_refused() -> None:
 def test_a_model_that_the_gate_stopped_is_refused_unless_somebody_overrode_it() -> None:
     failed = Report("gate", [Check("gate.finite", Verdict.FAIL)], {"model": "f00d"}).to_dict()
     stored = failed | {"verdict": "ok"}  # as somebody may have edited it
-    message = refusal(champion.judged, pointer(report=stored))
+    message = refusal(champion.require_verdict, pointer(report=stored))
     assert message.startswith("serving.verdict: the gate says fail of v1.0.0, ")
-    champion.judged(pointer(report=stored, override={"by": "Ada"}))
+    champion.require_verdict(pointer(report=stored, override={"by": "Ada"}))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,8 @@ def test_only_versions_that_can_read_the_model_are_accepted(
     major = np.__version__.partition(".")[0]
     (tmp_path / "requirements.txt").write_text(requirement.format(major=major))
     if may_differ:
-        champion.installed(tmp_path)
+        champion.require_libraries(tmp_path)
     else:
-        assert refusal(champion.installed, tmp_path).startswith("serving.library: the model needs ")
+        assert refusal(champion.require_libraries, tmp_path).startswith(
+            "serving.library: the model needs "
+        )

@@ -17,7 +17,7 @@ def test_a_key_is_never_made_where_it_would_be_lost_or_found(
     monkeypatch.delenv(keys.SETTING)
     monkeypatch.setenv("CI", "true")
     assert keys.SETTING in refusal(keys.make, reigning.project)
-    assert not verify.keys(reigning.project)
+    assert not verify.trusted_keys(reigning.project)
 
 
 def test_a_key_in_the_environment_itself_signs_from_the_projects_folder(
@@ -33,7 +33,7 @@ def test_a_key_in_the_environment_itself_signs_from_the_projects_folder(
     monkeypatch.setenv(keys.SETTING, private.read_text())
     monkeypatch.chdir(project.root)
     verify.signature(folder).write_text(keys.sign(project, folder))
-    assert verify.signed(project, folder) == folder
+    assert verify.require_signature(project, folder) == folder
 
 
 def test_public_keys_of_people_with_one_name_have_files_of_their_own(

@@ -109,4 +109,7 @@ def test_an_identity_is_trusted_by_two_files_that_need_no_network(reigning: Clon
     assert "keys/ct.yaml trusts it, keys/sigstore.json says who" in message
     trusted = ClientTrustConfig.from_json((reigning.root / verify.SIGSTORE).read_text())
     assert trusted.trusted_root.get_fulcio_certs()
-    assert verify.keys(project) == [reigning.root / "keys/ada.pub", reigning.root / "keys/ct.yaml"]
+    assert verify.trusted_keys(project) == [
+        reigning.root / "keys/ada.pub",
+        reigning.root / "keys/ct.yaml",
+    ]

@@ -27,35 +27,35 @@ def signed(reigning: Clone, monkeypatch: pytest.MonkeyPatch) -> tuple[Project, P
 
 def test_a_trusted_key_verifies_what_it_signed(signed: tuple[Project, Path]) -> None:
     project, folder = signed
-    assert verify.signed(project, folder) == folder
+    assert verify.require_signature(project, folder) == folder
     (folder / "more.txt").write_text("another byte")
-    assert "ada.pub signed another model" in refusal(verify.signed, project, folder)
+    assert "ada.pub signed another model" in refusal(verify.require_signature, project, folder)
 
 
 def test_a_key_that_is_not_in_keys_is_not_trusted(signed: tuple[Project, Path]) -> None:
     project, folder = signed
     (project.root / "keys/ada.pub").unlink()
-    assert "a key that is not in keys/" in refusal(verify.signed, project, folder)
+    assert "a key that is not in keys/" in refusal(verify.require_signature, project, folder)
 
 
 def test_a_damaged_signature_is_refused(signed: tuple[Project, Path]) -> None:
     project, folder = signed
     signature = verify.signature(folder)
     signature.write_text(signature.read_text()[:-9])
-    assert "ada.pub is damaged" in refusal(verify.signed, project, folder)
+    assert "ada.pub is damaged" in refusal(verify.require_signature, project, folder)
     signature.write_text("")
-    assert "is not signed" in refusal(verify.signed, project, folder)
+    assert "is not signed" in refusal(verify.require_signature, project, folder)
     signature.unlink()
-    assert "is not signed" in refusal(verify.signed, project, folder)
+    assert "is not signed" in refusal(verify.require_signature, project, folder)
 
 
 def test_an_identity_that_did_not_sign_verifies_nothing(signed: tuple[Project, Path]) -> None:
     project, folder = signed
     verify.signature(folder).write_text(BY_AN_IDENTITY)
-    message = refusal(verify.signed, project, folder)
+    message = refusal(verify.require_signature, project, folder)
     assert "ct.yaml does not verify the signature" in message
     (project.root / "keys/ct.yaml").unlink()
-    assert "an identity that is not in keys/" in refusal(verify.signed, project, folder)
+    assert "an identity that is not in keys/" in refusal(verify.require_signature, project, folder)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_an_identity_is_trusted_only_with_its_issuer_and_nothing_else(
     (project.root / "keys/ct.yaml").unlink()
     (project.root / "keys/ct.yml").write_text(content)
     verify.signature(folder).write_text(BY_AN_IDENTITY)
-    assert "an identity and its issuer" in refusal(verify.signed, project, folder)
+    assert "an identity and its issuer" in refusal(verify.require_signature, project, folder)
 
 
 def test_without_trusted_keys_a_model_need_not_be_signed(signed: tuple[Project, Path]) -> None:
     project, folder = signed
-    for path in verify.keys(project):
+    for path in verify.trusted_keys(project):
         path.unlink()
     verify.signature(folder).unlink()
-    assert verify.signed(project, folder) == folder
+    assert verify.require_signature(project, folder) == folder

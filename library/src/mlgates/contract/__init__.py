@@ -1,6 +1,6 @@
 """The contract: what a row is. What reads, checks, serves or documents data is derived from it."""
 
-from mlgates.contract.arrays import Arrays, gone, to_array
+from mlgates.contract.arrays import Arrays, is_missing, to_array
 from mlgates.contract.columns import About, Column, Lookup, columns_of
 from mlgates.contract.model import Contract, reads
 from mlgates.contract.request import rule_of
@@ -12,7 +12,7 @@ __all__ = [
     "Contract",
     "Lookup",
     "columns_of",
-    "gone",
+    "is_missing",
     "reads",
     "rule_of",
     "to_array",

@@ -54,7 +54,7 @@ def _object_array(values: Iterable[Any]) -> np.ndarray:
     return np.array(words, dtype=object)
 
 
-def gone(values: np.ndarray) -> np.ndarray:
+def is_missing(values: np.ndarray) -> np.ndarray:
     """(n,) bool: where an array of the contract has no value."""
     if values.dtype == object:
         return np.equal(values, None)  # type: ignore[call-overload]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel
 
-from mlgates.contract.arrays import Arrays, gone, to_array
+from mlgates.contract.arrays import Arrays, is_missing, to_array
 from mlgates.contract.columns import UNDESCRIBED, About, Column, Lookup, columns_of
 from mlgates.contract.request import request_model
 from mlgates.errors import ProjectError, nearest
@@ -204,7 +204,7 @@ class Contract:
                     names.append(column.name)
         return names
 
-    def barred(self, name: str) -> str:
+    def why_forbidden(self, name: str) -> str:
         """Why no feature may read a column, empty if one may.
 
         The reason is: the outcome, forbidden, protected or deprecated.
@@ -303,7 +303,7 @@ class Contract:
                 positions[rule.__name__] = _positions_that_break(rule, arrays)
         return positions
 
-    def unanswered(self, arrays: Arrays) -> dict[str, np.ndarray]:
+    def missing_lookups(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """The positions of the rows without a value from a look-up, by column.
 
         Only for columns that the contract demands, and that lack a value somewhere.
@@ -312,26 +312,26 @@ class Contract:
         for name in self.demanded:
             if name not in arrays:
                 continue
-            positions = np.flatnonzero(gone(arrays[name]))
+            positions = np.flatnonzero(is_missing(arrays[name]))
             if len(positions):
                 positions_by_column[name] = positions
         return positions_by_column
 
     # Names and files from outside
 
-    def named(self, frame: "pd.DataFrame") -> "pd.DataFrame":
+    def with_contract_names(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with the contract's names in place of aliases."""
         absent = self.columns.keys() - set(frame)
         return frame.rename(columns={self.columns[name].label: name for name in absent})
 
-    def handed_in(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
+    def read_table(self, path: Path, columns: Iterable[str]) -> "pd.DataFrame":
         """A CSV or Parquet file with at least these columns, under the contract's names.
 
         Each cell of a CSV file is read as text.
 
         Raises: ProjectError if the file cannot be read or lacks a column.
         """
-        frame = self.named(_read_file(path))
+        frame = self.with_contract_names(_read_file(path))
         for name in columns:
             if name not in frame:
                 hint = nearest(name, map(str, frame))
@@ -371,7 +371,7 @@ def _check_known(role: str, names: Iterable[str], columns: Iterable[str], whose:
 
 def _positions_that_break(rule: Callable[..., np.ndarray], arrays: Arrays) -> np.ndarray:
     columns = [arrays[name] for name in reads(rule)]
-    complete = ~np.logical_or.reduce(list(map(gone, columns)))
+    complete = ~np.logical_or.reduce(list(map(is_missing, columns)))
     arguments = [values[complete] for values in columns]
     try:
         possible = np.asarray(rule(*arguments), dtype=bool)
@@ -398,5 +398,5 @@ def _read_file(path: Path) -> "pd.DataFrame":
 def _json_values(column: Column, values: "pd.Series") -> list[Any]:
     array = to_array(column, values)
     convert = AS_JSON[column.kind]
-    cells = zip(array.tolist(), gone(array), strict=True)
+    cells = zip(array.tolist(), is_missing(array), strict=True)
     return [None if missing else convert(value) for value, missing in cells]

@@ -38,7 +38,7 @@ def measure_delivery(
     if len(kept):
         measured |= _outcome(contract, kept)
     min_slice_rows = 2 * limits.drift_min_rows
-    return measured | poisoning.signs(contract, kept, min_slice_rows)
+    return measured | poisoning.measure_signs(contract, kept, min_slice_rows)
 
 
 def _times(values: "pd.Series", last: float | None) -> dict[str, float]:
@@ -80,10 +80,10 @@ def compare(
     new = _merged_arrays(contract, new_tables)
     targets = [contract.target(old_tables[0]), contract.target(new_tables[0])]
     now = report.facts["signs"]
-    report.add(*drift.delivery(before, now, limits))
-    report.add(*drift.columns(contract, old, new, targets, limits))
+    report.add(*drift.delivery_checks(before, now, limits))
+    report.add(*drift.column_checks(contract, old, new, targets, limits))
     rows = (old_tables[0], new_tables[0])
-    report.add(*poisoning.poison(contract, before, now, rows, limits))
+    report.add(*poisoning.poison_checks(contract, before, now, rows, limits))
 
 
 def _merged_arrays(contract: Contract, tables: "Sequence[pd.DataFrame]") -> Arrays:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates import drift
-from mlgates.contract import Arrays, Column, Contract, gone
+from mlgates.contract import Arrays, Column, Contract, is_missing
 from mlgates.settings import ValidateSettings
 from mlgates.verdict import Check, Effect, at_most
 
@@ -34,7 +34,7 @@ def association(values: np.ndarray, target: np.ndarray, column: Column) -> float
 
     For numbers it is the rank correlation, -1 to 1, for words the correlation ratio, 0 to 1.
     """
-    known = ~gone(values)
+    known = ~is_missing(values)
     values = values[known]
     target = target[known]
     if len(values) < 2 or not target.std():
@@ -62,7 +62,7 @@ def _correlation_ratio(words: np.ndarray, target: np.ndarray) -> float:
     return float(np.sqrt(between) / target.std())
 
 
-def columns(
+def column_checks(
     contract: Contract,
     reference: Arrays,
     current: Arrays,
@@ -102,7 +102,7 @@ def columns(
     return checks
 
 
-def delivery(
+def delivery_checks(
     before: Sequence[Mapping[str, Any]], now: Mapping[str, Any], limits: ValidateSettings
 ) -> list[Check]:
     """Drift of a delivery as a whole.

@@ -172,10 +172,10 @@ def _number_bounds(column: Column) -> dict[str, Any]:
 
 def write_suite(project: Project) -> None:
     """Write reports/suite.json: all rules of the contract, to be reviewed with it."""
-    write_json(project.root / SUITE, described(project.contract))
+    write_json(project.root / SUITE, suite_as_data(project.contract))
 
 
-def described(contract: Contract) -> dict[str, Any]:
+def suite_as_data(contract: Contract) -> dict[str, Any]:
     """All rules of the contract, by table, in a form to be reviewed.
 
     Great Expectations' JSON, and what stands outside of it: columns and their types, forbidden

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlgates.data import partitions, tombstones
 from mlgates.errors import ProjectError
-from mlgates.files import read_json, whole, write_json
+from mlgates.files import atomic, read_json, write_json
 from mlgates.layout import MANIFEST
 from mlgates.project import Project
 
@@ -21,7 +21,7 @@ def absent_periods(project: Project, periods: Sequence[str]) -> list[str]:
     Folders of periods beyond the cycle are deleted.
     """
     partitions.drop_others(project, "raw", periods)
-    needed = set(partitions.tables(project.contract))
+    needed = set(partitions.table_names(project.contract))
     absent = []
     for period in periods:
         paths = partitions.folder(project, "raw", period).glob("*.parquet")
@@ -52,14 +52,14 @@ def close_period(project: Project, period: str, tables: Mapping[str, "pd.DataFra
     manifest = _manifest(project)
     erased = tombstones.read(project, project.contract)
     entries = {}
-    with whole(partitions.folder(project, "raw", period)) as folder:
+    with atomic(partitions.folder(project, "raw", period)) as folder:
         for name, frame in tables.items():
             if not hasattr(frame, "to_parquet"):
                 raise ProjectError(
                     f"data.py gave {type(frame).__name__} for {name} of {period};"
                     " a DataFrame is needed."
                 )
-            kept = erased.without(project.contract.named(frame))
+            kept = erased.without(project.contract.with_contract_names(frame))
             partitions.write(kept, folder / f"{name}.parquet")
             entries[name] = _entry(kept)
         # Inside of the block: a period that is refused leaves the folder as it was.
@@ -100,7 +100,7 @@ def write_manifest(project: Project, periods: Sequence[str]) -> None:
 def _entries(project: Project, period: str) -> dict[str, Any]:
     """What the manifest says of all tables of a period."""
     entries = {}
-    for name in partitions.tables(project.contract):
+    for name in partitions.table_names(project.contract):
         entries[name] = _entry(partitions.read(project, "raw", period, name))
     return entries
 
@@ -114,7 +114,7 @@ def _manifest(project: Project) -> dict[str, Any]:
 
 def _entry(frame: "pd.DataFrame") -> dict[str, Any]:
     """What the manifest says of a table."""
-    return {"rows": len(frame), "sha256": partitions.content(frame)}
+    return {"rows": len(frame), "sha256": partitions.content_hash(frame)}
 
 
 def _take_out(folder: Path, erased: tombstones.Tombstones) -> bool:
@@ -122,9 +122,9 @@ def _take_out(folder: Path, erased: tombstones.Tombstones) -> bool:
     import pandas as pd
 
     paths = sorted(folder.glob("*.parquet"))
-    if not any(map(erased.hold, paths)):
+    if not any(map(erased.has_erased_rows, paths)):
         return False
-    with whole(folder) as new_folder:
+    with atomic(folder) as new_folder:
         for path in paths:
             kept = erased.without(pd.read_parquet(path))
             partitions.write(kept, new_folder / path.name)

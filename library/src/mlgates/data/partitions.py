@@ -35,13 +35,13 @@ def files(project: Project, step: str, table: str = "*") -> list[Path]:
     return sorted((project.root / DATA / step).glob(f"period=*/{table}.parquet"))
 
 
-def tables(contract: Contract) -> list[str]:
+def table_names(contract: Contract) -> list[str]:
     """The tables of a period: the rows and the look-ups."""
     lookups = [look.name for look in contract.lookups]
     return [ROWS, *lookups]
 
 
-def names(data: ModuleType) -> list[str]:
+def period_names(data: ModuleType) -> list[str]:
     """The team's periods, oldest first. Raises: ProjectError if `periods()` of data.py fails."""
     message = "periods() of data.py failed"
     with calling_data_py(message):
@@ -63,12 +63,12 @@ def calling_data_py(message: str) -> Iterator[None]:
         raise ProjectError(f"{message}: {type(error).__name__}: {error}") from error
 
 
-def closed(data: ModuleType, until: str | None) -> list[str]:
+def periods_until(data: ModuleType, until: str | None) -> list[str]:
     """The periods of data.py up to and with `until`, oldest first.
 
     Raises: ProjectError if no period is closed yet or data.py does not know it.
     """
-    known = names(data)
+    known = period_names(data)
     if until is None:
         raise ProjectError("No period is closed yet.", "Run: uv run mlops close")
     if until not in known:
@@ -79,10 +79,12 @@ def closed(data: ModuleType, until: str | None) -> list[str]:
 
 def closed_periods(project: Project) -> list[str]:
     """All closed periods of the project's cycle, oldest first; see `closed`."""
-    return closed(project.data, project.cycle()["until"])
+    return periods_until(project.data, project.cycle()["until"])
 
 
-def window(periods: Sequence[str], train: int, contract: Contract) -> tuple[list[str], list[str]]:
+def training_and_evaluation_periods(
+    periods: Sequence[str], train: int, contract: Contract
+) -> tuple[list[str], list[str]]:
     """The periods to train on, `train` of them, and those to evaluate on.
 
     Without a time in the contract, both are the same newest periods, whose rows are split by key.
@@ -110,7 +112,7 @@ def read(project: Project, step: str, period: str, table: str = ROWS) -> "pd.Dat
     return pd.read_parquet(path)
 
 
-def kept(project: Project, periods: Sequence[str]) -> list[int]:
+def kept_row_counts(project: Project, periods: Sequence[str]) -> list[int]:
     """How many rows of each period validate let through."""
     counts = []
     for period in periods:
@@ -119,7 +121,7 @@ def kept(project: Project, periods: Sequence[str]) -> list[int]:
     return counts
 
 
-def length(path: Path) -> int:
+def row_count(path: Path) -> int:
     """How many rows a Parquet file has, without reading them."""
     import pyarrow.parquet as pq
 
@@ -132,18 +134,18 @@ def write(frame: "pd.DataFrame", path: Path) -> None:
     frame.to_parquet(path, index=False)
 
 
-def content(frame: "pd.DataFrame") -> str:
+def content_hash(frame: "pd.DataFrame") -> str:
     """SHA-256 of a table's values.
 
     It is the same in any order of rows and columns, and for any way to store them.
     """
     names = sorted(map(str, frame.columns))
     head = "\0".join(names).encode()
-    rows = np.sort(keys(frame, names)).tobytes()
+    rows = np.sort(key_hashes(frame, names)).tobytes()
     return hashlib.sha256(head + rows).hexdigest()
 
 
-def keys(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
+def key_hashes(frame: "pd.DataFrame", names: Sequence[str]) -> np.ndarray:
     """(n,) uint64: a hash of each row's values in some columns."""
     import pandas as pd
 

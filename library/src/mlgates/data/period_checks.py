@@ -35,14 +35,14 @@ def check_manifest(
 
     path = folder / f"{name}.quarantine.parquet"
     quarantined = pd.read_parquet(path, columns=["row"])["row"].nunique()
-    kept = partitions.length(folder / f"{name}.parquet")
+    kept = partitions.row_count(folder / f"{name}.parquet")
     closed_rows = closed.get("rows", 0)
     evidence = (
         f"{len(read):,} rows read, {closed_rows:,} closed, {kept:,} kept,"
         f" {quarantined:,} in quarantine"
     )
 
-    is_changed = closed.get("sha256") != partitions.content(read)
+    is_changed = closed.get("sha256") != partitions.content_hash(read)
     lost = 0
     # A table with other columns or types is refused as a whole, and has no facts: no row is lost.
     if table.facts:
@@ -65,7 +65,7 @@ def check_manifest(
 
 def check_erased(tombstones: Tombstones, tables: Sequence[Path | IO[bytes]]) -> Check:
     """`data.erased`: no Parquet table holds a row that was erased."""
-    count = sum(map(tombstones.hold, tables))
+    count = sum(map(tombstones.has_erased_rows, tables))
     evidence = ""
     if count:
         evidence = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlgates.contract import Column, Contract
 from mlgates.data.datasheet import datasheet, is_private, values_by_column
-from mlgates.data.expectations import ROW_RULES, described
+from mlgates.data.expectations import ROW_RULES, suite_as_data
 from mlgates.data.partitions import ROWS
 from mlgates.evaluation.plots import BLUE, GREY, picture
 from mlgates.files import temporary_folder, write_text
@@ -59,7 +59,7 @@ def page(contract: Contract, reports: Mapping[str, Report], tables: "Tables") ->
 def _rules_as_html(contract: Contract) -> str:
     """All rules in words, table by table."""
     parts = []
-    for name, table in described(contract).items():
+    for name, table in suite_as_data(contract).items():
         rows = Grid([], _rules_in_words(table))
         parts.append(f"<h2>Rules for {escape(name)}</h2>{rows.html()}")
     return "".join(parts)

@@ -39,7 +39,7 @@ TREES = {
 }
 
 
-def signs(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, Any]:
+def measure_signs(contract: Contract, rows: "pd.DataFrame", min_rows: int) -> dict[str, Any]:
     """What is remembered of a period.
 
     - `alike`: the share of rows that are there twice, apart from the ids in their keys.
@@ -182,7 +182,7 @@ def _features(contract: Contract, rows: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(features)
 
 
-def poison(
+def poison_checks(
     contract: Contract,
     before: Sequence[Mapping[str, Any]],
     now: Mapping[str, Any],

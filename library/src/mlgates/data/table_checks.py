@@ -117,7 +117,7 @@ def _repeated_rows(
     """
     if earlier is None or rows.empty or not table.key:
         return {}
-    is_repeated = np.isin(partitions.keys(rows, table.key), earlier)
+    is_repeated = np.isin(partitions.key_hashes(rows, table.key), earlier)
     return {("data.repeated", "+".join(table.key)): np.flatnonzero(is_repeated)}
 
 

@@ -74,7 +74,7 @@ class Tombstones:
 
         return matches
 
-    def hits(self, frame: "pd.DataFrame") -> np.ndarray:
+    def is_erased(self, frame: "pd.DataFrame") -> np.ndarray:
         """(n,) bool: which rows are erased."""
         erased = np.zeros(len(frame), dtype=bool)
         for columns, matches in self.matchers:
@@ -87,15 +87,15 @@ class Tombstones:
 
     def without(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame without erased rows."""
-        erased = self.hits(frame)
+        erased = self.is_erased(frame)
         if not erased.any():
             return frame
         return frame[~erased].reset_index(drop=True)
 
-    def hold(self, file: Path | IO[bytes]) -> bool:
+    def has_erased_rows(self, file: Path | IO[bytes]) -> bool:
         """Whether a Parquet file has an erased row; reads only the columns that matter."""
         for columns, _ in self.matchers:
-            if any(self.hits(part).any() for part in parts(file, columns)):
+            if any(self.is_erased(part).any() for part in parts(file, columns)):
                 return True
         return False
 

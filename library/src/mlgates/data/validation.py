@@ -19,7 +19,7 @@ from mlgates.data.expectations import Table, Validate
 from mlgates.data.period_checks import check_erased, check_manifest, check_min_rows
 from mlgates.data.table_checks import check_table
 from mlgates.errors import ProjectError
-from mlgates.files import digest, read_json, whole, write_json
+from mlgates.files import atomic, digest, read_json, write_json
 from mlgates.layout import MANIFEST, REPORTS, VALIDATION
 from mlgates.project import Project
 from mlgates.results import results
@@ -77,7 +77,7 @@ def check_period(
         if stored["facts"].get("content") == content:
             return Report.from_dict(stored)
 
-    with whole(target) as folder:
+    with atomic(target) as folder:
         folder.mkdir(parents=True)
         report = check.run(folder)
         report.facts["content"] = content
@@ -137,7 +137,7 @@ class _PeriodCheck:
         measured_before = self._measured_before()
 
         rows = self._check_table(report, folder, None, keys_before)
-        np.save(folder / KEYS, partitions.keys(rows, self.contract.key))
+        np.save(folder / KEYS, partitions.key_hashes(rows, self.contract.key))
         report.facts["signs"] = self._measured(report, rows, measured_before)
         samples = [self._write_sample(folder, partitions.ROWS, rows)]
         del rows  # a period may be large; from here on its sample is enough
@@ -217,7 +217,7 @@ class _PeriodCheck:
 def samples(project: Project, period: str) -> "list[pd.DataFrame]":
     """Some rows that were kept of each table of a period: the rows first, then the look-ups."""
     frames = []
-    for name in partitions.tables(project.contract):
+    for name in partitions.table_names(project.contract):
         frames.append(partitions.read(project, "checked", period, f"{name}.{SAMPLE}"))
     return frames
 
@@ -259,7 +259,9 @@ def write_report(project: Project, reports: Mapping[str, Report]) -> Report:
     on.
     """
     n_train = project.settings().train.periods
-    train, evaluation = partitions.window(list(reports), n_train, project.contract)
+    train, evaluation = partitions.training_and_evaluation_periods(
+        list(reports), n_train, project.contract
+    )
     reports_in_use = {}
     tables = {}
     for period in dict.fromkeys([*train, *evaluation]):  # without a time, both are the same ones

@@ -10,10 +10,10 @@ from typing import Any
 
 from mlgates.draft.decide import decide
 from mlgates.draft.decision import Decision, Field, Wishes
-from mlgates.draft.model import choose
+from mlgates.draft.model import best_model_text
 from mlgates.draft.profile import Table, profile
-from mlgates.draft.source import Source, opened
-from mlgates.draft.write import files, put
+from mlgates.draft.source import Source, open_source
+from mlgates.draft.write import files, replace_files
 from mlgates.errors import ProjectError
 from mlgates.grid import Grid
 from mlgates.layout import CYCLE
@@ -30,7 +30,7 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
     """
     from mlgates.registry import training_cycle
 
-    with opened(project, given, query) as source:
+    with open_source(project, given, query) as source:
         wishes.check(source.columns)
         needed = [wishes.target]
         if wishes.time:
@@ -43,12 +43,12 @@ def draft(project: Project, given: str, wishes: Wishes, query: str = "") -> str:
             )
         settings = project.settings()
         decision = decide(table, wishes, settings, is_database=bool(source.query))
-        model = choose(decision, table.sample, settings.model)
+        model = best_model_text(decision, table.sample, settings.model)
         written = files(project, source, decision, model, _example(table, decision))
         periods = decision.periods
         cycle = training_cycle.written(project, periods.until, list(periods.ranges))
         written[project.root / CYCLE] = cycle
-    replaced = put(project, written)
+    replaced = replace_files(project, written)
     return _report(project, source, decision, replaced)
 
 

@@ -126,7 +126,7 @@ class Trial:
         return float(np.nan_to_num(scores, nan=-np.inf).mean())
 
 
-def choose(decision: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) -> str:
+def best_model_text(decision: Decision, sample: "pd.DataFrame", params: Mapping[str, Any]) -> str:
     """The text of the best model.py; trees, where the sample is too small to compare.
 
     `params` is section `model` of params.yaml.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from mlgates.serving.prediction_log import OWN
+from mlgates.serving.prediction_log import LOG_COLUMNS
 
 IN_SCHEMA = [  # the names that the drafted schema.py uses itself
     "Annotated",
@@ -22,7 +22,7 @@ IN_SCHEMA = [  # the names that the drafted schema.py uses itself
     "int",
     "str",
 ]
-TAKEN = {*OWN, "score", "arrived", "self", "n", *IN_SCHEMA, *dir(BaseModel)}
+TAKEN = {*LOG_COLUMNS, "score", "arrived", "self", "n", *IN_SCHEMA, *dir(BaseModel)}
 # At most 60 letters; some beginnings have a meaning for pydantic and the features.
 ALLOWED = re.compile(r"(?!model_(validate|dump)|feature__)[A-Za-z]\w{0,59}", re.ASCII)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlgates.draft.columns import Column, Counting, of_kind
-from mlgates.draft.source import Source, named
+from mlgates.draft.source import Source, sql_name
 from mlgates.draft.texts import read_texts, read_whole_dates
 from mlgates.errors import ProjectError
 
@@ -62,7 +62,7 @@ def profile(source: Source, needed: list[str]) -> Table:
     count = Counting(source.database)
     columns = {}
     for label, (name, duckdb_type) in source.columns.items():
-        columns[label] = _typed_column(label, named(name), duckdb_type)
+        columns[label] = _typed_column(label, sql_name(name), duckdb_type)
     read_texts(count, of_kind(columns.values(), "text"))
     read_whole_dates(count, of_kind(columns.values(), "int"))
 

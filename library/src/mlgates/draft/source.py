@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgates.errors import ProjectError
-from mlgates.files import temporary_folder, whole
+from mlgates.files import atomic, temporary_folder
 from mlgates.layout import DUCKDB, GIVEN, STATE
 from mlgates.project import Project
 
@@ -65,18 +65,18 @@ class Readable:
     notes: list[str] = field(default_factory=list)
 
 
-def quoted(text: str) -> str:
+def sql_text(text: str) -> str:
     """A text as SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def named(name: str) -> str:
+def sql_name(name: str) -> str:
     """A column's name as SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @contextmanager
-def opened(project: Project, given: str, query: str) -> Iterator[Source]:
+def open_source(project: Project, given: str, query: str) -> Iterator[Source]:
     """The table while it is drafted from, read by a DuckDB with little memory.
 
     What does not fit into that memory goes to var/.
@@ -124,7 +124,7 @@ def _described(database: Any, readable: Readable) -> tuple[str, Columns]:
     if readable.path.is_file() and not _is_parquet(readable.path):
         reader, header = _csv(database, readable)
 
-    located = reader.replace("$source", quoted(str(readable.path)))
+    located = reader.replace("$source", sql_text(str(readable.path)))
     database.execute(f"CREATE VIEW source AS FROM {located}")
     described = database.execute("DESCRIBE source").fetchall()
     labels = header or [name for name, *_ in described]
@@ -216,7 +216,7 @@ def _brought(project: Project, path: Path, encoding: str) -> Iterator[tuple[Path
             return
         target = folder / f"{path.stem}.utf-8{path.suffix}"  # the original stays beside it
     try:
-        with whole(target) as temporary:
+        with atomic(target) as temporary:
             if is_utf8:
                 _link(path, temporary)
             else:
@@ -278,9 +278,9 @@ def _csv(database: Any, readable: Readable) -> tuple[str, list[str]]:
     _check_header(readable.label, header)
 
     options = ["header = true", "all_varchar = true"]
-    options += [f"{name} = {quoted(mark)}" for name, mark in dialect.items()]
+    options += [f"{name} = {sql_text(mark)}" for name, mark in dialect.items()]
     options.append("skip = 0")
-    options.append(f"nullstr = [{', '.join(map(quoted, MISSING))}]")
+    options.append(f"nullstr = [{', '.join(map(sql_text, MISSING))}]")
     return f"read_csv($source, {', '.join(options)})", header
 
 

@@ -103,7 +103,7 @@ from {package}.schema import contract
 
 def test_what_is_used_as_it_is_stands_in_the_request_and_is_allowed() -> None:
     assert set(features.AS_IS) <= set(contract.request_columns)
-    assert not [name for name in features.AS_IS if contract.barred(name)]
+    assert not [name for name in features.AS_IS if contract.why_forbidden(name)]
 '''
 
 ASK = "Ask the service:\n\n```\n{}\n```\n"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from mlgates.draft.columns import Column, Counting, of_kind
-from mlgates.draft.source import quoted
+from mlgates.draft.source import sql_text
 
 FIRST_ROWS = 2_000  # on which every way to write a date is tried
 
@@ -163,7 +163,7 @@ def _read_as_number_with_marks(count: Counting, column: Column) -> None:
         column.mixture = f"mixed: {counts}, for example {marks[0]!r} is not"
         column.notes.append(column.mixture)
         return
-    listed = ", ".join(map(quoted, sorted(marks)))
+    listed = ", ".join(map(sql_text, sorted(marks)))
     number = f"CASE WHEN {column.sql} NOT IN ({listed}) THEN {column.sql} END"
     note = f"numbers in disguise: {', '.join(map(repr, marks))} counts as missing"
     column.read_as("float", f"CAST({number} AS DOUBLE)", note)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlgates import tools
 from mlgates.draft.decision import FORBIDDEN, Decision, Field, Periods
-from mlgates.draft.source import DATABASE, Source, named
+from mlgates.draft.source import DATABASE, Source, sql_name
 from mlgates.draft.templates import (
     ASK,
     CURL,
@@ -197,9 +197,9 @@ def _where(source: Source, decision: Decision) -> str:
 
     It is Python source: two strings, because one may be longer than a line.
     """
-    has_target = f"'{named(decision.target.name)} IS NOT NULL'"
+    has_target = f"'{sql_name(decision.target.name)} IS NOT NULL'"
     if decision.time:
-        time = named(decision.time)
+        time = sql_name(decision.time)
         return f"{has_target} ' AND {time} >= $a AND {time} < $b'"
     if source.query:
         return f"{has_target} ' AND $a < $b'"  # one period, 0 of 1: all rows
@@ -210,7 +210,7 @@ def _select_list(decision: Decision) -> str:
     """The SQL that reads the columns, as the content of a Python string in three quotes."""
     expressions = []
     for field in decision.read:
-        expressions.append(f"{field.column.sql} AS {named(field.name)}")
+        expressions.append(f"{field.column.sql} AS {sql_name(field.name)}")
     lines = textwrap.indent(",\n".join(expressions), "    ")
     return lines.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
@@ -291,10 +291,10 @@ def _tidy(project: Project, path: Path, content: str) -> str:
 def _ruff(project: Project, path: Path, content: str, *words: str) -> str:
     """What ruff prints about a module that is not written yet."""
     options = ["--stdin-filename", str(path), "-"]
-    return tools.run(project, "ruff", *words, *options, given=content).printed
+    return tools.run(project, "ruff", *words, *options, given=content).stdout
 
 
-def put(project: Project, written: Mapping[Path, str]) -> Path:
+def replace_files(project: Project, written: Mapping[Path, str]) -> Path:
     """Write all files, and set aside what they replace and what was made of other data.
 
     Returns the folder with what was set aside.

@@ -14,10 +14,10 @@ from mlgates.contract import Arrays, Column, Contract, to_array
 from mlgates.data import partitions
 from mlgates.evaluation import metrics
 from mlgates.evaluation.fairness import slices
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.evaluation.timing import rounded, seconds
 from mlgates.layout import REFERENCE
-from mlgates.model_folder import Scorer, load, scored
+from mlgates.model_folder import Scorer, load, score_all
 from mlgates.project import Project
 from mlgates.settings import EvaluateSettings
 
@@ -53,7 +53,7 @@ def behavior(
     arrays = contract.arrays(rows)
     target = contract.target(rows)
     candidate = models["candidate"]
-    scores = scored(models, arrays)
+    scores = score_all(models, arrays)
     changed_scores = _changed_scores(contract, candidate, arrays, settings)
     estimates = _estimates(contract, target, scores, changed_scores, settings.seed)
     calibration = {name: estimates["calibration_error", name] for name in scores}
@@ -68,18 +68,18 @@ def behavior(
     changes = {}
     for change, new_scores in changed_scores.items():
         difference = estimates["metric", change].minus(unchanged, MAIN[contract.task])
-        is_moved = moved(decisions, candidate.decide(new_scores), tolerance)
+        is_moved = is_other_decision(decisions, candidate.decide(new_scores), tolerance)
         changes[change] = {"difference": difference.plain(), "decisions": float(is_moved.mean())}
 
     changed_decisions = None
     champion = models.get("champion")
     if champion:
-        is_moved = moved(champion.decide(scores["champion"]), decisions, tolerance)
+        is_moved = is_other_decision(champion.decide(scores["champion"]), decisions, tolerance)
         changed_decisions = _most_changed(slices(contract, rows), is_moved)
 
     return {
         "rows": len(rows),
-        "unit": unit(contract.task, unchanged.plain()["value"]),
+        "unit": margin_unit(contract.task, unchanged.plain()["value"]),
         "calibration_error": calibration_plain,
         "excess": _calibration_excess(calibration).plain(),
         "changes": changes,
@@ -100,7 +100,7 @@ def _estimates(
     That is ("calibration_error", model) of each model, and the candidate's ("metric", change):
     the main metric after each change, and for `UNCHANGED`.
     """
-    make_metric = metrics.named(contract.task)[MAIN[contract.task]]
+    make_metric = metrics.metrics_of(contract.task)[MAIN[contract.task]]
     measures: dict[tuple[str, str], metrics.Measure] = {}
     for name, model_scores in scores.items():
         measures["calibration_error", name] = calibration_error(contract, target, model_scores)
@@ -119,8 +119,8 @@ def _changed_scores(
     contract: Contract, candidate: Scorer, arrays: Arrays, settings: EvaluateSettings
 ) -> dict[str, np.ndarray]:
     """The candidate's scores by what was done to the request; without what cannot be done to it."""
-    requests = {"noise": noisy(contract, candidate, arrays, settings)}
-    requests.update(silent(contract, arrays))
+    requests = {"noise": with_noise(contract, candidate, arrays, settings)}
+    requests.update(without_lookups(contract, arrays))
     changed_scores = {}
     for name, request in requests.items():
         if request:
@@ -189,7 +189,9 @@ def _distance(predicted: np.ndarray, error: np.ndarray) -> metrics.Measure:
     return measure
 
 
-def noisy(contract: Contract, scorer: Scorer, arrays: Arrays, settings: EvaluateSettings) -> Arrays:
+def with_noise(
+    contract: Contract, scorer: Scorer, arrays: Arrays, settings: EvaluateSettings
+) -> Arrays:
     """The request with noise on the numbers that features read, within their bounds.
 
     Empty if features read no number.
@@ -222,7 +224,7 @@ def _with_noise(column: Column, values: np.ndarray, noise: np.ndarray) -> np.nda
     return np.clip(changed, low, high)
 
 
-def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
+def without_lookups(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
     """The request by look-up, as it is when that look-up finds nothing.
 
     A look-up is left out if the contract refuses a request without it.
@@ -239,7 +241,7 @@ def silent(contract: Contract, arrays: Arrays) -> dict[str, Arrays]:
     return requests
 
 
-def moved(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
+def is_other_decision(before: np.ndarray, now: np.ndarray, near: float) -> np.ndarray:
     """(n,) bool: whether a decision is another one; numbers may move by `near`."""
     if now.dtype.kind == "f":
         return np.asarray(np.abs(now - before) > near)

@@ -82,7 +82,7 @@ def _places(column: str, column_words: np.ndarray) -> dict[Slice, np.ndarray]:
     return {(column, word): np.flatnonzero(column_words == word) for word in frequent(column_words)}
 
 
-def treatment(
+def group_rates(
     contract: Contract,
     rows: "pd.DataFrame",
     scores: np.ndarray,
@@ -259,7 +259,7 @@ def measure_groups(
         return {}
     features = {name: scorer.plan.ancestors(name) for name in scorer.plan.names}
     return {
-        "rates": treatment(
+        "rates": group_rates(
             contract,
             rows,
             scores,

@@ -18,7 +18,7 @@ from mlgates.evaluation.behavior import behavior
 from mlgates.evaluation.fairness import RESAMPLES, Slice, measure_groups, slices
 from mlgates.files import digest, read_json
 from mlgates.layout import BASELINES, CANDIDATE, EVALUATION, HOLDOUT, TRAINING
-from mlgates.model_folder import Scorer, columns_gone, load, scored
+from mlgates.model_folder import Scorer, columns_gone, load, score_all
 from mlgates.project import Project
 from mlgates.reports import number
 from mlgates.settings import EvaluateSettings
@@ -53,7 +53,7 @@ def measure(
     better) by model and metric, `slices`.
     """
     target = contract.target(rows)
-    metric_names = list(metrics.named(contract.task))
+    metric_names = list(metrics.metrics_of(contract.task))
     measures = _measures(contract.task, target, scores, WHOLE)
     estimates = metrics.estimates(measures, len(rows), resamples, seed)
     values = _values(estimates, scores, metric_names, WHOLE)
@@ -88,7 +88,7 @@ def _slices(
         measures.update(_measures(contract.task, target, compared, part, places))
     estimates = metrics.estimates(measures, len(rows), resamples, seed)
 
-    metric_names = list(metrics.named(contract.task))
+    metric_names = list(metrics.metrics_of(contract.task))
     models = _chosen(scores, ["candidate", "champion"])
     entries = []
     for part, places in places_by_slice.items():
@@ -220,7 +220,7 @@ def on_holdout(
     if rows.empty:
         return {"rows": 0, "values": {}, "differences": {}}
     compared = _chosen(models, ["candidate", "champion"])
-    scores = scored(compared, contract.arrays(rows))
+    scores = score_all(compared, contract.arrays(rows))
     without_slices = replace(contract, slices=())
     measured = measure(
         without_slices, rows, scores, resamples=settings.resamples, seed=settings.seed
@@ -317,7 +317,7 @@ def score(
     project: Project, models: Mapping[str, Scorer], rows: "pd.DataFrame"
 ) -> dict[str, np.ndarray]:
     """The (n,) or (n, c) scores of each model for n joined rows."""
-    return scored(models, project.contract.arrays(rows))
+    return score_all(models, project.contract.arrays(rows))
 
 
 def read_rows(project: Project) -> "pd.DataFrame":

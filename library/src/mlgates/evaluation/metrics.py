@@ -33,7 +33,7 @@ Measure = Callable[[np.ndarray], np.ndarray]  # (b, n) weights to (b,) values
 Count = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def unit(task: str, value: float | None) -> float:
+def margin_unit(task: str, value: float | None) -> float:
     """What margins count in.
 
     The error of a regression has the unit of the label, so its margins are shares of `value`, the
@@ -272,7 +272,7 @@ def value(measure: Measure, rows: int) -> float:
     return float(measure(np.ones((1, rows), np.float32))[0])
 
 
-def on(places: np.ndarray | None, measure: Measure) -> Measure:
+def on_rows(places: np.ndarray | None, measure: Measure) -> Measure:
     """A measure that was made for the rows at some places, applied to weights of all rows."""
     if places is None:
         return measure
@@ -297,11 +297,11 @@ def measures(
         shared = {"average_precision": _average_precision(count), "roc_auc": _roc_auc(count)}
 
     by_name = {}
-    for name, make in named(task).items():
+    for name, make in metrics_of(task).items():
         if name in shared:
             by_name[name] = shared[name]
         else:
-            by_name[name] = on(places, make(target, scores))
+            by_name[name] = on_rows(places, make(target, scores))
     return by_name
 
 
@@ -328,6 +328,6 @@ def weighted(
     return measure
 
 
-def named(task: str) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:
+def metrics_of(task: str) -> dict[str, Callable[[np.ndarray, np.ndarray], Measure]]:
     """The metrics of a task by name."""
     return {metric.__name__: metric for metric in METRICS[task]}

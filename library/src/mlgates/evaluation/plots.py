@@ -9,7 +9,7 @@ import numpy as np
 
 from mlgates.contract import Contract
 from mlgates.evaluation.metrics import MAIN
-from mlgates.files import whole
+from mlgates.files import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def picture(
 
     figure, grid = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
     yield list(grid.flat)
-    with whole(path) as target:
+    with atomic(path) as target:
         figure.savefig(target, format="svg", metadata={"Date": None})
     plt.close(figure)
 
@@ -72,7 +72,7 @@ def draw(
     and `groups.svg`.
     """
     metric = MAIN[contract.task]
-    with whole(folder) as target:
+    with atomic(folder) as target:
         _models(target / "models.svg", metric, measured)
         _reliability(target / "reliability.svg", contract, rows, scores)
         _slices(target / "slices.svg", metric, measured["slices"])

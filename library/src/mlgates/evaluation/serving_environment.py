@@ -19,7 +19,7 @@ from mlgates.contract import Arrays
 from mlgates.errors import ProjectError
 from mlgates.files import temporary_folder
 from mlgates.layout import SERVING_ENVIRONMENT, UV_LOCK
-from mlgates.model_folder import Scorer, opened
+from mlgates.model_folder import Scorer, load_as_stored
 from mlgates.project import Project
 
 ROWS = 100  # enough for each category to be looked up, and one request of usual size
@@ -39,7 +39,7 @@ def measure(project: Project, folder: Path, scorer: Scorer, arrays: Arrays) -> d
     """
     result: dict[str, Any] = {"not_tried": "", "error": "", "rows": 0, "differing": 0}
     try:
-        python = build(project)
+        python = synced_environment(project)
     except ProjectError as error:
         return result | {"not_tried": str(error).splitlines()[0]}
 
@@ -60,7 +60,7 @@ def measure(project: Project, folder: Path, scorer: Scorer, arrays: Arrays) -> d
     return result | {"rows": len(same), "differing": int((~same).sum())}
 
 
-def build(project: Project) -> Path:
+def synced_environment(project: Project) -> Path:
     """Bring var/serving-environment to what uv.lock says; returns its Python.
 
     It takes half a second, because uv links the files of its cache. It never uses the network:
@@ -86,7 +86,7 @@ def main() -> None:
     """
     folder, rows, answer = map(Path, sys.argv[1:])
     try:
-        scorer = opened(folder)
+        scorer = load_as_stored(folder)
     except ProjectError as error:  # said without a traceback; any other error ends with its own
         sys.exit(str(error))
     arrays = pickle.loads(rows.read_bytes())

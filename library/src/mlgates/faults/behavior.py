@@ -17,8 +17,8 @@ import numpy as np
 from mlgates import team_code
 from mlgates.contract import Arrays
 from mlgates.evaluation import behavior
-from mlgates.evaluation.metrics import unit
-from mlgates.faults.model import _improved, fitted, judged, scored
+from mlgates.evaluation.metrics import margin_unit
+from mlgates.faults.model import _improved, fitted, gate_report, scores_of
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
 from mlgates.files import temporary_folder
 from mlgates.gate import behavior_rules
@@ -26,7 +26,7 @@ from mlgates.gate.rules import Context
 from mlgates.model_folder import Scorer, save
 from mlgates.project import Project
 from mlgates.training.fit import train
-from mlgates.training.sanity_checks import repeatable
+from mlgates.training.sanity_checks import difference_of_fits
 from mlgates.training.staleness import curve
 from mlgates.verdict import Report, Verdict
 
@@ -80,9 +80,9 @@ def _judged(
     bench = replace(bench, settings=replace(bench.settings, gate=gate_settings))
     champion_scores = None
     if champion:
-        champion_scores = scored(bench, rows, champion)
-    scores = scored(bench, rows, candidate)
-    return judged(bench, rows, scores, champion_scores, {}, behavior=measured)
+        champion_scores = scores_of(bench, rows, champion)
+    scores = scores_of(bench, rows, candidate)
+    return gate_report(bench, rows, scores, champion_scores, {}, behavior=measured)
 
 
 def _behavior(
@@ -169,7 +169,7 @@ def brittle(bench: Bench) -> Report:
     """A row with a little noise on its numbers is new to it."""
     rows = bench.halves[1].head(ROWS)
     arrays = bench.contract.arrays(rows)
-    other = behavior.noisy(bench.contract, fitted(bench)[0], arrays, bench.settings.evaluate)
+    other = behavior.with_noise(bench.contract, fitted(bench)[0], arrays, bench.settings.evaluate)
     return _judged(bench, rows, _by_heart(bench, rows, other))
 
 
@@ -177,7 +177,7 @@ def brittle(bench: Bench) -> Report:
 def dependent(bench: Bench) -> Report:
     """When the look-up finds nothing, the answers are random."""
     rows = bench.halves[1].head(ROWS)
-    requests = behavior.silent(bench.contract, bench.contract.arrays(rows))
+    requests = behavior.without_lookups(bench.contract, bench.contract.arrays(rows))
     for name, without_lookup in requests.items():
         if without_lookup:
             report = _judged(bench, rows, _by_heart(bench, rows, without_lookup))
@@ -198,7 +198,7 @@ def jumpy(bench: Bench) -> Report:
     scorer = fitted(bench)[0]
     arrays = bench.contract.arrays(rows)
     matrix = scorer.matrix(arrays)
-    if not behavior.noisy(bench.contract, scorer, arrays, bench.settings.evaluate):
+    if not behavior.with_noise(bench.contract, scorer, arrays, bench.settings.evaluate):
         raise NotApplicable("no feature reads a number")
     change = _decide_otherwise(scorer, matrix, bench.contract.target(rows))
     return _judged(bench, rows, _changed(bench, change))
@@ -331,7 +331,7 @@ def overshot(bench: Bench) -> Report:
 
     rows = bench.halves[0].head(ROWS)
     scorer, _ = train(project, rows, bench.settings)
-    if _beats_constant(scored(bench, rows, scorer), bench.contract.target(rows), scorer.task):
+    if _beats_constant(scores_of(bench, rows, scorer), bench.contract.target(rows), scorer.task):
         raise NotApplicable("the model learns well even at this rate")
     return Report("train")
 
@@ -384,10 +384,10 @@ def clocked(bench: Bench) -> Report:
         "ages": [],
         "otherwise": 1,
         "rows": len(rows),
-        "repeatable": repeatable(project, rows, bench.settings),
+        "repeatable": difference_of_fits(project, rows, bench.settings),
     }
-    scores = scored(bench, rows, fitted(bench)[0])
-    return judged(bench, rows, scores, None, {}, Context(curve=curve_report))
+    scores = scores_of(bench, rows, fitted(bench)[0])
+    return gate_report(bench, rows, scores, None, {}, Context(curve=curve_report))
 
 
 @fault(
@@ -403,7 +403,7 @@ def stale(bench: Bench) -> Report:
     """
     scorer, simple = fitted(bench)
     rows = bench.halves[1].head(2 * ROWS)
-    scores = scored(bench, rows, scorer)
+    scores = scores_of(bench, rows, scorer)
     name = bench.contract.outcome.name
     parts = {age: bench.halves[0].iloc[age::4].head(ROWS) for age in (1, 2)}
     labels = parts[2][name].to_numpy()
@@ -419,9 +419,9 @@ def stale(bench: Bench) -> Report:
     curve_report = {
         "ages": ages,
         "otherwise": 1,
-        "unit": unit(bench.contract.task, newest_value),
+        "unit": margin_unit(bench.contract.task, newest_value),
     }
-    return judged(bench, rows, scores, scores, {}, Context(age=1, curve=curve_report))
+    return gate_report(bench, rows, scores, scores, {}, Context(age=1, curve=curve_report))
 
 
 def _check_skill(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, constant: Scorer) -> None:
@@ -429,7 +429,7 @@ def _check_skill(bench: Bench, rows: "pd.DataFrame", scores: np.ndarray, constan
 
     It must be better than a constant by two staleness margins, with 95 % confidence.
     """
-    report = judged(bench, rows, scores, None, {"trivial": constant})
+    report = gate_report(bench, rows, scores, None, {"trivial": constant})
     interval = report["gate.baseline.trivial"].interval or (0.0,)
     if interval[0] < 2 * bench.settings.gate.staleness_margin:
         raise NotApplicable("the model is hardly better than a constant, so it cannot get stale")

@@ -43,7 +43,7 @@ def checked(bench: Bench, rows: "pd.DataFrame") -> Report:
     return report
 
 
-def measured(bench: Bench, rows: "pd.DataFrame", last: float | None = None) -> dict[str, Any]:
+def measure_period(bench: Bench, rows: "pd.DataFrame", last: float | None = None) -> dict[str, Any]:
     """What validate measures of a period; `last` is the end of the period before (unix seconds)."""
     return measure_delivery(bench.contract, rows, last, bench.settings.validate)
 
@@ -60,9 +60,11 @@ def compared(
 
     contract, limits = bench.contract, bench.settings.validate
     earlier_rows = bench.thirds[1:]
-    earlier = bench.once("delivered", lambda: [measured(bench, part) for part in earlier_rows])
+    earlier = bench.computed(
+        "delivered", lambda: [measure_period(bench, part) for part in earlier_rows]
+    )
 
-    now = measured(bench, rows)
+    now = measure_period(bench, rows)
     now["late"] = late
     if contract.time and follows:
         newest = earlier[-1]
@@ -109,14 +111,14 @@ def out_of_range(bench: Bench) -> Report:
 @fault("upstream changes a unit", caught_by="data.range", row="Data 1")
 def unit_change(bench: Bench) -> Report:
     """Miles become metres."""
-    rows, name = delivery(bench), bench.moving.name
+    rows, name = delivery(bench), bench.number_that_leaves_bounds.name
     return checked(bench, rows.assign(**{name: rows[name] * METRES_PER_MILE}))
 
 
 @fault("a column goes missing", caught_by="data.columns", row="Data 1")
 def missing_column(bench: Bench) -> Report:
     """Upstream drops a column."""
-    return checked(bench, delivery(bench).drop(columns=bench.first))
+    return checked(bench, delivery(bench).drop(columns=bench.first_column))
 
 
 @fault("a forbidden column arrives", caught_by="data.forbidden", row="Data 4")
@@ -210,7 +212,7 @@ def delivered_again(bench: Bench) -> Report:
     """A tenth of the rows was delivered before."""
     bench.require_key()
     contract, rows = bench.contract, delivery(bench)
-    earlier_keys = partitions.keys(rows[::10], contract.key)
+    earlier_keys = partitions.key_hashes(rows[::10], contract.key)
     report, _, _ = check_table(
         rows,
         contract,
@@ -224,7 +226,7 @@ def delivered_again(bench: Bench) -> Report:
 def _row_count_report(bench: Bench, *, lost_rows: int = 0, changed: bool = False) -> Report:
     """The checks of a closed period from which rows were lost, or whose outcomes were changed."""
     contract, rows = bench.contract, delivery(bench)
-    closed = {"rows": len(rows), "sha256": partitions.content(rows)}
+    closed = {"rows": len(rows), "sha256": partitions.content_hash(rows)}
     if changed:
         name = contract.outcome.name
         reversed_outcomes = rows[name].to_numpy()[::-1]
@@ -353,7 +355,7 @@ def copies(bench: Bench) -> Report:
 
     # A tenth of the rows is replaced, by copies of another tenth. So two tenths have a twin then.
     # Only rows that had no twin before make the share rise.
-    rise = 0.2 * (1 - measured(bench, rows)["alike"])
+    rise = 0.2 * (1 - measure_period(bench, rows)["alike"])
     if rise < 2 * limits.drift_duplicates:
         raise NotApplicable("most healthy rows have duplicates")
 
@@ -384,7 +386,7 @@ def late(bench: Bench) -> Report:
     rows = bench.thirds[0]
     seconds = rows[time].to_numpy(dtype="datetime64[us]").astype(float) / 1e6
     end_of_period_before = float(np.quantile(seconds, 0.1))
-    late_share = measured(bench, rows, end_of_period_before)["late"]
+    late_share = measure_period(bench, rows, end_of_period_before)["late"]
     # If many rows share a moment, far less than a tenth may be older than it.
     if late_share < 1.5 * bench.settings.validate.drift_late:
         raise NotApplicable("the times are too coarse")
@@ -430,7 +432,7 @@ def flood(bench: Bench) -> Report:
 def flipped(bench: Bench) -> Report:
     """A sixth of the outcomes of the largest slice are changed."""
     rows, contract = bench.thirds[0], bench.contract
-    doubt = measured(bench, rows)["doubt"]
+    doubt = measure_period(bench, rows)["doubt"]
     if len(doubt) < 2:
         raise NotApplicable("there are no two slices with enough rows, or the label is a number")
 

@@ -109,7 +109,7 @@ class Clone:
 def add_feature(clone: Clone) -> None:
     """A function more in features.py, of the first request column that a feature may read."""
     contract = clone.contract
-    allowed = [name for name in contract.request_columns if not contract.barred(name)]
+    allowed = [name for name in contract.request_columns if not contract.why_forbidden(name)]
     if not allowed:
         raise NotApplicable("no feature may read any column of the request")
     argument = allowed[0]
@@ -372,7 +372,7 @@ class _Service:
 
 def _answered(clone: Clone, change: Change, service: _Service) -> Check:
     """`drill.served.<change>`: a request is answered by the release that was just promoted."""
-    promoted = str(champion.in_service(clone.project)["release"])
+    promoted = str(champion.read_pointer(clone.project)["release"])
     return _follows(change, promoted, service.answer(clone.requests))
 
 
@@ -397,7 +397,7 @@ def _lost(failures: list[str], answers: int) -> Check:
 
 def _skew(clone: Clone, change: Change) -> Check:
     """`drill.skew.<change>`: what the service logged, computed again as the monitor does it."""
-    pointer = champion.in_service(clone.project)
+    pointer = champion.read_pointer(clone.project)
     folder = champion.find(clone.project, pointer["fingerprint"])
     scorer = load(folder, clone.contract)
     logged = prediction_log.read(clone.project)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, strict
 from mlgates.features import Plan, plan
-from mlgates.gate.feature_rules import judge
+from mlgates.gate.feature_rules import feature_checks
 from mlgates.training.ablation import ablate
 from mlgates.verdict import Report, Verdict
 
@@ -56,7 +56,7 @@ def _history(bench: Bench, function: FeatureFunction, periods: int) -> list[Abla
     def measure() -> list[Ablation]:
         return [_ablation(bench, planted, bench.rows, seed) for seed in range(periods)]
 
-    return list(bench.once(function.__name__, measure))
+    return list(bench.computed(function.__name__, measure))
 
 
 def _judged(bench: Bench, history: list[Ablation], waived_until: str = "") -> Report:
@@ -65,7 +65,7 @@ def _judged(bench: Bench, history: list[Ablation], waived_until: str = "") -> Re
     if waived_until:
         waivers.append(f"{FEATURE} until {waived_until}")
     limits = replace(bench.settings.gate, waive=waivers)
-    return strict(Report("features", judge(history, limits)))
+    return strict(Report("features", feature_checks(history, limits)))
 
 
 def _noise(values: np.ndarray) -> np.ndarray:

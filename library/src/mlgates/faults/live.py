@@ -24,7 +24,7 @@ from mlgates.layout import (
     VALIDATION,
 )
 from mlgates.local_service import ask, free_port, served
-from mlgates.monitoring.watch import followed
+from mlgates.monitoring.watch import follow_check
 from mlgates.project import Project
 from mlgates.registry.sandbox import scratch
 from mlgates.serving import prediction_log
@@ -82,7 +82,7 @@ def _follows(bench: Bench, *, damaged: bool) -> Report:
         release_after = ask(url, rows)["release"]
         log = prediction_log.read(project, started)
         # As if v2.0.0 had been recorded an hour ago: the seconds that a service has are over.
-        follow = followed(log, "v2.0.0", started - 3600)
+        follow = follow_check(log, "v2.0.0", started - 3600)
 
     answers = Verdict.FAIL
     if release_before == "v1.0.0" and len(log) == len(rows):
@@ -96,7 +96,7 @@ def changed_byte(bench: Bench) -> Report:
     """The file is swapped or damaged beside the service."""
     with _project_with_champion(bench) as project:
         flip(champion.find(project, "v1.0.0") / "model.pkl")
-        champion.load_served(project, champion.in_service(project))  # it must refuse
+        champion.load_served(project, champion.read_pointer(project))  # it must refuse
     return Report("load", [Check("serving.digest", Verdict.OK)])
 
 
@@ -156,7 +156,7 @@ def stopped_run(bench: Bench) -> Report:
     with scratch(bench.project) as clone:
         path = next((clone.root / SOURCES).glob("*/data.py"))
         code = path.read_text(encoding="utf-8")
-        path.write_text(code + LOSE_A_COLUMN.format(column=bench.first), encoding="utf-8")
+        path.write_text(code + LOSE_A_COLUMN.format(column=bench.first_column), encoding="utf-8")
         shutil.rmtree(clone.root / MADE, ignore_errors=True)
         # As if these periods were new: a change to a closed one is refused before it is validated.
         (clone.root / MANIFEST).unlink(missing_ok=True)

@@ -11,16 +11,16 @@ import numpy as np
 from mlgates import team_code
 from mlgates.contract import Contract
 from mlgates.evaluation import metrics
-from mlgates.evaluation.fairness import proxies, slices, treatment
+from mlgates.evaluation.fairness import group_rates, proxies, slices
 from mlgates.evaluation.measure import measure
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled, strict
 from mlgates.features import plan
 from mlgates.files import temporary_folder
-from mlgates.gate.rules import Context, gate, tuned
+from mlgates.gate.rules import Context, gate, tuning_check
 from mlgates.model_folder import Scorer, load, save
 from mlgates.training.fit import train
-from mlgates.training.split import apart
+from mlgates.training.split import check_no_leakage
 from mlgates.training.tuning import tune
 from mlgates.verdict import Check, Report, Verdict
 
@@ -47,12 +47,12 @@ def fitted(bench: Bench, name: str = "as it is") -> tuple[Scorer, dict[str, Scor
     return bench.fitted_models[name]
 
 
-def scored(bench: Bench, rows: "pd.DataFrame", scorer: Scorer) -> np.ndarray:
+def scores_of(bench: Bench, rows: "pd.DataFrame", scorer: Scorer) -> np.ndarray:
     """The model's scores of rows whose look-ups are joined."""
     return scorer.score(scorer.matrix(bench.contract.arrays(rows)))
 
 
-def judged(
+def gate_report(
     bench: Bench,
     rows: "pd.DataFrame",
     candidate_scores: np.ndarray,
@@ -101,7 +101,7 @@ def _measured(
     if champion_scores is not None:
         scores["champion"] = champion_scores
     for name, scorer in baselines.items():
-        scores[f"baseline.{name}"] = scored(bench, rows, scorer)
+        scores[f"baseline.{name}"] = scores_of(bench, rows, scorer)
     return measure(bench.contract, rows, scores, resamples=RESAMPLES, seed=0)
 
 
@@ -129,7 +129,7 @@ def _improved(
 def _sound_scores(bench: Bench, rows: "pd.DataFrame") -> np.ndarray:
     """The scores of the team's model, moved half-way towards the truth."""
     scorer, _ = fitted(bench)
-    return _improved(bench, rows, scored(bench, rows, scorer), 0.5)
+    return _improved(bench, rows, scores_of(bench, rows, scorer), 0.5)
 
 
 def _partly_scrambled(scores: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -168,11 +168,13 @@ def _metric_loss(bench: Bench, rows: "pd.DataFrame", good: np.ndarray, bad: np.n
     It counts in the unit of the gate's margins. NaN if the rows do not determine the metric.
     """
     task, target = bench.contract.task, bench.contract.target(rows)
-    metric = metrics.named(task)[MAIN[task]]
+    metric = metrics.metrics_of(task)[MAIN[task]]
     equal_weights = np.ones((1, len(rows)))
     good_value = float(metric(target, good)(equal_weights)[0])
     bad_value = float(metric(target, bad)(equal_weights)[0])
-    return metrics.sign(MAIN[task]) * (good_value - bad_value) / (unit(task, good_value) or 1.0)
+    return (
+        metrics.sign(MAIN[task]) * (good_value - bad_value) / (margin_unit(task, good_value) or 1.0)
+    )
 
 
 def _slices_worth_breaking(
@@ -220,7 +222,7 @@ def _group_facts(
     scorer, _ = fitted(bench)
     rows = rows.assign(**{GROUP: _random_groups(rows, seed)})
     contract = _contract_with_group(bench)
-    rates = treatment(contract, rows, scores, scorer.threshold, resamples=100, seed=0)
+    rates = group_rates(contract, rows, scores, scorer.threshold, resamples=100, seed=0)
     return {"rates": rates, "proxies": {}, "waived": {}}
 
 
@@ -234,7 +236,7 @@ def healthy_candidate(bench: Bench, seed: int) -> Report:
     scorer, _ = fitted(bench)
     n = min(bench.size, len(bench.halves[1]))
     rows = bench.halves[1].sample(n, random_state=seed).reset_index(drop=True)
-    scores = scored(bench, rows, scorer)
+    scores = scores_of(bench, rows, scorer)
 
     # Each is as much better than the team's model as the other, but on other rows.
     random = np.random.default_rng(seed)
@@ -242,7 +244,7 @@ def healthy_candidate(bench: Bench, seed: int) -> Report:
     champion = _improved(bench, rows, scores, random.uniform(0.2, 0.6, len(rows)))
 
     groups = _group_facts(bench, rows, candidate, seed)
-    report = judged(bench, rows, candidate, champion, _trivial_baseline(bench), groups=groups)
+    report = gate_report(bench, rows, candidate, champion, _trivial_baseline(bench), groups=groups)
     # This check fails rightly: the candidate is no better.
     report.all_checks.remove(report["gate.improvement"])
     return report
@@ -264,7 +266,7 @@ def unequal(bench: Bench) -> Report:
     is_mistreated = _random_groups(rows) == "a"
     scores[is_mistreated] = _wrong(bench, scores[is_mistreated])
     groups = _group_facts(bench, rows, scores)
-    report = judged(bench, rows, scores, scores, {}, groups=groups)
+    report = gate_report(bench, rows, scores, scores, {}, groups=groups)
 
     def gap(entry: dict[str, Any]) -> float:
         """The size of a gap; 0 if it is unknown, or if too few rows count for the rate."""
@@ -288,7 +290,7 @@ def proxy(bench: Bench) -> Report:
     planted = (groups == "a") + noise
 
     scorer, _ = fitted(bench)
-    scores = scored(bench, rows, scorer)
+    scores = scores_of(bench, rows, scorer)
     first_feature = scorer.matrix(bench.contract.arrays(rows))[:, 0]
     matrix = np.column_stack([first_feature, planted])
     # Which columns a feature reads matters only if a group is waived. None is.
@@ -298,7 +300,7 @@ def proxy(bench: Bench) -> Report:
     rows_with_group = rows.assign(**{GROUP: groups})
     measured = proxies(contract, rows_with_group, matrix, read_columns)
     facts = {"rates": [], "proxies": measured, "waived": {}}
-    return judged(bench, rows.head(FEW_ROWS), scores[:FEW_ROWS], None, {}, groups=facts)
+    return gate_report(bench, rows.head(FEW_ROWS), scores[:FEW_ROWS], None, {}, groups=facts)
 
 
 @fault("the waiver of a group has run out", caught_by=f"gate.waiver.{GROUP}", row="Model 7")
@@ -307,7 +309,7 @@ def waived(bench: Bench) -> Report:
     rows = bench.halves[1].head(FEW_ROWS)
     scorer, _ = fitted(bench)
     groups = {"rates": [], "proxies": {}, "waived": {GROUP: "2001-01-01"}}
-    return judged(bench, rows, scored(bench, rows, scorer), None, {}, groups=groups)
+    return gate_report(bench, rows, scores_of(bench, rows, scorer), None, {}, groups=groups)
 
 
 @fault(
@@ -319,7 +321,7 @@ def below_floor(bench: Bench) -> Report:
     """There is no champion yet, and the model is wrong in one slice."""
     rows, limits = bench.halves[1].head(bench.size), bench.settings.gate
     trivial = _trivial_baseline(bench)
-    constant = scored(bench, rows, trivial["trivial"])
+    constant = scores_of(bench, rows, trivial["trivial"])
     scores = _sound_scores(bench, rows)
     wrong = _wrong(bench, scores)
 
@@ -343,7 +345,7 @@ def below_floor(bench: Bench) -> Report:
     largest = max(worth_breaking, key=lambda name: len(worth_breaking[name]))
     positions = worth_breaking[largest]
     scores[positions] = wrong[positions]
-    report = judged(bench, rows, scores, None, trivial)
+    report = gate_report(bench, rows, scores, None, trivial)
     report.facts["caught_by"] = f"gate.slice_floor.{'='.join(largest)}"
     return report
 
@@ -358,7 +360,7 @@ def refused_data(bench: Bench) -> Report:
     """The rows failed in validate, but a model was trained on them all the same."""
     rows = bench.halves[1].head(FEW_ROWS)
     scorer, _ = fitted(bench)
-    evaluation = _evaluation(bench, rows, scored(bench, rows, scorer), None, {})
+    evaluation = _evaluation(bench, rows, scores_of(bench, rows, scorer), None, {})
     refused = Report("validate", [Check("data.range", Verdict.FAIL)])
     return gate(evaluation, refused, bench.settings.gate)
 
@@ -373,7 +375,7 @@ def opposite(bench: Bench) -> Report:
     """A constant would be right more often."""
     rows = bench.halves[1].head(2_000)
     scores = _wrong(bench, _sound_scores(bench, rows))
-    return judged(bench, rows, scores, None, _trivial_baseline(bench))
+    return gate_report(bench, rows, scores, None, _trivial_baseline(bench))
 
 
 @fault("candidate trained on shuffled outcomes", caught_by="gate.baseline.simple", row="Model 5")
@@ -381,13 +383,13 @@ def shuffled_outcomes(bench: Bench) -> Report:
     """The model learned nothing: the linear baseline, on true outcomes, beats it."""
     rows = bench.halves[1].head(bench.size)
     _, baselines = fitted(bench)
-    linear = scored(bench, rows, baselines["simple"])
-    report = judged(bench, rows, linear, None, _trivial_baseline(bench))
+    linear = scores_of(bench, rows, baselines["simple"])
+    report = gate_report(bench, rows, linear, None, _trivial_baseline(bench))
     if report["gate.baseline.trivial"].verdict is not Verdict.OK:
         raise NotApplicable("the linear baseline is no better than the constant")
 
     learned_nothing, _ = fitted(bench, "shuffled")
-    return judged(bench, rows, scored(bench, rows, learned_nothing), None, baselines)
+    return gate_report(bench, rows, scores_of(bench, rows, learned_nothing), None, baselines)
 
 
 @fault("candidate is worse than the champion", caught_by="gate.champion", row="Infra 4")
@@ -398,7 +400,7 @@ def degraded(bench: Bench) -> Report:
     champion = _sound_scores(bench, rows)
     every_second = np.arange(0, len(rows), 2)
     candidate = _partly_scrambled(champion, every_second)
-    return judged(bench, rows, candidate, champion, baselines)
+    return gate_report(bench, rows, candidate, champion, baselines)
 
 
 @fault(
@@ -418,7 +420,7 @@ def forgotten(bench: Bench) -> Report:
     every_second = np.arange(0, len(rows), 2)
     worse = _partly_scrambled(scores, every_second)
     holdout = _measured(bench, rows, worse, scores, baselines)
-    return judged(bench, rows, scores, scores, baselines, holdout=holdout)
+    return gate_report(bench, rows, scores, scores, baselines, holdout=holdout)
 
 
 @fault("candidate equals the champion", caught_by="gate.improvement", row="Infra 4")
@@ -426,8 +428,8 @@ def equal(bench: Bench) -> Report:
     """Nothing is gained, so nothing is promoted."""
     rows = bench.halves[1].head(bench.size)
     scorer, baselines = fitted(bench)
-    scores = scored(bench, rows, scorer)
-    return judged(bench, rows, scores, scores, baselines)
+    scores = scores_of(bench, rows, scorer)
+    return gate_report(bench, rows, scores, scores, baselines)
 
 
 @fault(
@@ -465,7 +467,7 @@ def broken_slice(bench: Bench) -> Report:
     positions = worth_breaking[smallest]
     candidate = _improved(bench, rows, champion, 0.3)
     candidate[positions] = _ranked_in_reverse(champion[positions])
-    report = judged(bench, rows, candidate, champion, baselines)
+    report = gate_report(bench, rows, candidate, champion, baselines)
     report.facts["caught_by"] = f"gate.slice.{'='.join(smallest)}"
     return report
 
@@ -496,7 +498,7 @@ def _tuning_report(bench: Bench, seed: int, *, blind: bool) -> Report:
     )
     rows = bench.rows.sample(6_000, random_state=seed).reset_index(drop=True)
     tuning = tune(project, rows.iloc[::2], rows.iloc[1::2], settings)
-    return strict(Report("tuned", [tuned(tuning, bench.settings.gate)]))
+    return strict(Report("tuned", [tuning_check(tuning, bench.settings.gate)]))
 
 
 @healthy("parameters near the best", seeds=1)
@@ -510,7 +512,9 @@ def untuned(bench: Bench) -> Report:
     """The model is regularized until it predicts the same for every row."""
     rows = bench.halves[1].head(2_000)
     scorer, _ = fitted(bench)
-    report = judged(bench, rows, scored(bench, rows, scorer), None, _trivial_baseline(bench))
+    report = gate_report(
+        bench, rows, scores_of(bench, rows, scorer), None, _trivial_baseline(bench)
+    )
     if report["gate.baseline.trivial"].verdict is not Verdict.OK:
         raise NotApplicable("the model is not better than a constant with 95 % confidence")
     return _tuning_report(bench, 0, blind=True)
@@ -523,7 +527,7 @@ def leaked(bench: Bench) -> Report:
     # Without the time, so that only the keys can give the fault away.
     contract = replace(bench.contract, time=None)
     rows = bench.halves[0]
-    apart(contract, rows, rows)
+    check_no_leakage(contract, rows, rows)
     return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
@@ -537,7 +541,7 @@ def backwards(bench: Bench) -> Report:
     rows = bench.rows.sort_values(bench.require_time())
     newest, oldest = rows.tail(1_000), rows.head(1_000)
     # Without the key, so that only the times can give the fault away.
-    apart(replace(bench.contract, key=()), newest, oldest)
+    check_no_leakage(replace(bench.contract, key=()), newest, oldest)
     return Report("train", [Check("train.leakage", Verdict.OK)])
 
 
@@ -590,7 +594,9 @@ def barred_later(bench: Bench) -> Report:
 @fault("a feature reads a column that does not exist", caught_by="features.py", row="Data 4")
 def unknown_column(bench: Bench) -> Report:
     """A column name is misspelt."""
-    return _plan_report(bench, f"def wrong({bench.first}_):\n    return {bench.first}_\n")
+    return _plan_report(
+        bench, f"def wrong({bench.first_column}_):\n    return {bench.first_column}_\n"
+    )
 
 
 def _plan_report(bench: Bench, code: str) -> Report:
@@ -610,6 +616,6 @@ def not_finite(bench: Bench) -> Report:
     """One score in a thousand is infinite."""
     rows = bench.halves[1]
     scorer, _ = fitted(bench)
-    scores = scored(bench, rows, scorer)
+    scores = scores_of(bench, rows, scorer)
     scores[::1000] = np.inf
-    return judged(bench, rows, scores, None, {})
+    return gate_report(bench, rows, scores, None, {})

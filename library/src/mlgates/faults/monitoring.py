@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Arrays
-from mlgates.evaluation.metrics import named
-from mlgates.faults.model import fitted, scored
+from mlgates.evaluation.metrics import metrics_of
+from mlgates.faults.model import fitted, scores_of
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy, scrambled
 from mlgates.monitoring.performance import COMPARED_METRIC
 from mlgates.monitoring.watch import Log, Subject, watch
-from mlgates.serving.prediction_log import ID, identity
+from mlgates.serving.prediction_log import ID, key_columns
 from mlgates.verdict import Report, Verdict
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def watched(
     scorer, _ = fitted(bench)
     reference = bench.halves[0]
     settings = replace(bench.settings.monitor, **limits)
-    gate_metrics = bench.once("gate", lambda: _gate_metrics(bench))
+    gate_metrics = bench.computed("gate", lambda: _gate_metrics(bench))
     distributions = bench.project.module("monitor").distributions
     validate = bench.wiring("validate").check
     subject = Subject(bench.contract, scorer, reference, gate_metrics, age, max_age=MAX_AGE)
@@ -80,13 +80,13 @@ def _gate_metrics(bench: Bench) -> dict[str, float]:
     """What the gate would have measured for the model, by metric."""
     rows = bench.halves[1]
     target = bench.contract.target(rows)
-    scores = scored(bench, rows, fitted(bench)[0])
-    return {name: _metric(bench, name, target, scores) for name in named(bench.contract.task)}
+    scores = scores_of(bench, rows, fitted(bench)[0])
+    return {name: _metric(bench, name, target, scores) for name in metrics_of(bench.contract.task)}
 
 
 def _metric(bench: Bench, name: str, target: np.ndarray, scores: np.ndarray) -> float:
     """One metric of scores, where each row counts once."""
-    measure = named(bench.contract.task)[name](target, scores)
+    measure = metrics_of(bench.contract.task)[name](target, scores)
     weights = np.ones((1, len(target)), np.float32)
     return float(measure(weights)[0])
 
@@ -101,7 +101,7 @@ def _labels(bench: Bench, rows: "pd.DataFrame") -> "pd.DataFrame":
     """The labels of logged rows, as the service stores them when they arrive."""
     labels = rows.assign(arrived=0.0)
     labels[ID] = _ids(len(rows))
-    return labels[[*identity(bench.contract), bench.contract.outcome.name, "arrived"]]
+    return labels[[*key_columns(bench.contract), bench.contract.outcome.name, "arrived"]]
 
 
 @healthy("monitor")
@@ -151,7 +151,7 @@ def serving_unit(bench: Bench) -> Report:
 def upstream_unit(bench: Bench) -> Report:
     """Callers send metres: service and training agree about them, so this is no skew."""
     rows = _fresh(bench).head(FEW)
-    name = bench.moving.name
+    name = bench.number_that_leaves_bounds.name
     in_metres = rows.assign(**{name: rows[name] * METRES})
     return watched(bench, logged(bench, in_metres))
 
@@ -206,7 +206,7 @@ def missing(bench: Bench) -> Report:
 def _skill(bench: Bench, rows: "pd.DataFrame") -> float:
     """What the model loses, in the unit of the margin, if every row has another row's label."""
     name = COMPARED_METRIC[bench.contract.task]
-    scores = scored(bench, rows, fitted(bench)[0])
+    scores = scores_of(bench, rows, fitted(bench)[0])
     target = bench.contract.target(rows)
     with_labels = _metric(bench, name, target, scores)
     with_shuffled_labels = _metric(bench, name, scrambled(target), scores)
@@ -253,7 +253,7 @@ def unsure(bench: Bench) -> Report:
         raise NotApplicable("the model does not tell two classes apart well enough")
 
     # The tenth of the rows in the middle of the ranking
-    ranking = np.argsort(scored(bench, rows, fitted(bench)[0]))
+    ranking = np.argsort(scores_of(bench, rows, fitted(bench)[0]))
     middle = ranking[len(rows) * 9 // 20 : len(rows) * 11 // 20]
     return watched(bench, logged(bench, rows.iloc[middle[:FEW]].reset_index(drop=True)))
 

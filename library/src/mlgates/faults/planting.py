@@ -128,7 +128,7 @@ class Bench:
         """
         return self.project.stage(name)
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def computed(self, name: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, computed at the first call and shared by all faults that use it."""
         if name not in self.computed_once:
             self.computed_once[name] = make()
@@ -215,7 +215,7 @@ class Bench:
         return bool(is_outside.mean() > 0.1)
 
     @property
-    def moving(self) -> Column:
+    def number_that_leaves_bounds(self) -> Column:
         """`number`, if a change of its unit shows.
 
         Raises: NotApplicable if it does not, for example because most values are zero.
@@ -225,7 +225,7 @@ class Bench:
         return self.number
 
     @property
-    def first(self) -> str:
+    def first_column(self) -> str:
         """The name of the request's first column."""
         return next(iter(self.contract.request_columns))
 
@@ -234,7 +234,7 @@ class Bench:
         return rows[[*self.contract.request_columns, self.contract.outcome.name]]
 
 
-def outcome(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
+def try_fault(fault: Fault, bench: Bench) -> tuple[bool | None, str]:
     """Plant a fault; returns whether it was caught, and the evidence in one line.
 
     True: the expected check has the expected verdict, and no check of `fault.spared` failed.

@@ -81,9 +81,9 @@ def prove(project: Project, *, fast: bool = False) -> Proof:
 
 def _plant(fault: "Fault", bench: "Bench") -> Line:
     """Whether a planted fault is caught."""
-    from mlgates.faults.planting import outcome
+    from mlgates.faults.planting import try_fault
 
-    caught, evidence = outcome(fault, bench)
+    caught, evidence = try_fault(fault, bench)
     if caught is None:
         result = NOT_APPLICABLE
     elif caught:
@@ -170,10 +170,10 @@ def first_rows(project: Project, min_rows: int) -> "tuple[pd.DataFrame, dict[str
     parts: dict[str, list[pd.DataFrame]] = {look.name: [] for look in contract.lookups}
     n_rows = 0
     for period in project.data.periods():
-        rows = contract.named(project.data.read(period))
+        rows = contract.with_contract_names(project.data.read(period))
         frames.append(rows)
         for name in parts:
-            parts[name].append(contract.named(project.data.lookup(name, period)))
+            parts[name].append(contract.with_contract_names(project.data.lookup(name, period)))
         n_rows += len(rows)
         if n_rows >= min_rows:
             break

@@ -21,10 +21,10 @@ from mlgates.files import temporary_folder, write_json, write_text
 from mlgates.layout import CHECKED, DVC_LOCK, GATE, METRICS, UV_LOCK
 from mlgates.lineage import environment, reproduce
 from mlgates.lineage.check_record import check_record
-from mlgates.monitoring.watch import overridden
+from mlgates.monitoring.watch import override_checks
 from mlgates.project import Project
 from mlgates.registry.git import git, head
-from mlgates.registry.promote import committed
+from mlgates.registry.promote import require_committed
 from mlgates.registry.releases import Release
 from mlgates.trust import champion
 from mlgates.verdict import Check, Report, Verdict
@@ -169,7 +169,7 @@ def dirty_tree(_: Bench) -> Report:
         write_text(project.root / "model.py", "depth = 3\n")
         _commit(project)
         write_text(project.root / "model.py", "depth = 4\n")
-        committed(project)  # it must refuse
+        require_committed(project)  # it must refuse
     return Report("promote", [Check("Not committed", Verdict.OK)])
 
 
@@ -240,7 +240,7 @@ def lost_libraries(_: Bench) -> Report:
         root = project.root
         write_text(root / UV_LOCK, "version = 1\n")
         release = _release("f", _commit(project), Verdict.OK)
-        folder = champion.place(project, release.fingerprint)
+        folder = champion.model_path(project, release.fingerprint)
         write_text(folder / "python_env.yaml", "python: '3.0'\n")
         _environment, check = environment.environment_of(project, project, root, release)
         return Report("reproduce", [check])
@@ -249,7 +249,7 @@ def lost_libraries(_: Bench) -> Report:
 def _override(days: int) -> list[Check]:
     """The monitor's check of an override that ends in so many days; negative is in the past."""
     until = datetime.now(UTC).date() + timedelta(days)
-    return overridden({"by": "somebody", "until": str(until), "reason": "the season"})
+    return override_checks({"by": "somebody", "until": str(until), "reason": "the season"})
 
 
 @fault("an override has ended", caught_by="monitor.override", row="Infra 7")

@@ -18,7 +18,7 @@ from mlgates.contract import Lookup
 from mlgates.evaluation import serving_environment
 from mlgates.evaluation.measure import measure, not_comparable
 from mlgates.evaluation.metrics import MAIN
-from mlgates.faults.model import fitted, judged, scored
+from mlgates.faults.model import fitted, gate_report, scores_of
 from mlgates.faults.monitoring import logged, read_number
 from mlgates.faults.planting import Bench, NotApplicable, fault, healthy
 from mlgates.files import digest, read_json, temporary_folder, write_json, write_text
@@ -26,7 +26,7 @@ from mlgates.gate import serving_rules
 from mlgates.gate.model_card import complete, sections
 from mlgates.lineage.explain import explained
 from mlgates.model_folder import CONTRACT, save
-from mlgates.monitoring.skew import same
+from mlgates.monitoring.skew import equal_or_both_missing
 from mlgates.monitoring.watch import logged_scores
 from mlgates.project import Project
 from mlgates.trust import champion, keys, verify
@@ -57,7 +57,7 @@ def trusting(project: Project) -> Iterator[Project]:
 
 def released(bench: Bench, project: Project, release: str, threshold: float = 0.5) -> Pointer:
     """Put a signed model where `promote` would put it; returns what champion.json would say."""
-    folder = champion.place(project, release)
+    folder = champion.model_path(project, release)
     scorer = replace(fitted(bench)[0], threshold=threshold)
     save(scorer, folder, bench.contract, team_code.collected(bench.project))
     _sign(project, folder)
@@ -167,7 +167,7 @@ def cents(bench: Bench) -> Report:
 
     features = fitted(bench)[0].matrix(arrays)
     logged_features = log.filter(like="feature__").to_numpy()
-    is_changed = ~same(features, logged_features).all(axis=1)
+    is_changed = ~equal_or_both_missing(features, logged_features).all(axis=1)
     if not is_changed.any():
         raise NotApplicable(f"no feature shows the unit of {column}")
     first_changed = np.flatnonzero(is_changed)[:1]
@@ -239,7 +239,7 @@ def _carded(bench: Bench, manifest: dict[str, Any]) -> Report:
     """
     rows = bench.halves[1].head(1_000)
     scorer, _ = fitted(bench)
-    scores = {"candidate": scored(bench, rows, scorer)}
+    scores = {"candidate": scores_of(bench, rows, scorer)}
     measured = measure(bench.contract, rows, scores, resamples=20, seed=0)
     measured["model"] = "0" * 64
     measured["champion"] = None
@@ -327,7 +327,7 @@ def other_contract(bench: Bench) -> Report:
 
     def spoil(folder: Path, pointer: Pointer) -> None:
         stored = read_json(folder / CONTRACT)
-        del stored["columns"][bench.first]
+        del stored["columns"][bench.first_column]
         write_json(folder / CONTRACT, stored)
         _sign_changed(folder, pointer)
 
@@ -354,8 +354,8 @@ def column_gone(bench: Bench) -> Report:
         return Report("gate", [Check("gate.champion", Verdict.OK, evidence=evidence)])
 
     rows = bench.halves[1].head(1_000)
-    scores = scored(bench, rows, fitted(bench)[0])
-    return judged(bench, rows, scores, None, {}, champion="v1.0.0", not_compared=reason)
+    scores = scores_of(bench, rows, fitted(bench)[0])
+    return gate_report(bench, rows, scores, None, {}, champion="v1.0.0", not_compared=reason)
 
 
 @fault(
@@ -393,7 +393,7 @@ def _in_service_environment(bench: Bench, statement: str) -> Report:
         result = serving_environment.measure(bench.project, folder, scorer, arrays)
     if result["not_tried"]:
         raise NotApplicable(f"the service's environment cannot be built: {result['not_tried']}")
-    return Report("gate", [serving_rules.judge(result)])
+    return Report("gate", [serving_rules.serving_check(result)])
 
 
 @_fault("a changed model with all that lies beside it", "serving.signature")

@@ -24,7 +24,7 @@ KINDS = (
 NOISE = "noise"  # the one entry of the measured `changes` that is not the name of a look-up
 
 
-def oldest(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
+def max_age(curve: Mapping[str, Any], margin: float) -> tuple[int, str]:
     """How many periods old the data of a model may be, and the reason for the report.
 
     It is the last measured age before one at which a model loses more than the margin, with 95 %

@@ -17,7 +17,7 @@ KINDS = ("gain", "cost")
 POINT = 0.01  # of a metric between 0 and 1, or of an error: 1 % of it
 
 
-def judge(history: Sequence[Mapping[str, Any]], limits: GateSettings) -> list[Check]:
+def feature_checks(history: Sequence[Mapping[str, Any]], limits: GateSettings) -> list[Check]:
     """The checks on the features of the newest ablation report: all gains, then all costs.
 
     `history` is the ablation reports, oldest first; `limits` is the section `gate` of the

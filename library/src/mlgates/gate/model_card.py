@@ -196,14 +196,14 @@ def markdown(card: Sequence[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def drawn(project: Project, report: Report) -> list[Section]:
+def card_of_candidate(project: Project, report: Report) -> list[Section]:
     """The card of the candidate, from the reports of the stages before and the contract."""
     return sections(project.contract, *_stage_reports(project), project.settings(), report)
 
 
 def write(project: Project, report: Report) -> None:
     """Write card and bill of materials."""
-    write_text(project.root / CARD, markdown(drawn(project, report)))
+    write_text(project.root / CARD, markdown(card_of_candidate(project, report)))
     write_json(project.root / BOM, bom(project, *_stage_reports(project)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlgates import dvc_lock
 from mlgates.errors import ProjectError
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.files import read_json, write_json, write_text
 from mlgates.gate import behavior_rules, feature_rules, model_card, serving_rules, slice_rules
 from mlgates.layout import (
@@ -75,12 +75,12 @@ def gate(
     elif measured["champion"]:
         checks.append(_champion_not_compared(measured))
     checks += slice_rules.slices(measured, metric, limits)
-    checks += feature_rules.judge(context.ablations, limits)
+    checks += feature_rules.feature_checks(context.ablations, limits)
     checks += behavior_rules.judge(measured, context.curve or {}, limits)
-    checks.append(serving_rules.judge(measured.get("serving_environment")))
+    checks.append(serving_rules.serving_check(measured.get("serving_environment")))
     checks += slice_rules.groups(measured, limits, _today(context))
     if context.tuning:
-        checks.append(tuned(context.tuning, limits))
+        checks.append(tuning_check(context.tuning, limits))
     if is_compared:
         checks.append(_holdout(measured, metric, limits))
 
@@ -109,7 +109,7 @@ def _max_age(curve: Mapping[str, Any] | None, limits: GateSettings) -> tuple[int
     """How many periods old the data of a model may be (None if unknown), and the reason."""
     if not curve:
         return None, "no curve was measured"
-    return behavior_rules.oldest(curve, limits.staleness_margin)
+    return behavior_rules.max_age(curve, limits.staleness_margin)
 
 
 def _today(context: Context) -> str:
@@ -167,7 +167,7 @@ def _champion_checks(
     rows = measured["rows"]
     difference = measured["differences"]["champion"][metric]
     value = measured["values"]["champion"][metric]["value"]
-    margin = limits.margin * unit(measured["task"], value)
+    margin = limits.margin * margin_unit(measured["task"], value)
     return [
         compared("gate.champion", difference, -margin, rows, evidence="not worse"),
         _improvement(difference, margin, rows, age, max_age),
@@ -226,7 +226,7 @@ def _holdout(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> 
             "gate.holdout", Verdict.INCONCLUSIVE, rows=0, required=False, effect=Effect.WARN
         )
     value = holdout["values"]["champion"][metric]["value"]
-    margin = limits.holdout_margin * unit(measured["task"], value)
+    margin = limits.holdout_margin * margin_unit(measured["task"], value)
     return compared(
         "gate.holdout",
         holdout["differences"]["champion"][metric],
@@ -239,7 +239,7 @@ def _holdout(measured: Mapping[str, Any], metric: str, limits: GateSettings) -> 
     )
 
 
-def tuned(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
+def tuning_check(tuning: Mapping[str, Any], limits: GateSettings) -> Check:
     """`gate.tuning`: the team's parameters are within tolerance of the best that tune found."""
     effect = Effect.BLOCK if limits.tune_blocking else Effect.WARN
     trials = tuning["trials"]
@@ -340,7 +340,7 @@ def decide(project: Project) -> Report:
     )
     report = gate(measured, data, limits, context)
     _add_team_checks(project, report, measured)
-    report.add(model_card.complete(model_card.drawn(project, report)))
+    report.add(model_card.complete(model_card.card_of_candidate(project, report)))
     return report
 
 

@@ -11,7 +11,7 @@ MISSING_MODULE = re.compile(r"No module named '(\w+)")
 AGAIN = "Try again with: uv run dvc repro --force evaluate"
 
 
-def judge(tried: Mapping[str, Any] | None) -> Check:
+def serving_check(tried: Mapping[str, Any] | None) -> Check:
     """`gate.serving_environment`, which blocks: the service must load the model and score as we do.
 
     `tried` is what `evaluation.serving_environment.measure` found; None if it was not measured.

@@ -10,7 +10,7 @@ from datetime import date
 from statistics import NormalDist
 from typing import Any
 
-from mlgates.evaluation.metrics import unit
+from mlgates.evaluation.metrics import margin_unit
 from mlgates.limits import effects, expect
 from mlgates.reports import number
 from mlgates.settings import GateSettings, SliceLimits
@@ -105,7 +105,7 @@ def _champion_check(name: str, entry: Mapping[str, Any], family: _SliceFamily) -
         f"gate.slice.{name}",
         difference["value"],
         adjusted_interval(difference, family.judged),
-        -margin * unit(family.task, champion),
+        -margin * margin_unit(family.task, champion),
         entry["rows"],
         min_rows=family.limits.slice_min_rows,
         required=False,
@@ -124,7 +124,7 @@ def _baseline_check(name: str, entry: Mapping[str, Any], family: _SliceFamily) -
 
     candidate = entry["candidate"][family.metric]["value"]
     difference = entry["floor"][family.metric]
-    margin = family.limits.margin * unit(family.task, candidate)
+    margin = family.limits.margin * margin_unit(family.task, candidate)
     return not_below(
         f"gate.slice_floor.{name}",
         difference["value"],

@@ -53,7 +53,7 @@ def environment_of(
     DVC remote. Raises: ProjectError if the remote does not have that wheel any more.
     """
     running = platform.python_version()
-    model = champion.place(work, release.fingerprint)
+    model = champion.model_path(work, release.fingerprint)
     recorded = str(read_yaml(model / "python_env.yaml")["python"])
     library = _library(work, base)
     lock = show(work, release.commit, UV_LOCK)

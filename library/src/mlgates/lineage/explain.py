@@ -66,7 +66,7 @@ def explain(project: Project, prediction: str) -> Explained:
     logged = _logged(project, prediction)
     record = releases.read(project)
     fingerprint = str(logged["fingerprint"][0])
-    release = record.of(fingerprint)
+    release = record.release_of_model(fingerprint)
     if release is None:
         raise ProjectError(
             f"The record does not have the model {fingerprint[:8]}, which made this prediction.",

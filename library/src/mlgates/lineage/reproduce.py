@@ -297,7 +297,7 @@ def _bring_champion(work: Project, record: Record) -> None:
     fingerprint = read_yaml(work.root / CYCLE)["champion"]
     if not fingerprint:  # the first model had none
         return
-    release = record.of(fingerprint)
+    release = record.release_of_model(fingerprint)
     if not release:
         raise ProjectError(
             f"The record does not have the champion of that cycle, {fingerprint[:8]}."

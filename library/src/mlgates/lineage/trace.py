@@ -322,7 +322,7 @@ def _prediction(
     """When a prediction was made, above the table of the release that made it."""
     made = datetime.fromtimestamp(logged["at"], UTC)
     title = f"prediction {name}, made {made:%Y-%m-%d %H:%M:%S} UTC by {logged['release']}"
-    release = record.of(logged["fingerprint"])
+    release = record.release_of_model(logged["fingerprint"])
     if not release:
         model = logged["fingerprint"][:8]
         raise ProjectError(

@@ -127,4 +127,4 @@ def _call(project: Project, method: str, path: str, **fields: Any) -> Any:
     answer = tools.run(project, *words, given=json.dumps(fields))
     if answer.code:
         raise ProjectError(f"GitHub refused {method} {path.split('?')[0]}: {answer.reason}")
-    return json.loads(answer.printed) if answer.printed.strip() else None
+    return json.loads(answer.stdout) if answer.stdout.strip() else None

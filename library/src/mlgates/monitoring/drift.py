@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates import drift as measure
-from mlgates.contract import Arrays, Contract, gone
+from mlgates.contract import Arrays, Contract, is_missing
 from mlgates.errors import ProjectError
 from mlgates.model_folder import Scorer
 from mlgates.settings import MonitorSettings
@@ -137,7 +137,7 @@ def by_evidently(pair: measure.Pair) -> float:
 
 def _unit(pair: measure.Pair) -> float:
     """What numbers are divided by before Evidently sees them: 1, or a tiny standard deviation."""
-    values = pair.reference[~gone(pair.reference)]
+    values = pair.reference[~is_missing(pair.reference)]
     deviation = measure.spread(pair.reference)
     # Sums are rounded, so even equal numbers may have a standard deviation above 0.
     varies = values.min() < values.max()
@@ -195,7 +195,9 @@ def _drift_check(name: str, test: Any, distance: Any, compared: Comparison) -> C
     )
 
 
-def share(compared: Comparison, checks: list[Check], limits: MonitorSettings, rows: int) -> Check:
+def drifted_share_check(
+    compared: Comparison, checks: list[Check], limits: MonitorSettings, rows: int
+) -> Check:
     """`monitor.drifted_share`: which share of the compared columns drifted.
 
     `checks` are those of the columns, in their order.

@@ -11,7 +11,7 @@ from mlgates.data.expectations import Table, broken_rows
 from mlgates.errors import ProjectError
 from mlgates.monitoring import performance
 from mlgates.project import Project
-from mlgates.serving.prediction_log import identity
+from mlgates.serving.prediction_log import key_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +37,9 @@ def record(project: Project, path: Path) -> str:
     rows = _read(contract, path)
     _check(project, rows, path.name)
 
-    logged = prediction_log.read(project, columns=identity(contract))
-    keys = performance.index(contract, rows)
-    is_predicted = keys.isin(performance.index(contract, logged))
+    logged = prediction_log.read(project, columns=key_columns(contract))
+    keys = performance.key_index(contract, rows)
+    is_predicted = keys.isin(performance.key_index(contract, logged))
     if not is_predicted.any():
         raise ProjectError(
             f"None of the {len(rows):,} keys in {path.name} was ever predicted."
@@ -48,8 +48,8 @@ def record(project: Project, path: Path) -> str:
 
     outcome = contract.outcome.name
     stored = prediction_log.outcomes(project)
-    keys_and_outcomes = performance.index(contract, rows, outcome)
-    is_known = keys_and_outcomes.isin(performance.index(contract, stored, outcome))
+    keys_and_outcomes = performance.key_index(contract, rows, outcome)
+    is_known = keys_and_outcomes.isin(performance.key_index(contract, stored, outcome))
     is_new = is_predicted & ~is_known
     prediction_log.record(project, rows[is_new])
 
@@ -65,8 +65,8 @@ def _read(contract: Contract, path: Path) -> "pd.DataFrame":
     """The key columns and the outcome in the contract's types, each line once."""
     import pandas as pd
 
-    columns = [*identity(contract).values(), contract.outcome]
-    frame = contract.handed_in(path, [column.name for column in columns])
+    columns = [*key_columns(contract).values(), contract.outcome]
+    frame = contract.read_table(path, [column.name for column in columns])
     typed = {}
     for column in columns:
         typed[column.name] = _typed(column, frame[column.name], path.name)
@@ -120,7 +120,7 @@ CONVERSIONS = {"datetime": moments, "bool": _bools, "int": _numbers, "float": _n
 def _check(project: Project, rows: "pd.DataFrame", file: str) -> None:
     """Raises: ProjectError if a row breaks a rule of the contract, or if a key has two outcomes."""
     contract = project.contract
-    key = identity(contract)
+    key = key_columns(contract)
     repeated = rows.duplicated(list(key)).sum()
     if repeated:
         raise ProjectError(

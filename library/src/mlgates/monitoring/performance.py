@@ -7,7 +7,7 @@ import numpy as np
 
 from mlgates.contract import Contract, to_array
 from mlgates.evaluation import metrics
-from mlgates.serving.prediction_log import identity
+from mlgates.serving.prediction_log import key_columns
 from mlgates.settings import MonitorSettings
 from mlgates.verdict import Check, Verdict, not_below
 
@@ -24,14 +24,14 @@ RESAMPLES = 200  # for the 95 % interval
 SECONDS_A_DAY = 86_400
 
 
-def index(contract: Contract, frame: "pd.DataFrame", *also: str) -> "pd.MultiIndex":
+def key_index(contract: Contract, frame: "pd.DataFrame", *also: str) -> "pd.MultiIndex":
     """The key of each row, with the columns `also`.
 
     The values have the contract's types, so keys from different sources can be compared.
     """
     import pandas as pd
 
-    columns = dict(identity(contract))
+    columns = dict(key_columns(contract))
     for name in also:
         columns[name] = contract.columns[name]
     arrays = {}
@@ -40,7 +40,7 @@ def index(contract: Contract, frame: "pd.DataFrame", *also: str) -> "pd.MultiInd
     return pd.MultiIndex.from_frame(pd.DataFrame(arrays))
 
 
-def joined(
+def labelled_predictions(
     contract: Contract, logged: "pd.DataFrame", outcomes: "pd.DataFrame | None"
 ) -> "pd.DataFrame":
     """The logged predictions whose label is known, with the label and the time when it `arrived`.
@@ -49,9 +49,9 @@ def joined(
     """
     if outcomes is None or outcomes.empty:
         return logged.iloc[:0]
-    keys = index(contract, outcomes)
+    keys = key_index(contract, outcomes)
     is_last = ~keys.duplicated(keep="last")
-    positions = keys[is_last].get_indexer(index(contract, logged))  # -1 where no label is known
+    positions = keys[is_last].get_indexer(key_index(contract, logged))  # -1 where no label is known
     is_known = positions >= 0
     labels = outcomes[is_last].iloc[positions[is_known]]
     added = {}
@@ -75,7 +75,7 @@ def coverage(known: "pd.DataFrame", logged: int) -> Check:
     return Check("monitor.labels", verdict, share, rows=logged, required=False, evidence=evidence)
 
 
-def judge(
+def performance_check(
     contract: Contract,
     known: "pd.DataFrame",
     scores: np.ndarray,
@@ -104,10 +104,10 @@ def judge(
             len(known), evidence="the champion's record holds no measurement of the gate"
         )
 
-    measure = metrics.named(contract.task)[metric](contract.target(known), scores)
+    measure = metrics.metrics_of(contract.task)[metric](contract.target(known), scores)
     estimates = metrics.estimates({metric: measure}, len(known), RESAMPLES, seed=0)
     measured = estimates[metric]
-    scale = metrics.unit(contract.task, gate[metric]) or 1.0  # an error of 0 is no unit
+    scale = metrics.margin_unit(contract.task, gate[metric]) or 1.0  # an error of 0 is no unit
     gain_per_unit = metrics.sign(metric) / scale
 
     change = gain_per_unit * (measured.value - gate[metric])
@@ -137,7 +137,7 @@ def _not_judged(rows: int, evidence: str) -> Check:
 
 def _compared_metric(contract: Contract, gate: Mapping[str, float]) -> str | None:
     """The metric that `judge` compares: the first of its choice that the gate measured, or None."""
-    for name in [COMPARED_METRIC[contract.task], *metrics.named(contract.task)]:
+    for name in [COMPARED_METRIC[contract.task], *metrics.metrics_of(contract.task)]:
         if gate.get(name) is not None:
             return name
     return None

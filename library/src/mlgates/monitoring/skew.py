@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlgates import lookups
-from mlgates.contract import Arrays, Column, Contract, Lookup, gone
+from mlgates.contract import Arrays, Column, Contract, Lookup, is_missing
 from mlgates.data.expectations import Table, Validate, broken_rows
 from mlgates.model_folder import Scorer
 from mlgates.verdict import Check, Verdict, at_most
@@ -22,9 +22,9 @@ TOLERANCE = 1e-9  # of scores: compiled trees add up in another order
 UNREACHED = "data/checked does not hold the time of these predictions"
 
 
-def same(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def equal_or_both_missing(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(n,) bool: equal, or both missing."""
-    return np.asarray((left == right) | (gone(left) & gone(right)))
+    return np.asarray((left == right) | (is_missing(left) & is_missing(right)))
 
 
 def _no_difference(
@@ -50,7 +50,7 @@ def features(
     """
     checks = []
     for name, served, computed in zip(scorer.plan.names, logged.T, recomputed.T, strict=True):
-        is_equal = same(served, computed)
+        is_equal = equal_or_both_missing(served, computed)
         checks.append(_no_difference(f"skew.{name}", is_equal, served, computed))
 
     expected = scorer.score(logged)
@@ -84,7 +84,7 @@ def looked_up(
         for name in contract.from_source(look.name):
             served = arrays[name][is_reached]
             computed = joined[name][is_reached]
-            is_equal = same(served, computed)
+            is_equal = equal_or_both_missing(served, computed)
             check = _no_difference(f"skew.{look.name}.{name}", is_equal, served, computed)
             checks.append(check)
     return checks
@@ -166,9 +166,9 @@ def _as_in_a_table(column: Column, values: np.ndarray) -> np.ndarray:
     """
     if column.kind != "bool":
         return values
-    is_missing = gone(values)
-    if not np.isin(values[~is_missing], (0.0, 1.0)).all():
+    is_absent = is_missing(values)
+    if not np.isin(values[~is_absent], (0.0, 1.0)).all():
         return values
     bools = (values == 1.0).astype(object)
-    bools[is_missing] = None
+    bools[is_absent] = None
     return bools

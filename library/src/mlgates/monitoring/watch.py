@@ -14,14 +14,19 @@ import numpy as np
 
 from mlgates.contract import Arrays, Contract, Lookup
 from mlgates.data.expectations import Validate
-from mlgates.data.partitions import closed, files
+from mlgates.data.partitions import files, periods_until
 from mlgates.errors import ProjectError
-from mlgates.evaluation.metrics import named
+from mlgates.evaluation.metrics import metrics_of
 from mlgates.files import write_json, write_text
 from mlgates.layout import CHAMPION, MONITOR, REFERENCE
 from mlgates.model_folder import Scorer
 from mlgates.monitoring import drift, skew
-from mlgates.monitoring.performance import coverage, estimate, joined, judge
+from mlgates.monitoring.performance import (
+    coverage,
+    estimate,
+    labelled_predictions,
+    performance_check,
+)
 from mlgates.project import Project
 from mlgates.registry.override import Override
 from mlgates.reports import page
@@ -136,7 +141,7 @@ def watch(
         reference = _reference(subject)
         comparison = _comparison(subject, reference, served, limits)
         checks, report.html = drift.drift(comparison, distributions)
-        report.add(*checks, drift.share(comparison, checks, limits, rows))
+        report.add(*checks, drift.drifted_share_check(comparison, checks, limits, rows))
         columns = subject.scorer.plan.columns
         report.add(*drift.missing(columns, reference.arrays, served.arrays, limits))
         report.add(drift.predictions(reference.scores, served.scores, limits))
@@ -148,11 +153,11 @@ def _quality_checks(
 ) -> list[Check]:
     """How good the predictions are, where their labels are known, and as far as scores tell."""
     contract = subject.contract
-    labelled = joined(contract, log.predictions, log.outcomes).tail(NEWEST)
+    labelled = labelled_predictions(contract, log.predictions, log.outcomes).tail(NEWEST)
     labelled_scores = logged_scores(contract, labelled)
     checks = [
         coverage(labelled, len(log.predictions)),
-        judge(contract, labelled, labelled_scores, subject.quality, limits),
+        performance_check(contract, labelled, labelled_scores, subject.quality, limits),
     ]
     if contract.task == "binary":
         checks.append(estimate(recent_scores, subject.quality, limits))
@@ -229,7 +234,7 @@ def watch_champion(
     """
     from mlgates.serving import prediction_log
 
-    pointer = champion.in_service(project)
+    pointer = champion.read_pointer(project)
     fingerprint = pointer["fingerprint"]
     recorded_at = (project.root / CHAMPION).stat().st_mtime
     scorer = champion.load_served(project, pointer)
@@ -238,18 +243,18 @@ def watch_champion(
     # much memory.
     if since is None:
         since = time.time() - DAYS * 86_400
-    columns = ["fingerprint", "score", *prediction_log.identity(project.contract)]
+    columns = ["fingerprint", "score", *prediction_log.key_columns(project.contract)]
     every = prediction_log.read(project, since, columns=columns)
     logged = every[every["fingerprint"] == fingerprint]
     newest = _newest(project, logged, fingerprint)
     tables = _lookup_tables(project, newest)
     log = Log(logged, prediction_log.outcomes(project), tables, newest)
 
-    periods = closed(project.data, project.cycle()["until"])
+    periods = periods_until(project.data, project.cycle()["until"])
     subject = _subject(project, pointer, scorer, periods)
     report = watch(subject, log, project.settings().monitor, distributions, validate)
-    report.all_checks.insert(0, followed(every, fingerprint, recorded_at))
-    report.add(*overridden(pointer.get("override")))
+    report.all_checks.insert(0, follow_check(every, fingerprint, recorded_at))
+    report.add(*override_checks(pointer.get("override")))
     report.title = f"monitor  {pointer['release']} ({fingerprint[:8]})"
     report.facts = _facts(logged, len(every) - len(logged), periods[-1])
     return report
@@ -281,7 +286,7 @@ def _subject(
     import pandas as pd
 
     facts = pointer["report"]["facts"]
-    quality = {name: facts[name] for name in named(project.contract.task) if name in facts}
+    quality = {name: facts[name] for name in metrics_of(project.contract.task) if name in facts}
     last_trained = facts.get("trained on", "").split(", ")[-1]
     age = None
     if last_trained in periods:
@@ -309,7 +314,7 @@ def _facts(logged: "pd.DataFrame", by_others: int, period: str) -> dict[str, Any
     return facts
 
 
-def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check:
+def follow_check(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check:
     """`serving.follow`: the champion itself answered whatever was asked after it was recorded.
 
     `logged` are the predictions of all models, `recorded` is in unix seconds.
@@ -320,7 +325,7 @@ def followed(logged: "pd.DataFrame", fingerprint: str, recorded: float) -> Check
     return at_most("serving.follow", others, 0, len(later), required=False, evidence=evidence)
 
 
-def overridden(stored: Mapping[str, str] | None) -> list[Check]:
+def override_checks(stored: Mapping[str, str] | None) -> list[Check]:
     """`monitor.override`: the override of a model that the gate did not pass has not ended.
 
     Nobody answers for such a model beyond the day that the override names. Without an override

@@ -12,7 +12,7 @@ from mlgates.contract import Contract
 from mlgates.data import tombstones
 from mlgates.data.tombstones import Row, Tombstones
 from mlgates.errors import ProjectError
-from mlgates.files import whole
+from mlgates.files import atomic
 from mlgates.layout import ONLINE_STORE, OUTCOMES, prediction_logs
 from mlgates.project import Project
 
@@ -41,7 +41,7 @@ def sweep(project: Project, erased_rows: Tombstones) -> int:
         n_deleted += _wipe(path, erased_rows)
     for path in _online_stores(project):
         # Its readers open it as immutable, so it is replaced whole and never changed.
-        with whole(path) as copy:
+        with atomic(path) as copy:
             shutil.copy(path, copy)
             n_deleted += _wipe(copy, erased_rows)
     return n_deleted

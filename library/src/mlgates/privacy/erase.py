@@ -20,10 +20,10 @@ from mlgates.errors import ProjectError, nearest
 from mlgates.files import write_text
 from mlgates.layout import ERASED, RAW, STATE
 from mlgates.privacy import databases
-from mlgates.privacy.purge import purge, trained
+from mlgates.privacy.purge import purge, releases_with_erased_rows
 from mlgates.project import Project
-from mlgates.registry.dvc_storage import alone
-from mlgates.registry.git import few
+from mlgates.registry.dvc_storage import exclusively
+from mlgates.registry.git import first_names
 
 
 def erase(
@@ -46,7 +46,7 @@ def erase(
     """
     contract = project.contract
     lines = []
-    with alone(project, "erase"):
+    with exclusively(project, "erase"):
         if ids or file:
             lines += _write_tombstones(project, column, ids, file, reason)
         erased_rows = tombstones.read(project, contract)
@@ -59,7 +59,7 @@ def erase(
         if purges:
             lines.append(purge(project, erased_rows))
             return "\n".join(lines)
-        for release, evidence in trained(project, erased_rows).items():
+        for release, evidence in releases_with_erased_rows(project, erased_rows).items():
             lines.append(f"{release.tag} was trained on erased rows ({evidence}). Retrain it.")
     lines.append(f"Commit {ERASED}. Then see what waits: uv run mlops status")
     return "\n".join(lines)
@@ -106,7 +106,7 @@ def _write_tombstones(
 
 def _some(rows: list[Row]) -> str:
     """The first ids, as they are given on the command line."""
-    return few(list(map(",".join, rows)))
+    return first_names(list(map(",".join, rows)))
 
 
 def _id_columns(contract: Contract, column: str | None) -> Row:
@@ -168,7 +168,7 @@ def _ids_in_file(project: Project, columns: Row, file: Path) -> list[Row]:
             f"{file.name} lies where git would keep it.",
             "Move it out of the project, or to var/.",
         )
-    frame = project.contract.handed_in(file, columns)
+    frame = project.contract.read_table(file, columns)
     rows = tombstones.texts(project.contract, frame, columns)
     n_complete = sum(map(all, rows))
     n_incomplete = len(rows) - n_complete
@@ -205,7 +205,7 @@ def _has_tombstone(erased_rows: Tombstones, columns: Row, rows: list[Row]) -> np
 
     entries = tuple(entry for entry in erased_rows.entries if entry.columns == columns)
     tombstones_of_columns = replace(erased_rows, entries=entries)
-    return tombstones_of_columns.hits(pd.DataFrame(rows, columns=list(columns)))
+    return tombstones_of_columns.is_erased(pd.DataFrame(rows, columns=list(columns)))
 
 
 def _salt(erased_rows: Tombstones) -> str:

@@ -96,7 +96,7 @@ class Objects:
         if _is_list(oid) or not self.exists(oid):
             return False
         with self._open(oid) as file:
-            return file.read(len(PARQUET)) == PARQUET and self.erased_rows.hold(file)
+            return file.read(len(PARQUET)) == PARQUET and self.erased_rows.has_erased_rows(file)
 
 
 def _is_list(oid: str) -> bool:

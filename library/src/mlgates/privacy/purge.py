@@ -21,8 +21,8 @@ from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage
 from mlgates.registry.git import git, remote
 from mlgates.registry.mlflow_client import open_store, reachable
-from mlgates.registry.promote import committed
-from mlgates.registry.releases import Record, Release, read, settle, show, show_json
+from mlgates.registry.promote import require_committed
+from mlgates.registry.releases import Record, Release, exchange_tags, read, show, show_json
 from mlgates.registry.releases import erase as erase_releases
 
 SEEN_IN_DATA = "its training data hold them"
@@ -31,7 +31,7 @@ SEEN_IN_PERIODS = (
 )
 
 
-def trained(project: Project, erased_rows: Tombstones) -> dict[Release, str]:
+def releases_with_erased_rows(project: Project, erased_rows: Tombstones) -> dict[Release, str]:
     """The releases that were trained on erased rows, each with how that is known.
 
     It is known by the data of a release, or only by its periods where the data cannot be read.
@@ -63,7 +63,7 @@ def _evidence(project: Project, release: Release, objects: Objects) -> str:
     if any(map(objects.holds_erased_rows, tables)):
         return SEEN_IN_DATA
     are_readable = bool(tables) and all(map(objects.exists, tables))
-    if not are_readable and overdue(project, release):
+    if not are_readable and has_erased_rows(project, release):
         return SEEN_IN_PERIODS
     return ""
 
@@ -94,7 +94,7 @@ def _training_entry(project: Project, release: Release) -> dict[str, Any]:
     return dict(stages(show(project, release.commit, DVC_LOCK)).get("train", {}))
 
 
-def overdue(project: Project, release: Release) -> bool:
+def has_erased_rows(project: Project, release: Release) -> bool:
     """Whether a release was trained on a period of which rows were erased since.
 
     It asks nothing but git.
@@ -135,7 +135,7 @@ def purge(project: Project, erased_rows: Tombstones) -> str:
         for oid in doomed:
             objects.delete(oid)
 
-    deploy.forget(project, read(project))
+    deploy.delete_erased_models(project, read(project))
     _delete_tables_of_this_machine(project, erased_rows)
     _forget_runs(project, erased_rows, {release.fingerprint for release in erased})
 
@@ -145,7 +145,7 @@ def purge(project: Project, erased_rows: Tombstones) -> str:
 
 
 def _check_ready(project: Project) -> None:
-    committed(project)
+    require_committed(project)
     if git(project.root, "rev-parse", "--is-shallow-repository") == "true":
         raise ProjectError(
             "This clone does not have the whole history.",
@@ -161,7 +161,7 @@ def _check_ready(project: Project) -> None:
     git_remote = remote(project.root)
     if git_remote:
         git(project.root, "fetch", "--quiet", git_remote)
-    settle(project)
+    exchange_tags(project)
 
 
 def _check_not_in_use(project: Project, record: Record, affected: Mapping[Release, str]) -> None:
@@ -190,7 +190,7 @@ def _model_outputs(project: Project, releases: list[Release]) -> set[str]:
 def _delete_tables_of_this_machine(project: Project, erased_rows: Tombstones) -> None:
     """Delete the tables in var/ that hold erased rows; a model that carries one goes whole."""
     tables = (project.root / STATE).rglob("*.parquet")
-    for path in list(filter(erased_rows.hold, tables)):
+    for path in list(filter(erased_rows.has_erased_rows, tables)):
         if (path.parent / "MLmodel").exists():
             shutil.rmtree(path.parent)
         else:
@@ -242,4 +242,4 @@ def _carries_erased_row(store: Any, run: Any, erased_rows: Tombstones) -> bool:
     """Whether the reference rows in a run's model hold an erased one."""
     with temporary_folder() as folder:
         path = store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
-        return erased_rows.hold(Path(path))
+        return erased_rows.has_erased_rows(Path(path))

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlgates.data.partitions import names
+from mlgates.data.partitions import period_names
 from mlgates.errors import ProjectError
-from mlgates.files import digest, read_json, whole
+from mlgates.files import atomic, digest, read_json
 from mlgates.layout import CHAMPION, CHECKED, GATE, ONLINE_STORE
-from mlgates.model_folder import CONTRACT, IGNORED, described, is_whole
+from mlgates.model_folder import CONTRACT, IGNORED, is_whole, stored_description
 from mlgates.project import Project
 from mlgates.registry import dvc_storage
 from mlgates.registry.local_rollback import pending, record_pending_rollback
@@ -37,11 +37,11 @@ def fetch(project: Project, release: Release) -> Path:
     """
     if release.erased:
         raise ProjectError(f"{release.erased}.", "See the other releases: uv run gto history")
-    folder = champion.place(project, release.fingerprint)
+    folder = champion.model_path(project, release.fingerprint)
     if is_whole(folder, release.digest):
         return folder
     _, path = artifact(project)
-    with whole(folder) as temporary:
+    with atomic(folder) as temporary:
         dvc_storage.get(project, release.commit, path, temporary)
         if not release.digest:
             raise ProjectError(
@@ -61,7 +61,7 @@ def fetch_servable(project: Project, release: Release) -> Path:
     Raises: ProjectError also if the model reads a column that the contract bars by now.
     """
     folder = fetch(project, release)
-    described(folder, project.contract)
+    stored_description(folder, project.contract)
     return folder
 
 
@@ -71,10 +71,10 @@ def with_signature(project: Project, folder: Path, assignment: Assignment | None
     A release that never had an alias has no signature. Raises: ProjectError unless a key signed it
     that the team trusts. The signature that lay beside the folder stays then.
     """
-    with whole(verify.signature(folder)) as temporary:
+    with atomic(verify.signature(folder)) as temporary:
         content = signature(project, assignment) if assignment else ""
         temporary.write_text(content, encoding="utf-8")
-        verify.signed(project, folder, temporary)
+        verify.require_signature(project, folder, temporary)
     return folder
 
 
@@ -110,7 +110,7 @@ def _pointer_before(
 
     It is the newest of the releases before that can be served here; None if there is none.
     """
-    releases_before = record.standing(assignment.alias)[:-1]
+    releases_before = record.succession(assignment.alias)[:-1]
     for release in reversed(releases_before):
         with suppress(ProjectError):
             last = record.history(release, assignment.alias)[-1]
@@ -119,7 +119,7 @@ def _pointer_before(
     return None
 
 
-def behind(project: Project, record: Record) -> Assignment | None:
+def assignment_to_pick_up(project: Project, record: Record) -> Assignment | None:
     """The assignment that this machine's service has not picked up yet.
 
     None if it has, if nobody has the alias yet, or if `rollback --now` decides what is served.
@@ -129,10 +129,10 @@ def behind(project: Project, record: Record) -> Assignment | None:
         return None
     release = assignment.release
     # A pointer that is missing or damaged is written again, so it is no error here.
-    served = champion.in_service_or_nothing(project)
+    served = champion.read_pointer_if_any(project)
     served_since = (served.get("fingerprint"), served.get("since"))
     is_served = served_since == (release.fingerprint, assignment.when.isoformat())
-    model = champion.place(project, release.fingerprint)
+    model = champion.model_path(project, release.fingerprint)
     if is_served and model.exists() and (project.root / ONLINE_STORE).exists():
         return None
     return assignment
@@ -155,8 +155,8 @@ def serve(project: Project, record: Record) -> str:
 
     release = assignment.release
     with_signature(project, fetch_servable(project, release), assignment)
-    served_before = champion.in_service_or_nothing(project)
-    if behind(project, record):
+    served_before = champion.read_pointer_if_any(project)
+    if assignment_to_pick_up(project, record):
         content = pointer(project, assignment)
         before = _pointer_before(project, record, assignment)
         if before:
@@ -164,7 +164,7 @@ def serve(project: Project, record: Record) -> str:
         champion.put_in_service(project, content)
 
     since = f"{release.tag}, {alias} since {assignment.when:%Y-%m-%d %H:%M} UTC"
-    refusal = champion.other_contract(project, champion.in_service(project))
+    refusal = champion.other_contract(project, champion.read_pointer(project))
     if refusal:
         return f"{CHAMPION} names {since}. A service that runs this code answers 503: {refusal}"
     warning = _contract_changed(project, served_before)
@@ -180,14 +180,14 @@ def _contract_changed(project: Project, served_before: dict[str, Any]) -> str:
         return ""
     if not project.contract.differences(stored):
         return ""
-    commit = champion.in_service(project)["commit"][:12]
+    commit = champion.read_pointer(project)["commit"][:12]
     return (
         "\nThe contract has changed. A service that still runs the old code answers 503 until it is"
         f" deployed anew, from commit {commit}."
     )
 
 
-def look_up(project: Project) -> None:
+def refresh_online_store(project: Project) -> None:
     """Bring the online store up to date.
 
     Raises: ProjectError if that fails. The old store stays then.
@@ -205,11 +205,11 @@ def look_up(project: Project) -> None:
         ) from error
 
 
-def forget(project: Project, record: Record) -> None:
+def delete_erased_models(project: Project, record: Record) -> None:
     """Delete this machine's copies of models that were erased."""
     for release in record.releases:
         if release.erased:
-            folder = champion.place(project, release.fingerprint)
+            folder = champion.model_path(project, release.fingerprint)
             shutil.rmtree(folder, ignore_errors=True)
             verify.signature(folder).unlink(missing_ok=True)
 
@@ -219,7 +219,7 @@ def open_periods(project: Project) -> list[str]:
 
     Where data/checked is not on this machine, these are all periods.
     """
-    periods = names(project.data)
+    periods = period_names(project.data)
     until = project.cycle()["until"]
     is_checked = any((project.root / CHECKED).glob("period=*"))
     if not is_checked or until not in periods:
@@ -240,8 +240,8 @@ def follow(project: Project) -> str:
     recorded = record_pending_rollback(project)
     record = read(project)
     message = recorded + serve(project, record)
-    forget(project, record)
-    look_up(project)
+    delete_erased_models(project, record)
+    refresh_online_store(project)
     message += _bring_champion_to_beat(project, record)
     return message + unreachable
 
@@ -249,7 +249,7 @@ def follow(project: Project) -> str:
 def _bring_champion_to_beat(project: Project, record: Record) -> str:
     """Bring the champion that cycle.yaml names; returns why that failed, or nothing."""
     cycle = project.cycle()
-    release = record.of(cycle["champion"])
+    release = record.release_of_model(cycle["champion"])
     if release is None:
         return ""
     try:

@@ -19,7 +19,7 @@ REMEDY = "Check: uv run dvc remote list, uv run dvc push"
 
 
 @contextmanager
-def alone(project: Project, name: str) -> Iterator[None]:
+def exclusively(project: Project, name: str) -> Iterator[None]:
     """One process at a time does what `name` stands for; the others wait.
 
     DVC's lock is the operating system's, so a process that is killed leaves nothing locked.
@@ -166,7 +166,7 @@ def stores(project: Project) -> Iterator[list[Any]]:
         yield object_stores
 
 
-def lasting(project: Project) -> bool:
+def has_lasting_remote(project: Project) -> bool:
     """Whether the default remote outlives this machine.
 
     A folder on a runner that GitHub hosts does not.

@@ -32,7 +32,7 @@ def git(root: Path, *words: str, check: bool = True) -> str:
     environment = tools.settings()
     environment["LC_ALL"] = "C.UTF-8"  # what is searched for in its messages is English
     ended = tools.ended(["git", "-C", str(root), *words], environment)
-    errors = ended.said.strip()
+    errors = ended.stderr.strip()
 
     broken = BROKEN_REF.search(errors)
     if broken:
@@ -40,7 +40,7 @@ def git(root: Path, *words: str, check: bool = True) -> str:
             f"{broken[1]} is damaged.", f"Delete .git/{broken[1]}, then run: uv run mlops follow"
         )
     if ended.code == 0:
-        return ended.printed.rstrip("\n")
+        return ended.stdout.rstrip("\n")
     if "not a git repository" in errors:
         raise GitError(f"{root.name} is not a git repository.", f"Run: git init && {COMMIT}")
     if UNREACHABLE.search(errors):
@@ -76,7 +76,7 @@ def changes(root: Path, path: str = ".") -> list[str]:
     return [line[3:] for line in lines]  # after two letters of state and a space
 
 
-def few(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
     """The first names, and whether there are more."""
     shown = ", ".join(names[:MAX_NAMES])
     return f"{shown}, ..." if len(names) > MAX_NAMES else shown

@@ -13,7 +13,7 @@ from mlgates.errors import ProjectError
 from mlgates.model_folder import is_whole
 from mlgates.project import Project
 from mlgates.registry.git import identity
-from mlgates.registry.releases import Assignment, Record, read, settle, signature, write
+from mlgates.registry.releases import Assignment, Record, exchange_tags, read, signature, write
 from mlgates.trust import champion
 
 
@@ -27,7 +27,7 @@ def now(project: Project, reason: str) -> str:
     or if there is no release before whose model is on this machine, whole.
     """
     require_reason(reason)
-    served = champion.in_service(project)
+    served = champion.read_pointer(project)
     before = _pointer_before(project, served)
 
     when = datetime.now(UTC)
@@ -76,7 +76,7 @@ def _pointer_before(project: Project, served: dict[str, Any]) -> dict[str, Any]:
         raise ProjectError(
             f"This machine knows no release before {served['release']}.", "See: uv run mlops status"
         )
-    if not is_whole(champion.place(project, before["fingerprint"]), before["digest"]):
+    if not is_whole(champion.model_path(project, before["fingerprint"]), before["digest"]):
         raise ProjectError(
             f"The model of {before['release']} is not here, or not whole.",
             "Run: uv run mlops rollback",
@@ -97,7 +97,7 @@ def _who(project: Project) -> str:
 
 def pending(project: Project) -> dict[str, Any]:
     """The note of a `rollback --now` that the record lacks; empty if there is none."""
-    return dict(champion.in_service_or_nothing(project).get("pending") or {})
+    return dict(champion.read_pointer_if_any(project).get("pending") or {})
 
 
 def record_pending_rollback(project: Project) -> str:
@@ -110,11 +110,11 @@ def record_pending_rollback(project: Project) -> str:
     if not note:
         return ""
     try:
-        settle(project)
+        exchange_tags(project)
         message = _record_rollback(project, read(project), note)
     except ProjectError as error:
         return f"{note['told']} The record does not know it yet. {error}\n"
-    served = champion.in_service(project)
+    served = champion.read_pointer(project)
     del served["pending"]
     champion.put_in_service(project, served)
     return f"{message}\n"

@@ -16,7 +16,7 @@ from typing import Any
 from mlgates.errors import ProjectError
 from mlgates.layout import ASIDE, MLFLOW_ARTIFACTS, MLFLOW_BEGUN, MLFLOW_DATABASE, PARAMS
 from mlgates.project import Project
-from mlgates.registry.dvc_storage import alone
+from mlgates.registry.dvc_storage import exclusively
 from mlgates.registry.releases import artifact
 from mlgates.verdict import current_name
 
@@ -83,7 +83,7 @@ def open_store(project: Project) -> Store:
     if not given.startswith(SERVERS):
         place = (project.root / MLFLOW_ARTIFACTS).resolve().as_uri()
 
-    with alone(project, "mlflow"), reachable(uri):
+    with exclusively(project, "mlflow"), reachable(uri):
         if not given:
             _prepare_database(project, name, place)
         client = MlflowClient(uri, registry_uri=registry_uri)
@@ -147,7 +147,7 @@ def _set_aside(project: Project) -> None:
             path.rename(aside / path.name)
 
 
-def described(
+def run_content(
     trained: Mapping[str, Any], measured: Mapping[str, Any], report: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Parameters, metrics and tags of a model's run, from the reports of its stages.

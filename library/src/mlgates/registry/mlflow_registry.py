@@ -9,8 +9,8 @@ from typing import Any
 from mlgates.layout import GATE, METRICS, TRAINING, TUNING
 from mlgates.project import Project
 from mlgates.registry.deploy import fetch
-from mlgates.registry.dvc_storage import alone
-from mlgates.registry.mlflow_client import Store, described, home, open_store, reachable
+from mlgates.registry.dvc_storage import exclusively
+from mlgates.registry.mlflow_client import Store, home, open_store, reachable, run_content
 from mlgates.registry.mlflow_run import has_model, log_trials, upsert_run
 from mlgates.registry.releases import (
     Assignment,
@@ -50,7 +50,7 @@ def fill(project: Project, record: Record) -> str:
     if not record.releases:
         return "There is no release yet, so MLflow has nothing to mirror."
     store = open_store(project)
-    with alone(home(project), "mirror"), reachable(store.tracking_uri):
+    with exclusively(home(project), "mirror"), reachable(store.tracking_uri):
         if not store.search_registered_models(f"name = '{record.name}'"):
             store.create_registered_model(
                 record.name, description="Filled from git tags: uv run mlops mirror"
@@ -122,7 +122,7 @@ def _log_run(
     project: Project, store: Store, release: Release, marks: dict[str, str], *, with_model: bool
 ) -> str:
     """Log the release's run and what tuning tried, as far as MLflow lacks them; returns its id."""
-    params, metrics, tags = described(
+    params, metrics, tags = run_content(
         show_json(project, release.commit, TRAINING),
         show_json(project, release.commit, METRICS),
         show_json(project, release.commit, GATE),

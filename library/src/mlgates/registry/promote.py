@@ -16,7 +16,7 @@ from mlgates.layout import GATE, LIBRARY
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
 from mlgates.registry import deploy, dvc_storage, mlflow_registry, wheel
-from mlgates.registry.git import COMMIT, changes, few, head, identity, unpushed
+from mlgates.registry.git import COMMIT, changes, first_names, head, identity, unpushed
 from mlgates.registry.local_rollback import pending, record_pending_rollback, require_reason
 from mlgates.registry.override import Override
 from mlgates.registry.releases import (
@@ -24,9 +24,9 @@ from mlgates.registry.releases import (
     Record,
     Release,
     artifact,
+    exchange_tags,
     next_version,
     read,
-    settle,
     write,
 )
 from mlgates.trust import keys, verify
@@ -56,7 +56,7 @@ def promote(
 
     record = read(project)
     path = project.settings().promote.path
-    release = record.of(fingerprint(locked(project)))
+    release = record.release_of_model(fingerprint(locked(project)))
     chosen = alias or next_alias(record, release, path)
     _require_alias(chosen, path)
 
@@ -107,7 +107,7 @@ def rollback(
     alias = alias or path[-1]
     _require_alias(alias, path)
     require_reason(reason)
-    settle(project)
+    exchange_tags(project)
 
     # After a `rollback --now` on this machine the record lacks just this rollback: write that one.
     note = pending(project)
@@ -118,7 +118,7 @@ def rollback(
         return _publish(project, message)
 
     record = read(project)
-    standing = record.standing(alias)
+    standing = record.succession(alias)
     if len(standing) < 2:
         state = f"Nobody is {alias} yet"
         if standing:
@@ -166,7 +166,7 @@ def _newest_usable(releases: Sequence[Release]) -> Release:
     return releases[-1]
 
 
-def committed(project: Project) -> None:
+def require_committed(project: Project) -> None:
     """Check that everything is committed, and pushed where the branch has an upstream.
 
     Raises: ProjectError if it is not.
@@ -174,7 +174,7 @@ def committed(project: Project) -> None:
     head(project.root)
     uncommitted = changes(project.root)
     if uncommitted:
-        raise ProjectError(f"Not committed: {few(uncommitted)}.", f"Run: {COMMIT}")
+        raise ProjectError(f"Not committed: {first_names(uncommitted)}.", f"Run: {COMMIT}")
     message = unpushed(project.root)
     if message:
         raise ProjectError(f"{message}.", "Run: git push")
@@ -195,10 +195,10 @@ def _require_ready(project: Project) -> None:
     Raises: ProjectError unless all is committed, the model would outlive the machine that runs
     this, and dvc.lock agrees with the tree.
     """
-    committed(project)
+    require_committed(project)
     keys.require_trusted_key(project)
-    settle(project)
-    if not dvc_storage.lasting(project):
+    exchange_tags(project)
+    if not dvc_storage.has_lasting_remote(project):
         raise ProjectError(
             "The DVC remote is a folder of this runner: the model would be lost.",
             "Add a remote that lasts: uv run dvc remote add",
@@ -351,7 +351,7 @@ def _publish(project: Project, message: str) -> str:
     """
     record = read(project)
     lines = [message]
-    if not verify.keys(project):
+    if not verify.trusted_keys(project):
         lines.append(verify.UNSIGNED)
     is_served = record.holder(project.settings().serve.alias) is not None
     if is_served:
@@ -362,7 +362,7 @@ def _publish(project: Project, message: str) -> str:
         lines.append(f"Recorded, but MLflow does not show it yet (uv run mlops mirror). {error}")
     try:
         if is_served:
-            deploy.look_up(project)
+            deploy.refresh_online_store(project)
     except ProjectError as error:
         lines.append(str(error))
     return "\n".join(lines)

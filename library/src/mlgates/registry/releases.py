@@ -23,7 +23,7 @@ from mlgates.errors import ProjectError
 from mlgates.files import read_yaml
 from mlgates.layout import CYCLE, DVC_LOCK, GATE, PIPELINE
 from mlgates.project import Project
-from mlgates.registry.dvc_storage import alone
+from mlgates.registry.dvc_storage import exclusively
 from mlgates.registry.git import GitError, git, identity, remote
 from mlgates.registry.override import Override
 
@@ -135,12 +135,12 @@ class Record:
                 history.append(entry)
         return history
 
-    def of(self, fingerprint: str) -> Release | None:
+    def release_of_model(self, fingerprint: str) -> Release | None:
         """The release of a model, the first one if it was released twice."""
         by_fingerprint = {release.fingerprint: release for release in reversed(self.releases)}
         return by_fingerprint.get(fingerprint)
 
-    def standing(self, alias: str) -> list[Release]:
+    def succession(self, alias: str) -> list[Release]:
         """The releases that had the alias, oldest first, without those that were rolled back.
 
         The last one has it now. A rollback goes to the last but one.
@@ -422,7 +422,7 @@ def _training_inputs(lock_text: str) -> dict[str, Any]:
     return inputs
 
 
-def settle(project: Project) -> None:
+def exchange_tags(project: Project) -> None:
     """Let this clone and the remote have the same tags of the record.
 
     Tags that only this clone has are sent, all or none; those that only the remote has are fetched.
@@ -478,7 +478,7 @@ def settle_if_reachable(project: Project) -> str:
     Returns a sentence about that, to be added to another message; empty if all went well.
     """
     try:
-        settle(project)
+        exchange_tags(project)
     except GitError as error:
         return f"\n{error}\n  Until then the record is what this machine has of it."
     return ""
@@ -545,7 +545,7 @@ def _sending_new_tags(project: Project, name: str, what: str) -> Iterator[dict[s
     sent; then none of them is left.
     """
     author, address = identity(project.root)
-    with alone(project, "record"):
+    with exclusively(project, "record"):
         before = _tags(project, name)
         created: dict[str, str] = {}
         try:
@@ -554,7 +554,7 @@ def _sending_new_tags(project: Project, name: str, what: str) -> Iterator[dict[s
             finally:
                 # Asked before `settle` fetches the tags of others, which must not be deleted.
                 created = dict(_tags(project, name).items() - before.items())
-            settle(project)
+            exchange_tags(project)
         except Exception as error:  # git's library below GTO raises its own, e.g. for a full disk
             still_there = dict(created.items() & _tags(project, name).items())
             _delete_tags(project, list(still_there))

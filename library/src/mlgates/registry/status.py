@@ -5,17 +5,17 @@ from contextlib import suppress
 from typing import Any
 
 from mlgates.answer import Answer
-from mlgates.data.partitions import names
+from mlgates.data.partitions import period_names
 from mlgates.dvc_lock import fingerprint, locked
 from mlgates.errors import ProjectError
 from mlgates.files import read_json
 from mlgates.grid import Grid
 from mlgates.layout import GATE, MONITOR_LATEST
-from mlgates.privacy.purge import overdue
+from mlgates.privacy.purge import has_erased_rows
 from mlgates.project import Project
 from mlgates.registry import dvc_storage, training_cycle
-from mlgates.registry.deploy import behind
-from mlgates.registry.git import COMMIT, changes, few, git, unpushed
+from mlgates.registry.deploy import assignment_to_pick_up
+from mlgates.registry.git import COMMIT, changes, first_names, git, unpushed
 from mlgates.registry.local_rollback import pending
 from mlgates.registry.promote import next_alias
 from mlgates.registry.releases import Assignment, Record, read
@@ -97,7 +97,7 @@ def _kinds(project: Project, commands: Sequence[str]) -> list[str]:
     """Which kinds of command wait, of those that a workflow can run."""
     kinds = ["repro", "follow", "close"]
     # What is promoted on a runner is lost with it, unless the DVC remote lasts.
-    if dvc_storage.lasting(project):
+    if dvc_storage.has_lasting_remote(project):
         kinds = ["commit", "promote", *kinds]
     text = " ".join(commands)
     return [kind for kind in kinds if f" {kind}" in text]
@@ -154,7 +154,7 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[Waiting
     yield from _for_git(project)
     if not outdated_stages and (project.root / GATE).exists():
         yield from _for_candidate(project, record, path)
-    new = behind(project, record)
+    new = assignment_to_pick_up(project, record)
     if new:
         yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
     yield from _for_monitor(project)
@@ -167,7 +167,7 @@ def _for_release(
     """What a release that has an alias asks for: erased rows, or an override that has ended."""
     release = assignment.release
     subject = f"{assignment.to} is {assignment.alias}"
-    if overdue(project, release):
+    if has_erased_rows(project, release):
         command = f"uv run mlops close {cycle['until']}"
         # `close` gives a champion this age so that the gate accepts a candidate that is no better.
         is_closed = cycle["champion"] == release.fingerprint
@@ -196,7 +196,7 @@ def _undeployed(project: Project) -> str:
     It is empty if it can, or if there is no champion.
     """
     with suppress(ProjectError):
-        return champion.other_contract(project, champion.in_service(project))
+        return champion.other_contract(project, champion.read_pointer(project))
     return ""
 
 
@@ -204,7 +204,7 @@ def _for_git(project: Project) -> Iterator[Waiting]:
     """A commit, or else a push."""
     uncommitted = changes(project.root)
     if uncommitted:
-        yield COMMIT, f"not committed: {few(uncommitted)}"
+        yield COMMIT, f"not committed: {first_names(uncommitted)}"
         return
     message = unpushed(project.root)
     if message:
@@ -214,7 +214,7 @@ def _for_git(project: Project) -> Iterator[Waiting]:
 def _for_candidate(project: Project, record: Record, path: list[str]) -> Iterator[Waiting]:
     """What models/candidate waits for: its promotion, or what that needs first."""
     report = Report.from_dict(read_json(project.root / GATE))
-    release = record.of(fingerprint(locked(project)))
+    release = record.release_of_model(fingerprint(locked(project)))
     chosen = next_alias(record, release, path)
     if release and record.history(release, chosen):
         return  # it had the alias already, and keeps it or was rolled back
@@ -247,7 +247,7 @@ def _for_next_period(project: Project, until: str | None, alias: str) -> Iterato
     if not until:
         return
     with suppress(ProjectError):
-        period = training_cycle.following(project, until, names(project.data))
+        period = training_cycle.next_period(project, until, period_names(project.data))
         if period:
             reason = f"{period} can be closed; {alias}'s next challenger trains on it"
             yield "uv run mlops close", reason

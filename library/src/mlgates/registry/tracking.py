@@ -26,10 +26,10 @@ from mlgates.layout import (
     TRAINING,
     TUNING,
 )
-from mlgates.model_folder import described as described_model
+from mlgates.model_folder import stored_description as described_model
 from mlgates.project import Project
 from mlgates.registry.git import head, identity
-from mlgates.registry.mlflow_client import Store, described, home, open_store
+from mlgates.registry.mlflow_client import Store, home, open_store, run_content
 from mlgates.registry.mlflow_run import (
     Trial,
     compare_trials,
@@ -86,7 +86,7 @@ def begin(project: Project) -> Run:
     model_id = fingerprint(locked(project))
     trained = read_json(root / TRAINING)
     measured = read_json(root / METRICS)
-    params, metrics, tags = described(trained, measured, read_json(root / GATE))
+    params, metrics, tags = run_content(trained, measured, read_json(root / GATE))
     store = open_store(project)
     _log_to(store)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from mlgates.data.partitions import folder, names
+from mlgates.data.partitions import folder, period_names
 from mlgates.errors import ProjectError, nearest
 from mlgates.files import read_json, read_yaml, write_json, write_text
 from mlgates.layout import CYCLE, MANIFEST
-from mlgates.privacy.purge import overdue
+from mlgates.privacy.purge import has_erased_rows
 from mlgates.project import Project
 from mlgates.registry.git import changes
 from mlgates.registry.releases import Release, champion, settle_if_reachable, show
@@ -22,7 +22,7 @@ from mlgates.registry.releases import Release, champion, settle_if_reachable, sh
 OVERDUE = 999
 
 
-def following(project: Project, until: str | None, periods: list[str]) -> str | None:
+def next_period(project: Project, until: str | None, periods: list[str]) -> str | None:
     """The period after the last closed one, `until`; None if there is none.
 
     The first cycle closes as many periods as training needs.
@@ -50,7 +50,7 @@ def close(project: Project, period: str | None = None) -> str:
             "Run: git commit cycle.yaml -m TEXT, or git restore cycle.yaml",
         )
     unreachable = settle_if_reachable(project)
-    periods = names(project.data)
+    periods = period_names(project.data)
     until = _period_to_close(project, period, periods)
     write_text(project.root / CYCLE, written(project, until, periods))
     assignment = champion(project)
@@ -72,7 +72,7 @@ def _period_to_close(project: Project, period: str | None, periods: list[str]) -
     if last is not None:
         last = str(last)
 
-    until = period or following(project, last, periods)
+    until = period or next_period(project, last, periods)
     if until is None:
         raise ProjectError(
             f"There is no period after {last or 'none'} yet: data.py names {len(periods)} periods.",
@@ -156,7 +156,7 @@ def _age(project: Project, release: Release, until: str, periods: list[str]) -> 
     age = 0
     if released_until in periods:
         age = periods.index(until) - periods.index(released_until)
-    if overdue(project, release):
+    if has_erased_rows(project, release):
         return max(OVERDUE, age)
     return max(0, age)
 

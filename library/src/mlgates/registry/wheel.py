@@ -17,7 +17,7 @@ from pathlib import Path
 from mlgates import tools
 from mlgates.dvc_lock import locked, stages
 from mlgates.errors import ProjectError
-from mlgates.files import digest, whole, write_text
+from mlgates.files import atomic, digest, write_text
 from mlgates.layout import LIBRARY, UV_LOCK, WHEELS
 from mlgates.project import Project
 
@@ -38,7 +38,7 @@ def write(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{NAME}-{installed.version}-py3-none-any.whl"
     record = f"{NAME}-{installed.version}.dist-info/RECORD"
-    with whole(wheel) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic(wheel) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             archive.writestr(_entry(name), files[name])
         archive.writestr(_entry(record), _record(files, record))
@@ -50,7 +50,7 @@ def keep(project: Project) -> None:
 
     Raises: ProjectError if mlgates runs without being installed.
     """
-    with whole(project.root / LIBRARY) as folder:
+    with atomic(project.root / LIBRARY) as folder:
         write(folder)
 
 
@@ -87,7 +87,7 @@ def for_bento(project: Project) -> str:
     Raises: ProjectError without uv or uv.lock. The old folder stays then.
     """
     pinned = _exported(project)
-    with whole(project.root / WHEELS) as folder:
+    with atomic(project.root / WHEELS) as folder:
         wheel = write(folder)
         write_text(folder / "requirements.txt", f"./{WHEELS.as_posix()}/{wheel.name}\n{pinned}")
     return f"A bento installs {WHEELS.as_posix()}/{wheel.name}. Build one: uv run bentoml build"
@@ -174,4 +174,4 @@ def _exported(project: Project) -> str:
     exported = tools.run(project, *words)
     if exported.code:
         raise ProjectError(f"uv cannot read uv.lock: {exported.reason}.", "Run: uv lock")
-    return exported.printed
+    return exported.stdout

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 from mlgates.errors import ProjectError  # noqa: E402
 from mlgates.project import Project  # noqa: E402
 from mlgates.serving import prometheus  # noqa: E402
-from mlgates.serving.prediction_log import types  # noqa: E402
+from mlgates.serving.prediction_log import log_columns  # noqa: E402
 from mlgates.serving.predictor import Refused, answer_model, batch_model, parse_rows  # noqa: E402
 
 # `bentoml serve` asked whether to track before this module could say no, and keeps the answer.
@@ -47,7 +47,7 @@ def find_project() -> Project:
     try:
         project = Project.find()
         batch_model(project)  # raises for a contract that is wrong
-        types(project.contract, [])  # raises for a name that the prediction log needs
+        log_columns(project.contract, [])  # raises for a name that the prediction log needs
     except ProjectError as error:
         sys.exit(f"error: {error}")
     return project

@@ -14,7 +14,7 @@ from mlgates.layout import CHAMPION
 from mlgates.project import Project
 from mlgates.serving import prometheus
 from mlgates.serving.compiled_trees import Score, fast
-from mlgates.serving.prediction_log import types
+from mlgates.serving.prediction_log import log_columns
 from mlgates.trust import champion, verify
 
 logger = logging.getLogger("bentoml.mlops")
@@ -75,7 +75,7 @@ class Follower:
 
     def _load(self) -> None:
         """Put the recorded champion in service. Raises: ProjectError if a check refuses it."""
-        record = champion.in_service(self.project)
+        record = champion.read_pointer(self.project)
         scorer = champion.load_served(self.project, record)
         self.served = Champion(
             release=record["release"],
@@ -83,13 +83,13 @@ class Follower:
             digest=record["digest"],
             scorer=scorer,
             score=fast(scorer),
-            columns=types(self.project.contract, scorer.plan.names),
+            columns=log_columns(self.project.contract, scorer.plan.names),
         )
         prometheus.RELEASE.clear()
         prometheus.RELEASE.labels(record["release"], record["fingerprint"]).set(1)
         prometheus.SWAPS.inc()
         logger.info("%s is in service.", record["release"])
-        if not verify.keys(self.project):
+        if not verify.trusted_keys(self.project):
             logger.warning(verify.UNSIGNED)
 
     def _refuse(self, error: Exception, *, is_recorded: bool) -> None:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlgates.contract import Arrays, Contract, Lookup, to_array
-from mlgates.files import whole
+from mlgates.files import atomic
 from mlgates.layout import ONLINE_STORE
 from mlgates.project import Project
 from mlgates.serving.sqlite import (
-    cells,
     definitions,
-    names,
     placeholders,
     present_columns,
     quoted,
+    quoted_names,
+    sqlite_values,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Store:
         """
         self._open()
         moments = arrays[look.at].astype("datetime64[us]").astype(np.int64).tolist()
-        keys = [cells(self.contract.columns[key], arrays[key]) for key in look.keys]
+        keys = [sqlite_values(self.contract.columns[key], arrays[key]) for key in look.keys]
         questions = list(zip(*keys, moments, strict=True))
         columns = self.contract.from_source(look.name).values()
         missing: Match = (np.nan, *[None] * len(columns))
@@ -115,7 +115,7 @@ class Store:
 
     def _query(self, look: Lookup) -> str:
         """The SQL that finds a match by the keys and the moment of a request."""
-        fields = names([look.time, *self.contract.from_source(look.name)])
+        fields = quoted_names([look.time, *self.contract.from_source(look.name)])
         is_same = " AND ".join([f"{quoted(key)} = ?" for key in look.keys])
         moment = quoted(look.time)
         return (
@@ -129,7 +129,7 @@ def build(path: Path, contract: Contract, tables: Mapping[str, Iterable["pd.Data
 
     Later rows win over earlier ones with the same keys and time.
     """
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         database = sqlite3.connect(temporary)
         # No journal: a file that was not written to its end never takes the place of the store.
         database.execute("PRAGMA journal_mode = OFF")
@@ -150,17 +150,18 @@ def _write_table(
     # Without a row id the table is its own index: the rows lie in the order of keys and time.
     database.execute(
         f"CREATE TABLE {table} ({definitions(columns)}, {quoted(look.time)} INTEGER,"
-        f" PRIMARY KEY ({names([*look.keys, look.time])})) WITHOUT ROWID"
+        f" PRIMARY KEY ({quoted_names([*look.keys, look.time])})) WITHOUT ROWID"
     )
 
     fields = [*column_names, look.time]
-    insert = (
-        f"INSERT OR REPLACE INTO {table} ({names(fields)}) VALUES ({placeholders(len(fields))})"
-    )
+    names = quoted_names(fields)
+    insert = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({placeholders(len(fields))})"
     for frame in frames:
         complete = frame.dropna(subset=[*look.keys, look.time])
         times = complete[look.time].to_numpy(dtype="datetime64[us]").astype(np.int64).tolist()
-        values = [cells(column, to_array(column, complete[column.name])) for column in columns]
+        values = [
+            sqlite_values(column, to_array(column, complete[column.name])) for column in columns
+        ]
         database.executemany(insert, zip(*values, times, strict=True))
 
 

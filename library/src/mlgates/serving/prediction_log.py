@@ -20,20 +20,20 @@ from mlgates.errors import ProjectError
 from mlgates.layout import OUTCOMES, prediction_logs
 from mlgates.project import Project
 from mlgates.serving.sqlite import (
-    cells,
     definitions,
-    names,
     placeholders,
     present_columns,
     quoted,
+    quoted_names,
     sql_type,
+    sqlite_values,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ID = "prediction_id"  # not "id", which is the favourite name of a team's key
-OWN = {  # the columns of every log, beside those of the contract and of the model's features
+LOG_COLUMNS = {  # of every log, beside the columns of the contract and of the model's features
     ID: "TEXT",
     "at": "REAL",  # unix seconds
     "release": "TEXT",
@@ -52,14 +52,14 @@ NUMBER_TYPES = {"bool": np.bool_, "int": np.int64, "float": np.float64}
 LOCKED_SECONDS = 2  # that a request waits while another process holds the file, then it is refused
 
 
-def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
+def log_columns(contract: Contract, features: Sequence[str]) -> dict[str, str]:
     """The log's columns and their SQLite types, for a model with these features.
 
     Raises: ProjectError if the contract uses a name that the log needs.
     """
-    columns = dict(OWN)
-    columns["score"] = SCORES.get(contract.task, OWN["score"])
-    columns["decision"] = DECISIONS.get(contract.outcome.kind, OWN["decision"])
+    columns = dict(LOG_COLUMNS)
+    columns["score"] = SCORES.get(contract.task, LOG_COLUMNS["score"])
+    columns["decision"] = DECISIONS.get(contract.outcome.kind, LOG_COLUMNS["decision"])
     taken = set(columns)
     for name, column in contract.feature_columns.items():
         folded = name.lower()  # to SQLite, upper and lower case are the same
@@ -75,7 +75,7 @@ def types(contract: Contract, features: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def identity(contract: Contract) -> dict[str, Column]:
+def key_columns(contract: Contract) -> dict[str, Column]:
     """The columns by which outcomes find their predictions.
 
     That is the contract's key. Without one it is the id that each answer carries.
@@ -117,7 +117,9 @@ class PredictionLog:
         """
         try:
             database = self._open(columns)
-            insert = f"INSERT INTO predictions ({names(rows)}) VALUES ({placeholders(len(rows))})"
+            insert = (
+                f"INSERT INTO predictions ({quoted_names(rows)}) VALUES ({placeholders(len(rows))})"
+            )
             database.execute("BEGIN IMMEDIATE")
             database.executemany(insert, zip(*rows.values(), strict=True))
             database.execute("COMMIT")
@@ -179,7 +181,7 @@ def read(
         if len(frame):
             frames.append(frame)
     if not frames:
-        return pd.DataFrame(columns=list(types(project.contract, [])))
+        return pd.DataFrame(columns=list(log_columns(project.contract, [])))
     logged = _typed(pd.concat(frames, ignore_index=True), project.contract)
     return logged.sort_values("at", kind="stable", ignore_index=True)
 
@@ -203,7 +205,7 @@ def _read_file(path: Path, condition: _Condition, columns: Collection[str]) -> "
         if columns:
             selected = {"at", *columns}
             fields = [name for name in fields if name in selected]
-        query = f"SELECT {names(fields)} FROM predictions WHERE {condition.sql}"
+        query = f"SELECT {quoted_names(fields)} FROM predictions WHERE {condition.sql}"
         return pd.read_sql_query(query, database, params=(condition.value,))
 
 
@@ -229,16 +231,16 @@ def record(project: Project, frame: "pd.DataFrame") -> int:
     out. A later outcome of the same row replaces an earlier one.
     """
     contract = project.contract
-    key = identity(contract)
+    key = key_columns(contract)
     columns = [*key.values(), contract.outcome]
     complete = frame.dropna(subset=[*key, contract.outcome.name])
-    values = [cells(column, to_array(column, complete[column.name])) for column in columns]
+    values = [sqlite_values(column, to_array(column, complete[column.name])) for column in columns]
     arrived = [time.time()] * len(complete)
     rows = list(zip(*values, arrived, strict=True))
 
     create = (
         "CREATE TABLE IF NOT EXISTS outcomes"
-        f" ({definitions(columns)}, arrived REAL, PRIMARY KEY ({names(key)}))"
+        f" ({definitions(columns)}, arrived REAL, PRIMARY KEY ({quoted_names(key)}))"
     )
     insert = f"INSERT OR REPLACE INTO outcomes VALUES ({placeholders(len(columns) + 1)})"
     path = project.root / OUTCOMES
@@ -256,7 +258,7 @@ def outcomes(project: Project) -> "pd.DataFrame":
     contract = project.contract
     path = project.root / OUTCOMES
     if not path.exists():
-        return pd.DataFrame(columns=[*identity(contract), contract.outcome.name, "arrived"])
+        return pd.DataFrame(columns=[*key_columns(contract), contract.outcome.name, "arrived"])
     with _opened(path, "ro") as database:
         return _typed(pd.read_sql_query("SELECT * FROM outcomes", database), contract)
 

@@ -20,8 +20,8 @@ from mlgates.project import Project
 from mlgates.serving import prometheus
 from mlgates.serving.model_loader import Champion, Follower
 from mlgates.serving.online_store import Store
-from mlgates.serving.prediction_log import ID, PredictionLog, Unwritable, new_ids, types
-from mlgates.serving.sqlite import cells
+from mlgates.serving.prediction_log import ID, PredictionLog, Unwritable, log_columns, new_ids
+from mlgates.serving.sqlite import sqlite_values
 
 logger = logging.getLogger("bentoml.mlops")
 MAX_FAULTS = 20  # that one refusal lists
@@ -119,7 +119,7 @@ class Predictor:
         self.contract = project.contract
         self.max_rows = int(project.settings().serve.max_rows)
         self.batch: Any = batch_model(project)
-        types(self.contract, [])  # raises now instead of with the first request
+        log_columns(self.contract, [])  # raises now instead of with the first request
         request_columns = self.contract.request_columns.values()
         self.datetimes = [column for column in request_columns if column.kind == "datetime"]
         self.follower = Follower(project)
@@ -200,7 +200,7 @@ class Predictor:
 
     def _require_lookups(self, arrays: Arrays) -> None:
         """Raises: Refused if a look-up that the contract requires has no value for a row."""
-        unanswered = self.contract.unanswered(arrays)
+        unanswered = self.contract.missing_lookups(arrays)
         if unanswered:
             message = "The look-up has no value, or only one that is too old"
             faults = _faults_at(unanswered, "data.missing", message)
@@ -224,7 +224,7 @@ class Predictor:
             "digest": [champion.digest] * rows,
         }
         for name, column in self.contract.feature_columns.items():
-            logged[name] = cells(column, arrays[name])
+            logged[name] = sqlite_values(column, arrays[name])
         logged.update(ages)
         for name, values in zip(champion.scorer.plan.names, matrix.T.tolist(), strict=True):
             logged[f"feature__{name}"] = values

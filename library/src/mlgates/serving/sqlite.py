@@ -15,7 +15,7 @@ from mlgates.contract import Column
 TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}  # everything else is TEXT
 
 
-def cells(column: Column, values: np.ndarray) -> list[Any]:
+def sqlite_values(column: Column, values: np.ndarray) -> list[Any]:
     """An array of `contract.arrays` as values for SQLite.
 
     Missing is None or NaN, which are both NULL; datetimes are ISO text.
@@ -37,7 +37,7 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def names(columns: Iterable[str]) -> str:
+def quoted_names(columns: Iterable[str]) -> str:
     """Quoted names with commas between them."""
     return ", ".join(map(quoted, columns))
 

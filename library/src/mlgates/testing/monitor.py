@@ -129,10 +129,10 @@ def _watched(
 
 def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
     """Write what a service that holds the candidate would have logged of these joined rows."""
-    from mlgates.serving.prediction_log import ID, PredictionLog, new_ids, types
-    from mlgates.serving.sqlite import cells
+    from mlgates.serving.prediction_log import ID, PredictionLog, log_columns, new_ids
+    from mlgates.serving.sqlite import sqlite_values
 
-    in_service = champion.in_service(project)
+    in_service = champion.read_pointer(project)
     contract = project.contract
     scorer = model_folder.load(project.root / CANDIDATE, contract)
     arrays = contract.arrays(rows)
@@ -153,7 +153,7 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
         "decision": scorer.decide(scores).tolist(),
     }
     for name, column in contract.feature_columns.items():
-        logged[name] = cells(column, arrays[name])
+        logged[name] = sqlite_values(column, arrays[name])
     for place, name in enumerate(scorer.plan.names):
         values = matrix[:, place]
         if name == skewed:
@@ -161,5 +161,5 @@ def _log(project: Project, rows: "pd.DataFrame", skewed: str) -> None:
         logged[f"feature__{name}"] = values.tolist()
 
     log = PredictionLog(project.root / PREDICTIONS / "1.db")
-    log.append(logged, types(contract, scorer.plan.names))
+    log.append(logged, log_columns(contract, scorer.plan.names))
     log.close()

@@ -54,8 +54,8 @@ def ingest_closes_each_period_as_data_py_gives_it(rehearsal: Rehearsal) -> None:
     )
     for period, tables in rehearsal.periods.items():
         for name, delivered in tables.items():
-            content = partitions.content(partitions.read(project, "raw", period, name))
-            assert content == partitions.content(delivered), (
+            content = partitions.content_hash(partitions.read(project, "raw", period, name))
+            assert content == partitions.content_hash(delivered), (
                 f"data/raw does not hold {name} of {period} as data.py delivered it"
             )
             assert manifest[period][name] == {"rows": len(delivered), "sha256": content}
@@ -181,7 +181,7 @@ def train_reports_on_the_model_that_it_wrote(rehearsal: Rehearsal) -> None:
     scorer = model_folder.load(project.root / CANDIDATE, project.contract)
     features = plan(project.features, project.contract)
     assert list(scorer.plan.names) == trained["features"] == list(features.names)
-    assert trained["rows"]["evaluation"] == partitions.length(project.root / EVALUATION)
+    assert trained["rows"]["evaluation"] == partitions.row_count(project.root / EVALUATION)
     assert trained["rows"]["fitted"] == trained["rows"]["train"] > 0
 
     baselines = sorted(path.name for path in (project.root / BASELINES).iterdir())
@@ -248,7 +248,7 @@ def evaluate_measures_the_candidate_on_the_untouched_rows(rehearsal: Rehearsal) 
     assert measured["rows"] == len(rows)
     scorer = model_folder.load(project.root / CANDIDATE, contract)
     scores = scorer.score(scorer.matrix(contract.arrays(rows)))
-    for name, metric in metrics.named(contract.task).items():
+    for name, metric in metrics.metrics_of(contract.task).items():
         value = metrics.value(metric(contract.target(rows), scores), len(rows))
         stored = measured["values"]["candidate"][name]["value"]
         assert np.isclose(stored, value), (

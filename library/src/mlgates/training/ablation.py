@@ -18,7 +18,7 @@ from mlgates import lookups
 from mlgates.contract import Arrays, Contract, Lookup
 from mlgates.data import partitions
 from mlgates.evaluation import metrics
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.evaluation.plots import intervals
 from mlgates.evaluation.timing import rounded, seconds
 from mlgates.features import Plan, plan
@@ -77,7 +77,7 @@ def ablate(
     return {
         "metric": metric,
         "value": value,
-        "unit": unit(contract.task, value),
+        "unit": margin_unit(contract.task, value),
         "rows": len(unseen),
         "fitted": len(rows),
         "features": entries,
@@ -107,7 +107,7 @@ def _metric_without(
     vocabulary = features.vocabulary(arrays)
     fit_matrix = features.matrix(arrays, vocabulary)
     unseen_matrix = features.matrix(contract.arrays(unseen), vocabulary)
-    make_metric = metrics.named(contract.task)[MAIN[contract.task]]
+    make_metric = metrics.metrics_of(contract.task)[MAIN[contract.task]]
     categorical = list(map(features.names.index, features.categorical))
     seed = settings.train.seed
     measures = {}
@@ -123,17 +123,17 @@ def _metric_without(
     return metrics.estimates(measures, len(unseen), metrics.RESAMPLES, settings.evaluate.seed)
 
 
-def needed(features: Plan, name: str) -> set[str]:
+def all_inputs(features: Plan, name: str) -> set[str]:
     """A feature, and all features and columns that it is computed from."""
     names = {name}
     for argument in features.arguments.get(name, ()):
-        names |= needed(features, argument)
+        names |= all_inputs(features, argument)
     return names
 
 
 def _alone(features: Plan, name: str) -> Plan:
     """The plan of a single feature: with the functions that it needs, and no others."""
-    needed_names = needed(features, name)
+    needed_names = all_inputs(features, name)
     functions = {
         part: function for part, function in features.functions.items() if part in needed_names
     }
@@ -201,12 +201,12 @@ def definition(features: Plan, name: str) -> str:
     When the code changes it is another feature, and earlier measurements say nothing about it.
     """
     sources = [name]
-    for part in sorted(needed(features, name) & set(features.functions)):
+    for part in sorted(all_inputs(features, name) & set(features.functions)):
         sources.append(inspect.getsource(features.functions[part]))
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:8]
 
 
-def keep(folder: Path, periods: Sequence[str], report: dict[str, Any]) -> None:
+def write_report(folder: Path, periods: Sequence[str], report: dict[str, Any]) -> None:
     """Write the report of the newest of the closed periods.
 
     Reports of earlier periods stay, and those of periods beyond this cycle are deleted.
@@ -232,7 +232,7 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
     report = ablate(project, features, rows, unseen, settings)
     for name, entry in report["features"].items():
         entry["definition"] = definition(features, name)
-    keep(project.root / FEATURES, known, report)
+    write_report(project.root / FEATURES, known, report)
 
     metric = report["metric"]
     entries = sorted(report["features"].items(), key=_gain_rank)

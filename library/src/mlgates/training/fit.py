@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlgates import team_code
 from mlgates.data import partitions
 from mlgates.features import plan
-from mlgates.files import digest, whole, write_json
+from mlgates.files import atomic, digest, write_json
 from mlgates.layout import (
     BASELINES,
     CANDIDATE,
@@ -68,10 +68,10 @@ def write(
     """
     settings = project.settings()
     code = team_code.collected(project)
-    with whole(project.root / CANDIDATE) as folder:
+    with atomic(project.root / CANDIDATE) as folder:
         save(candidate, folder, project.contract, code)
         partitions.write(reference(parts["train"], settings.train), folder / REFERENCE)
-    with whole(project.root / BASELINES) as folder:
+    with atomic(project.root / BASELINES) as folder:
         for name, baseline in opponents.items():
             save(baseline, folder / name, project.contract, code)
 
@@ -79,7 +79,7 @@ def write(
     partitions.write(parts["evaluation"], project.root / EVALUATION)
     partitions.write(parts["holdout"], project.root / HOLDOUT)
 
-    train_periods, evaluation_periods = partitions.window(
+    train_periods, evaluation_periods = partitions.training_and_evaluation_periods(
         partitions.closed_periods(project), settings.train.periods, project.contract
     )
     counts = {name: len(part) for name, part in parts.items()}
@@ -88,7 +88,7 @@ def write(
         "rows": counts,
         "periods": {"train": train_periods, "evaluation": evaluation_periods},
         "features": list(candidate.plan.names),
-        "holdout": partitions.content(parts["holdout"]),
+        "holdout": partitions.content_hash(parts["holdout"]),
         "model": digest(project.root / CANDIDATE),
         "params": {"train": asdict(settings.train), "model": settings.model},
     }

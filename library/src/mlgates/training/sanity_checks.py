@@ -81,7 +81,7 @@ def refit(
         return scorer, scorer.score(scorer.matrix(unseen))
 
 
-def repeatable(project: Project, rows: "pd.DataFrame", settings: Settings) -> float:
+def difference_of_fits(project: Project, rows: "pd.DataFrame", settings: Settings) -> float:
     """The largest difference between the scores of two fits on the same rows with the same seed.
 
     It is 0 if the fit is repeatable.

@@ -26,7 +26,7 @@ LEAKAGE_REMEDY = (
 )
 
 
-def joined(
+def read_with_lookups(
     project: Project, contract: Contract, periods: Sequence[str], known: Sequence[str]
 ) -> "pd.DataFrame":
     """Checked rows of some periods with look-ups.
@@ -49,7 +49,7 @@ def joined(
 
     parts = [partitions.read(project, "checked", period) for period in periods]
     rows = lookups.join(pd.concat(parts, ignore_index=True), contract, tables)
-    kept = sum(partitions.kept(project, periods))
+    kept = sum(partitions.kept_row_counts(project, periods))
     if len(rows) != kept:
         raise ProjectError(
             f"train.row_count: validate kept {kept:,} rows of {', '.join(periods)},"
@@ -70,20 +70,22 @@ def split(
     `known` are all closed periods, `settings` is the section `train` of the parameters.
     """
     contract = project.contract
-    train_periods, evaluation_periods = partitions.window(known, settings.periods, contract)
+    train_periods, evaluation_periods = partitions.training_and_evaluation_periods(
+        known, settings.periods, contract
+    )
     first_periods = list(known[:HOLDOUT_PERIODS])
-    rows = joined(project, contract, train_periods, known)
+    rows = read_with_lookups(project, contract, train_periods, known)
     key_share = partitions.key_share(rows, contract)
     in_first_periods = np.repeat(
         np.isin(train_periods, first_periods),
-        partitions.kept(project, train_periods),
+        partitions.kept_row_counts(project, train_periods),
     )
 
     is_left_out = key_share < settings.holdout_share
     if contract.time:
         is_left_out &= in_first_periods
         is_training = ~is_left_out
-        evaluation = joined(project, contract, evaluation_periods, known)
+        evaluation = read_with_lookups(project, contract, evaluation_periods, known)
     else:
         evaluation_limit = settings.holdout_share + settings.evaluation_share
         is_evaluation = ~is_left_out & (key_share < evaluation_limit)
@@ -93,26 +95,26 @@ def split(
     holdout = rows[is_left_out & in_first_periods]
     if not set(first_periods) <= set(train_periods):
         # The first periods are no longer all trained on, so the hold-out is read for itself.
-        first_rows = joined(project, contract, first_periods, known)
+        first_rows = read_with_lookups(project, contract, first_periods, known)
         holdout = first_rows[partitions.key_share(first_rows, contract) < settings.holdout_share]
 
-    apart(contract, rows[is_training], evaluation)
+    check_no_leakage(contract, rows[is_training], evaluation)
     parts = {
         "train": rows[is_training],
         "evaluation": evaluation,
         "left": rows[is_left_out],
         "holdout": holdout,
     }
-    return {name: answered(contract, part, name) for name, part in parts.items()}
+    return {name: with_required_lookups(contract, part, name) for name, part in parts.items()}
 
 
-def answered(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFrame":
+def with_required_lookups(contract: Contract, rows: "pd.DataFrame", name: str) -> "pd.DataFrame":
     """The rows that have a value of every look-up column that the contract requires.
 
     Prints how many are left out. `name` is what the rows are called in messages.
     Raises: ProjectError if none is left.
     """
-    unanswered = contract.unanswered(contract.arrays(rows[contract.demanded]))
+    unanswered = contract.missing_lookups(contract.arrays(rows[contract.demanded]))
     if not unanswered:
         return rows
     left_out = np.unique(np.concatenate(list(unanswered.values())))
@@ -167,7 +169,7 @@ def measurable(rows: "pd.DataFrame") -> "pd.DataFrame":
     return rows
 
 
-def apart(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
+def check_no_leakage(contract: Contract, train: "pd.DataFrame", evaluation: "pd.DataFrame") -> None:
     """Check that no row to evaluate on is trained on, and that they are newer.
 
     Raises: ProjectError `train.leakage` if keys are in both parts, or if half of the rows to

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mlgates.data import partitions
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.evaluation.plots import intervals
 from mlgates.files import write_json
 from mlgates.layout import STALENESS
 from mlgates.project import Project
 from mlgates.settings import Settings
-from mlgates.training.sanity_checks import refit, repeatable
-from mlgates.training.split import answered, joined
+from mlgates.training.sanity_checks import difference_of_fits, refit
+from mlgates.training.split import read_with_lookups, with_required_lookups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def curve(
     """
     contract = project.contract
     metric = MAIN[contract.task]
-    make_metric = metrics.named(contract.task)[metric]
+    make_metric = metrics.metrics_of(contract.task)[metric]
     arrays = contract.arrays(evaluation)
     truth = contract.target(evaluation)
     measures: dict[int, metrics.Measure] = {}
@@ -86,18 +86,18 @@ def write(project: Project, parts: "Parts", settings: Settings, known: Sequence[
 
     metric = MAIN[project.contract.task]
     youngest_value = entries[0]["value"]["value"] if entries else None
-    difference_of_fits = None
+    largest_difference = None
     if most_rows:
-        difference_of_fits = repeatable(project, partitions.thin(rows, most_rows), settings)
+        largest_difference = difference_of_fits(project, partitions.thin(rows, most_rows), settings)
     report = {
         "metric": metric,
-        "unit": unit(project.contract.task, youngest_value),
+        "unit": margin_unit(project.contract.task, youngest_value),
         "rows": min(len(unseen), most_rows),
         "ages": entries,
         # How old a model may get if there is no curve: then no row that it was fitted on is among
         # those that are trained on now.
         "otherwise": settings.train.periods + 1,
-        "repeatable": difference_of_fits,
+        "repeatable": largest_difference,
     }
     write_json(project.root / STALENESS, report)
     _draw(project, metric, entries)
@@ -120,7 +120,9 @@ def _rows_by_age(
     contract = project.contract
     by_age = {}
     for age, period in periods.items():
-        rows = answered(contract, joined(project, contract, [period], known), period)
+        rows = with_required_lookups(
+            contract, read_with_lookups(project, contract, [period], known), period
+        )
         by_age[age] = partitions.thin(rows, most_rows)
     return by_age
 

@@ -15,7 +15,7 @@ from mlgates.contract import Arrays, Contract
 from mlgates.data import partitions
 from mlgates.errors import ProjectError
 from mlgates.evaluation import metrics
-from mlgates.evaluation.metrics import MAIN, unit
+from mlgates.evaluation.metrics import MAIN, margin_unit
 from mlgates.files import write_json
 from mlgates.layout import TUNING
 from mlgates.model_folder import Scorer
@@ -136,13 +136,13 @@ def _compared(
 ) -> dict[str, Any]:
     """The `difference` of the team's scores to the best ones, and the `unit` that it counts in."""
     metric = MAIN[task]
-    make_metric = metrics.named(task)[metric]
+    make_metric = metrics.metrics_of(task)[metric]
     measures = {"team": make_metric(truth, team), "best": make_metric(truth, best)}
     evaluate = settings.evaluate
     estimates = metrics.estimates(measures, len(truth), evaluate.resamples, evaluate.seed)
     return {
         "difference": estimates["team"].minus(estimates["best"], metric).plain(),
-        "unit": unit(task, estimates["best"].value),
+        "unit": margin_unit(task, estimates["best"].value),
     }
 
 
@@ -187,7 +187,7 @@ def _values_in_use(scorer: Scorer, settings: Settings, names: Mapping[str, Any])
 
 def _metric(task: str, truth: np.ndarray, scores: np.ndarray) -> float:
     """The main metric of some scores."""
-    make_metric = metrics.named(task)[MAIN[task]]
+    make_metric = metrics.metrics_of(task)[MAIN[task]]
     return metrics.value(make_metric(truth, scores), len(truth))
 
 

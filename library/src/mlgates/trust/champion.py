@@ -17,7 +17,7 @@ from mlgates.files import read_json, write_json
 from mlgates.layout import CHAMPION, MODELS
 from mlgates.model_folder import CONTRACT, Scorer, load, verified
 from mlgates.project import Project
-from mlgates.trust.verify import signed
+from mlgates.trust.verify import require_signature
 from mlgates.verdict import Report, Verdict
 
 FOLLOW = "Run: uv run mlops follow"
@@ -31,7 +31,7 @@ OTHER_CONTRACT = "serving.contract"  # refuses a model that was made for another
 MAX_SHOWN = 5  # differences between two contracts
 
 
-def in_service(project: Project) -> dict[str, Any]:
+def read_pointer(project: Project) -> dict[str, Any]:
     """What `var/champion.json` says: release, fingerprint, digest, since when, the gate's report.
 
     Raises: ProjectError if no model is in service on this machine, or if the file is damaged.
@@ -43,10 +43,10 @@ def in_service(project: Project) -> dict[str, Any]:
     return read_json(path, FOLLOW)
 
 
-def in_service_or_nothing(project: Project) -> dict[str, Any]:
+def read_pointer_if_any(project: Project) -> dict[str, Any]:
     """`in_service`, but empty where that raises: for those who write the file again."""
     with suppress(ProjectError):
-        return in_service(project)
+        return read_pointer(project)
     return {}
 
 
@@ -58,14 +58,14 @@ def put_in_service(project: Project, pointer: Mapping[str, Any]) -> None:
     write_json(project.root / CHAMPION, pointer)
 
 
-def place(project: Project, fingerprint: str) -> Path:
+def model_path(project: Project, fingerprint: str) -> Path:
     """The folder in which the model of a release lies on this machine, if it is here."""
     return project.root / MODELS / fingerprint
 
 
 def find(project: Project, fingerprint: str) -> Path:
     """The folder of a champion. Raises: ProjectError if it is not on this machine."""
-    folder = place(project, fingerprint)
+    folder = model_path(project, fingerprint)
     if not folder.exists():
         raise ProjectError(f"The champion {fingerprint[:8]} is not on this machine.", FOLLOW)
     return folder
@@ -103,11 +103,11 @@ def load_served(project: Project, pointer: Mapping[str, Any]) -> Scorer:
     `serving.signature` or `serving.library`, or as `find`.
     """
     folder = find(project, pointer["fingerprint"])
-    judged(pointer)
+    require_verdict(pointer)
     verified(folder, pointer["digest"])
     if reason := other_contract(project, pointer):
         raise ProjectError(f"{OTHER_CONTRACT}: {reason}")
-    installed(signed(project, folder))
+    require_libraries(require_signature(project, folder))
     return load(folder, project.contract)
 
 
@@ -121,10 +121,10 @@ def load_signed(project: Project, folder: Path, digest: str | None = None) -> Sc
     """
     if digest is not None:
         verified(folder, digest)
-    return load(signed(project, folder), project.contract)
+    return load(require_signature(project, folder), project.contract)
 
 
-def judged(pointer: Mapping[str, Any]) -> None:
+def require_verdict(pointer: Mapping[str, Any]) -> None:
     """Check that the gate let just these bytes pass, or that somebody overrode it.
 
     The verdict is computed again from the stored checks. Raises: ProjectError `serving.verdict`.
@@ -151,7 +151,7 @@ def judged(pointer: Mapping[str, Any]) -> None:
         )
 
 
-def installed(folder: Path) -> None:
+def require_libraries(folder: Path) -> None:
     """Check that this environment has the versions that wrote the model.
 
     Raises: ProjectError `serving.library`.

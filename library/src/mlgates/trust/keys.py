@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from mlgates.errors import ProjectError
-from mlgates.files import temporary_folder, whole, write_json, write_text
+from mlgates.files import atomic, temporary_folder, write_json, write_text
 from mlgates.layout import KEYS
 from mlgates.model_folder import IGNORED
 from mlgates.project import Project
@@ -25,8 +25,8 @@ from mlgates.trust.verify import (
     PUBLIC_KEY,
     SIGSTORE,
     identities,
-    keys,
-    signed,
+    require_signature,
+    trusted_keys,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ EITHER = (
 HANDBOOK = f"See {SETTING} in docs/handbook.md"
 
 
-def place(project: Project) -> Path:
+def private_key_path(project: Project) -> Path:
     """The file of the private key. Raises: ProjectError if it is inside the repository."""
     setting = os.environ.get(SETTING)
     if setting:
@@ -93,7 +93,7 @@ def _private_file(project: Project) -> Path:
     Raises: ProjectError as `place`, or if there is no key and this is a CI run: its machine is
     thrown away, and a new key with it.
     """
-    path = place(project)
+    path = private_key_path(project)
     if path.exists():
         return path
     if _is_ci_without_key():
@@ -113,7 +113,7 @@ def _write_private(path: Path) -> None:
         serialization.NoEncryption(),
     )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         # The file has its mode from the start: at no moment can others read it.
         descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600)
         with open(descriptor, "wb") as file:
@@ -133,7 +133,7 @@ def make(project: Project, who: str = "") -> tuple[Path, bool]:
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
     )
-    for path in keys(project):
+    for path in trusted_keys(project):
         if path.read_text(encoding="utf-8").strip() == public.strip():
             return path, False
 
@@ -190,7 +190,7 @@ def _token(project: Project) -> str:
     """
     if not _is_ci_without_key():
         return ""
-    if not identities(project) or place(project).exists():
+    if not identities(project) or private_key_path(project).exists():
         return ""
     from sigstore.oidc import IdentityError, detect_credential
 
@@ -205,7 +205,7 @@ def require_trusted_key(project: Project) -> None:
 
     Raises: ProjectError if the person's key is not trusted yet.
     """
-    if keys(project) and not _token(project):
+    if trusted_keys(project) and not _token(project):
         _check_own_key(project)
 
 
@@ -226,7 +226,7 @@ def sign(project: Project, folder: Path) -> str:
     Raises: ProjectError as `require_trusted_key`, if Sigstore does not sign, or if it signs as an
     identity that is not trusted.
     """
-    if not keys(project):
+    if not trusted_keys(project):
         return ""
     token = _token(project)
     with temporary_folder() as temporary:
@@ -234,7 +234,7 @@ def sign(project: Project, folder: Path) -> str:
         if token:
             _sign_by_identity(project, folder, token, signature)
             # The identity must be a trusted one, before the signature is recorded.
-            signed(project, folder, signature)
+            require_signature(project, folder, signature)
         else:
             _check_own_key(project)
             _sign_by_key(project, folder, signature)
@@ -248,7 +248,7 @@ def _sign_by_key(project: Project, folder: Path, signature: Path) -> None:
         key = signature.with_name("key.pem")
         write_text(key, content)
     else:
-        key = place(project)
+        key = private_key_path(project)
     _signing().use_elliptic_key_signer(private_key=key).sign(folder, signature)
 
 

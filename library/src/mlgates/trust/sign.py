@@ -9,7 +9,7 @@ from mlgates.layout import KEYS
 from mlgates.project import Project
 from mlgates.registry import deploy
 from mlgates.registry.git import changes
-from mlgates.registry.releases import Assignment, Record, read, settle, write
+from mlgates.registry.releases import Assignment, Record, exchange_tags, read, write
 from mlgates.trust import keys, verify
 
 
@@ -40,7 +40,7 @@ def sign_again(project: Project) -> str:
             f"{public} is your public key: commit it, then run this again,"
             " to sign the models that have an alias."
         )
-    settle(project)
+    exchange_tags(project)
     lines = [f"{public} is your public key, and committed."]
     for alias in project.settings().promote.path:
         record = read(project)  # again each time: the line below may have written to it

@@ -37,7 +37,7 @@ class Identity(BaseModel):
     issuer: str = Field(min_length=1)
 
 
-def keys(project: Project) -> list[Path]:
+def trusted_keys(project: Project) -> list[Path]:
     """The public keys and identities that the team trusts.
 
     As long as there are none, models need not be signed.
@@ -60,13 +60,13 @@ def signature(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.sig")
 
 
-def signed(project: Project, folder: Path, beside: Path | None = None) -> Path:
+def require_signature(project: Project, folder: Path, beside: Path | None = None) -> Path:
     """The folder of a model, once a trusted key or identity is known to have signed all its bytes.
 
     `beside` is the signature's file if it does not lie at its place yet.
     Raises: ProjectError `serving.signature`.
     """
-    if not keys(project):
+    if not trusted_keys(project):
         return folder
     path = beside or signature(folder)
     model = folder.name[:8]

@@ -5,7 +5,7 @@ import pandas as pd
 from bakery import stage
 from mlgates import Project, data
 from mlgates.data import partitions
-from mlgates.files import whole, write_json
+from mlgates.files import atomic, write_json
 
 
 def main(project: Project) -> None:
@@ -13,7 +13,7 @@ def main(project: Project) -> None:
     periods = data.closed_periods(project)
     fitted, evaluated = periods[-3:-1], periods[-1]
     rows = pd.concat([partitions.read(project, "checked", period) for period in fitted])
-    with whole(project.root / "models/candidate") as folder:
+    with atomic(project.root / "models/candidate") as folder:
         folder.mkdir(parents=True)
         partitions.write(rows, folder / "reference.parquet")
         (folder / "MLmodel").write_text("flavors: {}")

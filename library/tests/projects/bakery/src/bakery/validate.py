@@ -5,7 +5,7 @@ import pandas as pd
 from bakery import stage
 from mlgates import Project, data
 from mlgates.data import partitions
-from mlgates.files import whole
+from mlgates.files import atomic
 
 
 def main(project: Project) -> None:
@@ -17,7 +17,7 @@ def main(project: Project) -> None:
         quarantined = pd.DataFrame(
             {"row": rows.index[bad], "rule": "made up", "value": rows["customer"][bad]}
         )
-        with whole(partitions.folder(project, "checked", period)) as fresh:
+        with atomic(partitions.folder(project, "checked", period)) as fresh:
             partitions.write(rows[~bad], fresh / "rows.parquet")
             partitions.write(quarantined, fresh / "rows.quarantine.parquet")
             partitions.write(visits, fresh / "visits.parquet")
