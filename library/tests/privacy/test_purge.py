@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from clones import Clone, refusal
+from mlgates.data.tombstones import Tombstones
 from mlgates.privacy import objects, purge
 from mlgates.privacy.erase import erase
 from mlgates.registry import deploy, releases, training_cycle
+from mlgates.registry.mlflow_client import open_store
 from mlgates.registry.promote import promote, rollback
 from traces import traces
 
@@ -153,3 +155,18 @@ def test_a_model_that_carries_erased_rows_twice_is_deleted_once(clean: Clone) ->
     rows.to_parquet(model / "sample.parquet")
     erase(project, [], purges=True)
     assert not model.exists()
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_the_model_of_an_erased_release_is_deleted_from_its_run(
+    clean: Clone, is_deleted: bool
+) -> None:
+    store = open_store(clean.project)
+    run = store.create_run(store.experiment, tags={"fingerprint": "of v1.0.0"})
+    store.log_text(run.info.run_id, "weights", "model/MLmodel")
+    store.log_text(run.info.run_id, "0.466", "metrics.txt")
+    if is_deleted:
+        store.delete_run(run.info.run_id)  # MLflow keeps the files until `mlflow gc`
+    nothing = Tombstones(clean.project.contract)
+    purge._forget_runs(clean.project, nothing, {"of v1.0.0"})
+    assert [entry.path for entry in store.list_artifacts(run.info.run_id)] == ["metrics.txt"]

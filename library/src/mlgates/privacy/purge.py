@@ -7,6 +7,7 @@ deleted, so that the next purge can end one that was killed. What DVC keeps is i
 import os
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,7 @@ def _model_outputs(project: Project, releases: list[Release]) -> set[str]:
 
 def _delete_tables_of_this_machine(project: Project, erased_rows: Tombstones) -> None:
     """Delete the tables in var/ that hold erased rows; a model that carries one goes whole."""
+    # All tables are found before one is deleted: a model may carry two.
     tables = (project.root / STATE).rglob("*.parquet")
     for path in list(filter(erased_rows.has_erased_rows, tables)):
         if (path.parent / "MLmodel").exists():
@@ -225,20 +227,26 @@ def _must_be_forgotten(
         return False
     if run.data.tags.get("fingerprint") in fingerprints:
         return True
-    return REFERENCE in names and _carries_erased_row(store, run, erased_rows)
+    return REFERENCE in names and _reference_holds_erased_row(store, run, erased_rows)
 
 
 def _all_runs(store: Any) -> list[Any]:
-    """All runs of the project's experiment, which MLflow hands out page by page."""
-    page = store.search_runs([store.experiment])
+    """All runs of the project's experiment, which MLflow hands out page by page.
+
+    Deleted runs are among them, for MLflow keeps their files until `mlflow gc`.
+    """
+    from mlflow.entities import ViewType
+
+    search = partial(store.search_runs, [store.experiment], run_view_type=ViewType.ALL)
+    page = search()
     runs = [*page]
     while page.token:
-        page = store.search_runs([store.experiment], page_token=page.token)
+        page = search(page_token=page.token)
         runs += page
     return runs
 
 
-def _carries_erased_row(store: Any, run: Any, erased_rows: Tombstones) -> bool:
+def _reference_holds_erased_row(store: Any, run: Any, erased_rows: Tombstones) -> bool:
     """Whether the reference rows in a run's model hold an erased one."""
     with temporary_folder() as folder:
         path = store.download_artifacts(run.info.run_id, f"model/{REFERENCE}", str(folder))
