@@ -13,7 +13,7 @@ from mlgates.files import digest
 from mlgates.layout import SOURCES, VENDOR
 from mlgates.project import Project, table
 
-RESULTS: dict[str, int | str] = {"data": 4, "training": 3, "evaluation": 3, "gate": 4}
+RESULTS: dict[str, int | str] = {"data": 4, "training": 3, "evaluation": 4, "gate": 5}
 FOLDER = Path(__file__).parent
 COMPILED = (".pyc",)
 HASH_CHARACTERS = 16  # of the hash of a library that the project carries; 64 bits tell two apart

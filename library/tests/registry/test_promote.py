@@ -300,11 +300,11 @@ STEPS = [
     (dvc_storage, "push"),
     (deploy, "fetch"),
     (api, "assign"),
-    (releases, "settle"),
+    (releases, "exchange_tags"),
     (deploy, "serve"),
     (champion, "put_in_service"),
     (mlflow_registry, "fill"),
-    (deploy, "look_up"),
+    (deploy, "refresh_online_store"),
 ]
 
 
