@@ -30,7 +30,7 @@ def main() -> None:
     measures = {}
     for number, some in enumerate(places):
         measure = metrics.average_precision(target[some], scores[some])
-        measures[str(number)] = metrics.on(some, measure)
+        measures[str(number)] = metrics.on_rows(some, measure)
     found = metrics.estimates(measures, ROWS, RESAMPLES, seed=0)
     ours = time.process_time() - start
 

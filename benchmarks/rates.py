@@ -64,7 +64,7 @@ def copies(
     """The metric over all rows, under ("", ""), and by slice, with what resampling makes of it."""
     measures = {("", ""): MAKE(target, scores)}
     for name, places in parts.items():
-        measures[name] = metrics.on(places, MAKE(target[places], scores[places]))
+        measures[name] = metrics.on_rows(places, MAKE(target[places], scores[places]))
     return metrics.estimates(measures, len(target), RESAMPLES, seed=0)
 
 

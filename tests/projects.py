@@ -194,3 +194,9 @@ class Project:
             f"{' '.join(words)}: {started.returncode}\n{printed}\n{complaints}"
         )
         return printed + complaints
+
+    def checks(self, *words: str, code: int = 0) -> dict[str, dict[str, Any]]:
+        """The checks of the report that a verb of mlops gives, by name."""
+        printed = self.run("mlops", *words, "--json", code=code)
+        report, _ = json.JSONDecoder().raw_decode(printed)
+        return {check["name"]: check for check in report["checks"]}

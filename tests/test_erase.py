@@ -36,7 +36,7 @@ contract = project.contract
 rows = pd.read_parquet(project.root / "data/raw/period=2013-03/rows.parquet").head(50)
 arrays = contract.arrays(rows)
 given = {prediction_log.ID: prediction_log.new_ids(50), "at": [1.0] * 50}
-given |= {name: sqlite.cells(contract.columns[name], arrays[name]) \
+given |= {name: sqlite.sqlite_values(contract.columns[name], arrays[name]) \
 for name in contract.request_columns}
 log = prediction_log.PredictionLog(project.root / PREDICTIONS / "1.db")
 log.append(given, prediction_log.log_columns(contract, []))

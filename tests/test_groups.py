@@ -14,7 +14,7 @@ import numpy as np, pandas as pd
 from pydantic import BaseModel
 from sklearn.linear_model import LogisticRegression
 from mlgates.contract import Contract
-from mlgates.evaluation.fairness import proxies, treatment
+from mlgates.evaluation.fairness import group_rates, proxies
 
 class Person(BaseModel):
     race: str
@@ -31,7 +31,7 @@ else rows[name].astype("category").cat.codes
                           for name in names]).astype(float)
 scores = LogisticRegression(max_iter=1000).fit(matrix, rows["high"]).predict_proba(matrix)[:, 1]
 contract = Contract(Person, Wage, groups=["race", "maritl"])
-found = treatment(contract, rows, scores, 0.5, resamples=100, seed=0)
+found = group_rates(contract, rows, scores, 0.5, resamples=100, seed=0)
 rows["yes"] = scores >= 0.5
 expected = {
     "selection": rows.groupby("race")["yes"].mean().to_dict(),

@@ -110,22 +110,13 @@ def newer(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / ".venv/bin"
 
 
-def evidence(printed: str) -> dict[str, tuple[str, str]]:
-    """Verdict and whole line of each check of `mlops reproduce`."""
-    checks = {}
-    for line in printed.splitlines():
-        if " reproduce." in line:
-            verdict, name = line.split()[:2]
-            checks[name] = (verdict, line)
-    return checks
-
-
-def equal(printed: str) -> str:
-    """Assert that nothing differs; returns the line about the environment."""
-    found = evidence(printed)
+def environment_of_an_equal_release(project: Project) -> str:
+    """Make v1.0.0 again, assert that nothing differs; returns what is said of the environment."""
+    found = project.checks("reproduce", "v1.0.0")
     for name in ("environment", "data", "predictions", "model", "metrics", "verdict"):
-        assert found[f"reproduce.{name}"][0] == "ok", printed
-    return found["reproduce.environment"][1]
+        assert found[f"reproduce.{name}"]["verdict"] == "ok", found
+    evidence: str = found["reproduce.environment"]["evidence"]
+    return evidence
 
 
 def test_a_release_keeps_the_library_in_the_remote_and_git_alone_names_it(
@@ -164,7 +155,7 @@ def test_a_release_is_made_again_by_the_library_of_then(released: Project, newer
     later = Project(released.folder, newer)
     code = "from importlib.metadata import version; print(version('mlgates'))"
     assert "7.4.0" in later.run("python", "-c", code)
-    environment = equal(later.run("mlops", "reproduce", "v1.0.0"))
+    environment = environment_of_an_equal_release(later)
     assert "this interpreter, with the release's mlgates (0.4.0" in environment
 
 
@@ -177,7 +168,7 @@ def test_with_another_lock_file_the_environment_of_then_is_made_without_the_libr
     assert GONE in text
     other = re.sub(r'name = "zizmor"\nversion = ".*"', 'name = "zizmor"\nversion = "99"', text)
     lock.write_text(other)
-    environment = equal(Project(released.folder, newer).run("mlops", "reproduce", "v1.0.0"))
+    environment = environment_of_an_equal_release(Project(released.folder, newer))
     assert "made again by uv sync --frozen, with mlgates 0.4.0" in environment
     lock.write_text(text)
 

@@ -134,16 +134,6 @@ def shallow(of: Project, folder: Path) -> Project:
     return other
 
 
-def verdicts(printed: str) -> dict[str, str]:
-    """The verdict of each check in a printed report."""
-    verdict_of = {}
-    for line in printed.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[1].startswith(("reproduce.", "record.")):
-            verdict_of[words[1]] = words[0]
-    return verdict_of
-
-
 def retrained(project: Project, message: str) -> None:
     """Another candidate against the present champion."""
     project.run("mlops", "close", "2013-04")
@@ -163,13 +153,11 @@ def test_a_release_is_made_again_after_a_squash_in_a_shallow_clone_without_mlflo
 ) -> None:
     (released.folder / "mlflow.db").unlink(missing_ok=True)
     other = shallow(released, tmp_path / "late-flights")
-    printed = other.run("mlops", "reproduce", "v1.0.0")
-    print(printed)
-    found = verdicts(printed)
-    assert {name for name, verdict in found.items() if verdict != "ok"} == set()
+    found = other.checks("reproduce", "v1.0.0")
+    assert {name for name, check in found.items() if check["verdict"] != "ok"} == set()
     wanted = ("data", "environment", "metrics", "model", "predictions", "verdict")
     assert {f"reproduce.{name}" for name in wanted} <= set(found)
-    assert "largest difference 0" in printed
+    assert "largest difference 0" in found["reproduce.predictions"]["evidence"]
     assert git(other.folder, "status", "--porcelain") == ""
     assert "v1.0.0" in other.run("mlops", "trace")
     assert "trained" in other.run("mlops", "trace", "2013-01")
@@ -185,12 +173,13 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     (folder / MODEL).write_text(clock)
     retrained(released, "Clock")
     assert "overridden until" in overridden(released)
-    assert "overridden until" in released.run("mlops", "status")
+    status = json.JSONDecoder().raw_decode(released.run("mlops", "status", "--json"))[0]
+    assert "overridden until" in status["aliases"]["champion"]["override"]
     assert "monitor.override" in released.run("mlops", "monitor", code=4)
-    printed = released.run("mlops", "reproduce", "v1.1.0", code=3)
-    assert verdicts(printed)["reproduce.predictions"] == "FAIL", printed
-    assert verdicts(printed)["reproduce.data"] == "ok", printed
-    assert verdicts(printed)["reproduce.model"] == "inconclusive", printed
+    found = released.checks("reproduce", "v1.1.0", code=3)
+    assert found["reproduce.predictions"]["verdict"] == "fail", found
+    assert found["reproduce.data"]["verdict"] == "ok", found
+    assert found["reproduce.model"]["verdict"] == "inconclusive", found
 
     (folder / MODEL).write_text(model)
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -214,12 +203,13 @@ def test_a_clock_as_seed_and_a_forged_number_are_caught_by_reproduce(released: P
     commit(folder, "Forged")
     released.run("mlops", "promote")
     released.run("mlops", "trace", "v1.2.0")
-    printed = released.run("mlops", "reproduce", "v1.2.0", code=3)
-    found = verdicts(printed)
-    assert (found["reproduce.metrics"], found["reproduce.predictions"]) == ("FAIL", "ok"), printed
-    assert "age.json.ages.0.rows: " in printed
-    assert (found["reproduce.verdict"], found["reproduce.model"]) == ("FAIL", "ok"), printed
-    assert "max_iter 100 -> 60" in released.run("mlops", "trace", "v1.2.0")
+    found = released.checks("reproduce", "v1.2.0", code=3)
+    assert found["reproduce.metrics"]["verdict"] == "fail", found
+    assert "age.json.ages.0.rows: " in found["reproduce.metrics"]["evidence"]
+    assert found["reproduce.predictions"]["verdict"] == "ok", found
+    assert found["reproduce.verdict"]["verdict"] == "fail", found
+    assert found["reproduce.model"]["verdict"] == "ok", found
+    assert "max_iter 100 -> 60" in " ".join(released.run("mlops", "trace", "v1.2.0").split())
 
 
 def test_promoted_and_rolled_back_the_answers_are_those_of_before(released: Project) -> None:
@@ -229,7 +219,7 @@ def test_promoted_and_rolled_back_the_answers_are_those_of_before(released: Proj
         query = "SELECT prediction_id FROM predictions WHERE release = 'v1.1.0'"
         ((prediction,),) = database.execute(query).fetchmany(1)
     printed = released.run("mlops", "trace", prediction)
-    assert f"prediction {prediction}, made" in printed and "late-flights@v1.1.0" in printed
+    assert f"{prediction}, made" in printed and "late-flights@v1.1.0" in printed
     assert "3 rows, " in printed or "4 rows, " in printed
 
 

@@ -195,9 +195,9 @@ def test_a_key_comes_before_an_identity(runner: Clone, monkeypatch: pytest.Monke
     assert "publicKey" in releases.signature(runner.project, assignment)
     private = Path(os.environ[keys.SETTING])
     monkeypatch.setenv(keys.SETTING, "")
-    keys.place(runner.project).parent.mkdir(parents=True)
-    private.rename(keys.place(runner.project))  # a runner of the team's own
+    keys.private_key_path(runner.project).parent.mkdir(parents=True)
+    private.rename(keys.private_key_path(runner.project))  # a runner of the team's own
     folder = fetch(runner.project, assignment.release)
     assert "publicKey" in keys.sign(runner.project, folder)
-    keys.place(runner.project).unlink()
+    keys.private_key_path(runner.project).unlink()
     assert "certificate" in keys.sign(runner.project, folder)

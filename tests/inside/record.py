@@ -141,10 +141,10 @@ FUNCTIONS = [  # in the order in which promote calls them
     ("mlgates.registry.deploy", "fetch"),
     ("gto.api", "register"),
     ("gto.api", "assign"),
-    ("mlgates.registry.releases", "settle"),
+    ("mlgates.registry.releases", "exchange_tags"),
     (CHAMPION, "put_in_service"),
     ("mlgates.registry.mlflow_registry", "fill"),
-    ("mlgates.registry.deploy", "look_up"),
+    ("mlgates.registry.deploy", "refresh_online_store"),
 ]
 STEPS = []
 for _module, _function in FUNCTIONS:
@@ -280,7 +280,8 @@ def test_a_record_that_was_forged_is_caught_by_name(reigning: Clone) -> None:
     assert "deleted or moved: tiny#champion#1 names v1.0.0" in refusal(releases.read, project)
     reigning.git("tag", "--force", "-a", "-m", note, f"{NAME}#champion#1")
     assert red(reigning) == ["record.files"]
-    text, verdict = trace(project, "v1.0.0")
+    table, verdict = trace(project, "v1.0.0")
+    text = table.text()
     assert "reports/metrics.json" in text and verdict == "fail"
 
 

@@ -159,7 +159,7 @@ def _returned(
 
 
 def _show(returned: Returned, *, as_json: bool, verbose: bool) -> int:
-    """Show what a verb returned; returns its exit code."""
+    """Show what a verb returned; returns its exit code. `verbose` shows a report's every check."""
     if isinstance(returned, int):
         return returned
     if isinstance(returned, str):
@@ -325,7 +325,7 @@ def _report(
     return Report.from_dict(read_json(project.root / STORED_REPORTS[name], remedy))
 
 
-@verb(DAILY)
+@verb(DAILY, json=True)
 def _trace(
     project: Project,
     what: Annotated[
@@ -335,17 +335,17 @@ def _trace(
     """What made a release or a prediction, and what it served; which models saw a period."""
     from mlgates.lineage.trace import prediction, trace
 
-    text, verdict = trace(project, what)
-    show(text)
-    add_to_summary(text)
+    table, verdict = trace(project, what)
+    text = table.text()
+    data: dict[str, object] = {"verdict": str(verdict), "rows": table.records()}
     if not what or not prediction(project, what):
-        return EXIT_CODES[verdict]
+        return Answer(text, data, EXIT_CODES[verdict])
     from mlgates.lineage.explain import explain
 
     explained = explain(project, what)
-    show(f"\n{explained}")
-    add_to_summary(str(explained))
-    return EXIT_CODES[verdict] or explained.exit_code
+    data["explained"] = explained.to_dict()
+    exit_code = EXIT_CODES[verdict] or explained.exit_code
+    return Answer(f"{text}\n\n{explained}", data, exit_code)
 
 
 # Releases and the record
@@ -355,6 +355,7 @@ def _trace(
 def _reproduce(
     project: Project,
     release: Annotated[str, typer.Argument(help="v1.2.0, or the beginning of a model's id.")],
+    verbose: Verbose = False,
 ) -> Returned:
     """Make a release again in a clean clone, and compare data, predictions and numbers."""
     from mlgates.lineage.reproduce import reproduce

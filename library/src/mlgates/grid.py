@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 100  # columns of a terminal that a table fits into
+ROOM_FOR_TEXT = 25  # columns that the last column has at least, if names before it can be wrapped
 NUMBER = ' class="n"'  # the attribute of a cell that the style sheet of reports sets flush right
 
 
@@ -29,10 +30,13 @@ class Grid:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        # Text is in the last column, names and numbers stand before it. These stay whole if that
+        # leaves room for the text.
+        keeps_names_whole = self._width_of_names() <= width - ROOM_FOR_TEXT
         last = len(self.headings) - 1
         for place, heading in enumerate(self.headings):
-            # Text is in the last column, names and numbers before it: these stay whole if they can.
-            table.add_column(heading, overflow="fold", no_wrap=place < last)
+            no_wrap = keeps_names_whole and place < last
+            table.add_column(heading, overflow="fold", no_wrap=no_wrap)
         for row in self.rows:
             table.add_row(*row)
 
@@ -43,6 +47,17 @@ class Grid:
         )
         console.print(table)
         return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+    def _width_of_names(self) -> int:
+        """How wide all columns but the last are, with the gaps between them."""
+        total = 0
+        for place in range(len(self.headings) - 1):
+            total += max(len(row[place]) for row in [self.headings, *self.rows]) + 2
+        return total
+
+    def records(self) -> list[dict[str, str]]:
+        """For JSON: each row by its headings."""
+        return [dict(zip(self.headings, row, strict=True)) for row in self.rows]
 
     def markdown(self) -> str:
         """For Markdown; empty without rows."""

@@ -64,7 +64,8 @@ def test_a_release_is_found_by_version_tag_and_beginning_of_its_fingerprint(
 def test_a_release_is_traced_to_what_made_it_and_what_it_served(reigning: Clone) -> None:
     release = first_release(reigning)
     log_prediction(reigning, "p1", "v1.0.0", release.fingerprint)
-    text, verdict = trace(reigning.project, "v1.0.0")
+    table, verdict = trace(reigning.project, "v1.0.0")
+    text = table.text()
     assert verdict is Verdict.OK
     rows = {line.split("  ")[0]: line for line in text.splitlines()}
     assert release.fingerprint in rows["model"]
@@ -83,7 +84,8 @@ def test_what_was_edited_since_stands_below_the_release(reigning: Clone) -> None
     note = reigning.git("for-each-ref", "--format=%(contents:subject)", "refs/tags/tiny@*")
     reigning.git("tag", "--force", "-a", "-m", note, "tiny@v1.0.0")
     reigning.git("tag", "--force", "-a", "-m", note, "tiny#champion#1")
-    text, verdict = trace(reigning.project, "v1.0.0")
+    table, verdict = trace(reigning.project, "v1.0.0")
+    text = table.text()
     assert verdict is Verdict.FAIL
     assert "fail: 1 is not 0  reports/metrics.json" in text
 
@@ -92,7 +94,8 @@ def test_what_was_edited_since_stands_below_the_release(reigning: Clone) -> None
 def test_a_period_is_traced_to_the_releases_that_saw_it(reigning: Clone) -> None:
     reigning.retrain(0.2, close="2")
     promote(reigning.project)
-    text, verdict = trace(reigning.project, "2")
+    table, verdict = trace(reigning.project, "2")
+    text = table.text()
     first, second = text.splitlines()[1:]
     assert verdict is Verdict.OK
     assert "evaluated, champion against v1.1.0" in first
@@ -100,16 +103,18 @@ def test_a_period_is_traced_to_the_releases_that_saw_it(reigning: Clone) -> None
     assert "tiny@v1.1.0  evaluated " in second
     assert second.endswith("champion")
     every, _ = trace(reigning.project)
-    assert [line.split()[0] for line in every.splitlines()] == ["tiny", "v1.1.0", "v1.0.0"]
-    text = " ".join(trace(reigning.project, "v1.1.0")[0].split())
+    assert [line.split()[0] for line in every.text().splitlines()] == ["tiny", "v1.1.0", "v1.0.0"]
+    text = " ".join(trace(reigning.project, "v1.1.0")[0].text().split())
     assert "model.gain 0.1 -> 0.2" in text
 
 
 def test_a_prediction_is_traced_to_its_release(reigning: Clone) -> None:
     log_prediction(reigning, "p1", "v1.0.0", first_release(reigning).fingerprint)
-    text, verdict = trace(reigning.project, "p1")
+    table, verdict = trace(reigning.project, "p1")
+    text = table.text()
     assert verdict is Verdict.OK
-    assert text.startswith("prediction p1, made 2023-11-14 22:13:20 UTC by v1.0.0\n\ntiny@v1.0.0")
+    assert text.startswith("tiny@v1.0.0")
+    assert "p1, made 2023-11-14 22:13:20 UTC by v1.0.0" in text.splitlines()[1]
 
 
 def test_a_prediction_of_an_unknown_model_is_refused(reigning: Clone) -> None:
@@ -134,7 +139,7 @@ def test_a_damaged_log_is_named_and_one_without_answers_is_passed_over(reigning:
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite3.connect(path).close()
     path.write_bytes(b"")
-    assert "no row in this machine's log" in trace(reigning.project, "v1.0.0")[0]
+    assert "no row in this machine's log" in trace(reigning.project, "v1.0.0")[0].text()
     path.write_bytes(b"no database" * 100)
     message = refusal(trace, reigning.project, "v1.0.0")
     assert message.startswith("1.db of the prediction log cannot be read: ")

@@ -201,7 +201,7 @@ def drill(bench: Bench, _: int) -> Report:
                     report.add(_answered(clone, change, service))
         except ProjectError as error:
             report.add(Check("drill.cycle", Verdict.FAIL, evidence=" ".join(str(error).split())))
-    report.facts["told"] = ", ".join(seconds)
+    report.facts["note"] = ", ".join(seconds)
     return report
 
 

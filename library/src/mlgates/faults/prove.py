@@ -125,7 +125,7 @@ def _healthy_reports(healthy: "Healthy", bench: "Bench") -> tuple[list[Report], 
         reports = [healthy.run(bench, seed) for seed in range(healthy.seeds)]
     except NotApplicable as reason:
         return [], {f"not applicable: {reason}"}
-    notes = {str(report.facts["told"]) for report in reports if "told" in report.facts}
+    notes = {str(report.facts["note"]) for report in reports if "note" in report.facts}
     return reports, notes
 
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ from mlgates.verdict import Report, Verdict
 MIN_CHARACTERS = 4  # of a fingerprint: fewer would find a release by chance
 
 
-def trace(project: Project, what: str | None = None) -> tuple[str, Verdict]:
+def trace(project: Project, what: str | None = None) -> tuple[Grid, Verdict]:
     """A table about a release, a prediction or a period; without any of them of all releases.
 
     The verdict is that of `check_record` on the release; `ok` for a period and for all releases.
@@ -54,7 +55,7 @@ def trace(project: Project, what: str | None = None) -> tuple[str, Verdict]:
     uses = _uses_of_period(project, record, what)
     if uses:
         headings = [f"period {what}", "seen as", "data", "alias"]
-        return Grid(headings, uses).text(), Verdict.OK
+        return Grid(headings, uses), Verdict.OK
 
     logged = prediction(project, what)
     if logged:
@@ -95,7 +96,7 @@ def find_release(record: Record, what: str) -> Release | None:
 # A table of all releases
 
 
-def _all_releases(project: Project, record: Record) -> str:
+def _all_releases(project: Project, record: Record) -> Grid:
     """A line for each release, the newest first."""
     headings = [
         record.name,
@@ -118,7 +119,7 @@ def _all_releases(project: Project, record: Record) -> str:
             _reasons(record, release),
         ]
         rows.append(row)
-    return Grid(headings, rows).text()
+    return Grid(headings, rows)
 
 
 def _periods(project: Project, release: Release) -> str:
@@ -145,7 +146,7 @@ def _reasons(record: Record, release: Release) -> str:
 # A table of one release
 
 
-def _release(project: Project, record: Record, release: Release) -> tuple[str, Verdict]:
+def _release(project: Project, record: Record, release: Release) -> tuple[Grid, Verdict]:
     """What made a release and what it served, and the verdict on its record."""
     report = Report("record", check_record(project, release))
     rows = []
@@ -157,7 +158,7 @@ def _release(project: Project, record: Record, release: Release) -> tuple[str, V
     rows.append(["served here", _served(project, release)])
     rows += _problem_rows(report)
     headings = [release.tag, f"released {release.when:%Y-%m-%d %H:%M} UTC"]
-    return Grid(headings, rows).text(), report.verdict
+    return Grid(headings, rows), report.verdict
 
 
 def _training_rows(project: Project, record: Record, release: Release) -> list[list[str]]:
@@ -318,18 +319,19 @@ def _manifest(project: Project, release: Release) -> dict[str, Any]:
 
 def _prediction(
     project: Project, record: Record, name: str, logged: sqlite3.Row
-) -> tuple[str, Verdict]:
-    """When a prediction was made, above the table of the release that made it."""
+) -> tuple[Grid, Verdict]:
+    """When a prediction was made, and the table of the release that made it."""
     made = datetime.fromtimestamp(logged["at"], UTC)
-    title = f"prediction {name}, made {made:%Y-%m-%d %H:%M:%S} UTC by {logged['release']}"
+    story = f"{name}, made {made:%Y-%m-%d %H:%M:%S} UTC by {logged['release']}"
     release = record.release_of_model(logged["fingerprint"])
     if not release:
         model = logged["fingerprint"][:8]
         raise ProjectError(
-            f"{title}. The record does not have its model {model}.", "Run: git fetch --tags"
+            f"Prediction {story}. The record does not have its model {model}.",
+            "Run: git fetch --tags",
         )
     table, verdict = _release(project, record, release)
-    return f"{title}\n\n{table}", verdict
+    return replace(table, rows=[["prediction", story], *table.rows]), verdict
 
 
 def prediction(project: Project, name: str) -> sqlite3.Row | None:
