@@ -108,6 +108,19 @@ def test_no_line_of_a_report_is_wider_than_a_terminal() -> None:
     assert name in text  # whole, though the table has no room for it
 
 
+def test_a_long_value_stands_whole_below_its_line() -> None:
+    value, limit = "v" * 70, "l" * 70
+    checks = [Check("record.commit", FAIL, value, limit), Check("record.other", OK, 1.0)]
+    text = terminal(Report("record", checks))
+    assert value in text and limit in text
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_a_report_without_checks_says_that_it_is_inconclusive() -> None:
+    text = terminal(Report("gate  candidate"))
+    assert text == "gate  candidate\n\nno checks ran\n\nverdict: inconclusive"
+
+
 def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
     report = Report("<b>title</b>", [Check("<script>", FAIL, evidence="<img src=x>")])
     html = page(report)

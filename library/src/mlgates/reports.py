@@ -38,7 +38,9 @@ NUMBERS = range(2, 6)  # the columns that hold numbers: value, interval, limit, 
 MOST_SHOWN = 4  # a family with more checks that stop nothing is one line
 ONE_SCREEN = 12  # a table with more lines than this shows only what decides
 INDENT = " " * 14  # evidence stands below its check: after the longest verdict and a gap
-LONGEST_NAME = 36  # a longer name of a check is cut in the table, and stands whole in the next line
+# A longer name or value is cut in the table, and stands whole in the next line.
+LONGEST_NAME = 36
+LONGEST_CELL = 20
 
 LARGEST_WHOLE_NUMBER = 1e15  # above, a float does not hold every whole number any more
 
@@ -93,6 +95,20 @@ class _Family:
         return len(self.checks) > MOST_SHOWN and self.is_harmless
 
     @property
+    def n_lines(self) -> int:
+        """How many lines of the terminal's table they take."""
+        return 1 if self.is_folded else len(self.checks)
+
+    @property
+    def decides(self) -> bool:
+        """Whether a short table shows them: they stop something, or they were compared."""
+        if self.is_folded:
+            return False
+        if not self.is_harmless:
+            return True
+        return self.verdict is Verdict.OK and any(check.interval for check in self.checks)
+
+    @property
     def is_harmless(self) -> bool:
         """Whether they stop nothing."""
         if self.verdict is Verdict.INCONCLUSIVE:
@@ -126,77 +142,120 @@ def terminal(report: Report, *, verbose: bool = False) -> str:
     A long report shows what decides: what failed, what could not be measured although it had to be,
     and what was compared. `verbose` shows every check, with its evidence.
     """
+    paragraphs = [
+        _wrapped(report.title),
+        _verbose_table(report) if verbose else _short_table(report),
+        _drift_line(report),
+        _warning_lines(report),
+        f"verdict: {MARKS[report.verdict]}",
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _verbose_table(report: Report) -> str:
+    """Every check, with its evidence."""
+    lines = []
+    for check in worst_first(report.checks):
+        lines.append(_CheckLine.of(check, with_evidence=True))
+    return _table_text(lines)
+
+
+def _short_table(report: Report) -> str:
+    """The checks that decide, and how many others there are; all checks if they fit a screen."""
     families = _families(report.checks)
-    shown = families
-    if not verbose and sum(_n_lines(family) for family in families) > ONE_SCREEN:
-        shown = [family for family in families if _decides(family)]
-    hidden = [family for family in families if family not in shown]
-
-    paragraphs = [_wrapped(report.title)]
-    if shown:
-        paragraphs.append(_terminal_table(shown, verbose))
-    if hidden:
-        paragraphs.append(_summary(report, hidden))
     if not families:
-        paragraphs.append("no checks ran")
-
-    drifted = _failed(report.drift)
-    if drifted:
-        # The rest of a name is the column that drifted, which is all that the line needs.
-        columns = [check.name.partition("drift.")[2] or check.name for check in drifted]
-        paragraphs.append(_wrapped(f"drift (asks for retraining): {', '.join(columns)}"))
-    warnings = _failed(report.warnings)
-    if warnings:
-        lines = ["warnings (for a person to look at; they block nothing):"]
-        for check in warnings:
-            lines.append(_wrapped(f"{check.name}: {check.evidence}".rstrip(": "), "  "))
-        paragraphs.append("\n".join(lines))
-    paragraphs.append(f"verdict: {MARKS[report.verdict]}")
-    return "\n\n".join(paragraphs)
-
-
-def _n_lines(family: _Family) -> int:
-    """How many lines of the terminal's table a family takes."""
-    return 1 if family.is_folded else len(family.checks)
-
-
-def _decides(family: _Family) -> bool:
-    """Whether a short table shows a family: it stops something, or it was compared."""
-    if family.is_folded:
-        return False
-    if not family.is_harmless:
-        return True
-    return family.verdict is Verdict.OK and any(check.interval for check in family.checks)
-
-
-def _terminal_table(families: Iterable[_Family], verbose: bool) -> str:
-    """A line for each check, and below it the evidence of those that are not ok, or of all."""
-    rows = []
-    notes = []  # what stands below each row
+        return "no checks ran"
+    n_lines = sum(family.n_lines for family in families)
+    shown, hidden = [], []
     for family in families:
-        mark = MARKS[family.verdict]
-        if family.is_folded and not verbose:
-            rows.append([mark, f"{family.name}.*", f"{len(family.checks)} checks", "", "", ""])
-            notes.append("")
-            continue
-        for check in family.checks:
-            name, *numbers, evidence = _cells(check)
-            note = ""
-            if verbose or not family.is_harmless:
-                note = evidence
-            if len(name) > LONGEST_NAME:
-                note = f"{name}: {note}".rstrip(": ")
-                name = f"{name[: LONGEST_NAME - 3]}..."
-            rows.append([mark, name, *numbers])
-            notes.append(note)
+        if n_lines <= ONE_SCREEN or family.decides:
+            shown.append(family)
+        else:
+            hidden.append(family)
 
-    heading, *lines = Grid(HEADINGS[:-1], rows).text().splitlines()
+    lines = []
+    for family in shown:
+        lines += _family_lines(family)
+    text = _table_text(lines)
+    if hidden:
+        text = f"{text}\n\n{_summary(report, hidden)}".strip()
+    return text
+
+
+@dataclass(frozen=True)
+class _CheckLine:
+    """A line of the terminal's table, and the text that stands below it."""
+
+    cells: list[str]
+    note: str = ""
+
+    @classmethod
+    def of(cls, check: Check, *, with_evidence: bool) -> "_CheckLine":
+        """The line of one check. Texts that are too long for a column go into the note."""
+        name, *numbers, evidence = _cells(check)
+        notes = []
+        if len(name) > LONGEST_NAME:
+            notes.append(name)
+        for heading, cell in zip(HEADINGS[2:], numbers, strict=False):
+            if len(cell) > LONGEST_CELL:
+                notes.append(f"{heading} {cell}")
+        if with_evidence and evidence:
+            notes.append(evidence)
+
+        cells = [MARKS[check.verdict], _cut(name, LONGEST_NAME)]
+        cells += [_cut(cell, LONGEST_CELL) for cell in numbers]
+        return cls(cells, "; ".join(notes))
+
+
+def _cut(text: str, length: int) -> str:
+    """The beginning of a text, with dots if it is longer than that."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _family_lines(family: _Family) -> list[_CheckLine]:
+    """The lines of a family: one for each check, or just one if it is folded."""
+    if family.is_folded:
+        n_checks = f"{len(family.checks)} checks"
+        return [_CheckLine([MARKS[family.verdict], f"{family.name}.*", n_checks, "", "", ""])]
+    is_bad = not family.is_harmless
+    return [_CheckLine.of(check, with_evidence=is_bad) for check in family.checks]
+
+
+def _table_text(lines: Sequence[_CheckLine]) -> str:
+    """The table, with each note below its line."""
+    if not lines:
+        return ""
+    # The cells are short already, and each check must stay one line: nothing is wrapped here.
+    table = Grid(HEADINGS[:-1], [line.cells for line in lines]).text(width=10 * WIDTH)
+    heading, *rows = table.splitlines()
     text = [heading]
-    for line, note in zip(lines, notes, strict=True):
-        text.append(line)
-        if note:
-            text.append(_wrapped(note, INDENT))
+    for row, line in zip(rows, lines, strict=True):
+        text.append(row)
+        if line.note:
+            text.append(_wrapped(line.note, INDENT))
     return "\n".join(text)
+
+
+def _drift_line(report: Report) -> str:
+    """The columns that drifted; empty if none did."""
+    columns = []
+    for check in _failed(report.drift):
+        # The rest of a name is the column that drifted, which is all that the line needs.
+        columns.append(check.name.partition("drift.")[2] or check.name)
+    if not columns:
+        return ""
+    return _wrapped(f"drift (asks for retraining): {', '.join(columns)}")
+
+
+def _warning_lines(report: Report) -> str:
+    """The warnings, each with its evidence; empty if there are none."""
+    warnings = _failed(report.warnings)
+    if not warnings:
+        return ""
+    lines = ["warnings (for a person to look at; they block nothing):"]
+    for check in warnings:
+        lines.append(_wrapped(f"{check.name}: {check.evidence}".rstrip(": "), "  "))
+    return "\n".join(lines)
 
 
 def _summary(report: Report, hidden: Iterable[_Family]) -> str:
