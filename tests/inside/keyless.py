@@ -98,7 +98,8 @@ def test_another_workflow_is_refused_before_and_after_it_is_recorded(
     assert WORKFLOW in message and other in message
     assert runner.champion() is None
     with monkeypatch.context() as patched:
-        patched.setattr(keys, "signed", lambda *_: None)  # whoever may push tags need not be honest
+        # Who may push tags need not be honest.
+        patched.setattr(keys, "require_signature", lambda *_: None)
         patched.setattr(verify, "require_signature", lambda project, folder, beside=None: folder)
         promote(runner.project)
     assert runner.champion() == "v1.0.0"
