@@ -14,7 +14,7 @@ from tests.projects import LIBRARY, ROOT
 PAGE = ROOT / "docs" / "messages.md"
 SOURCE = LIBRARY / "src" / "mlgates"
 ERRORS = {"ProjectError": 2, "Refused": 2, "NotApplicable": 1}  # and how many arguments are text
-PRINTED = {"print", "say"}
+PRINTED = {"print"}
 EVIDENCE = "evidence"  # the keyword argument with which a check explains itself
 VARIABLES = (EVIDENCE, "message", "remedy", "reason")  # that hold a text before it is used
 HEAD = """# Messages

@@ -131,6 +131,8 @@ def test_an_error_is_json_too(in_project: Project, capsys: pytest.CaptureFixture
         cli.run(["monitor", "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert NOTHING_IN_SERVICE in answer["error"] and answer["exit_code"] == 4
+    assert cli.run(["monitor", "--json", "--exit-zero"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer  # and no notice for GitHub beside it
 
 
 def test_a_stored_report_is_shown_again_with_its_exit_code(

@@ -48,7 +48,7 @@ with screen.working("prove", total=3) as work:
     print("between")
     time.sleep(0.6)
 """
-SHOWN = "from mlgates.screen import show\nshow('FAIL  gate.x [1, 2]\\nok    gate.y')"
+SHOWN = "from mlgates.screen import show\nshow('FAIL  gate.x [1, 2]\\nok    calibration error')"
 
 
 def test_a_terminal_shows_elapsed_and_remaining_time_and_what_is_printed_meanwhile() -> None:
@@ -61,6 +61,7 @@ def test_a_terminal_shows_elapsed_and_remaining_time_and_what_is_printed_meanwhi
 def test_verdicts_are_coloured_on_a_terminal_unless_the_user_says_no() -> None:
     colored = on_a_terminal(SHOWN, NO_COLOR="")
     assert f"{ESCAPE}1;31mFAIL" in colored and "[1, 2]" in colored
+    assert "calibration error" in colored  # the name of a metric is no failure
     assert ESCAPE not in on_a_terminal(SHOWN, NO_COLOR="1")
 
 

@@ -133,7 +133,8 @@ def _command(name: str, function: Callable[..., Returned], has_json: bool) -> Ca
                 print(dumps({"error": str(error), "exit_code": error.code}))
             if not (exit_zero and error.code in VERDICTS):
                 raise
-            print(f"::notice::{str(error).splitlines()[0]}\n{error}")
+            if not as_json:
+                print(f"::notice::{str(error).splitlines()[0]}\n{error}")
             code = error.code
         set_outputs(verdict=VERDICTS.get(code, "error"))
         return 0 if exit_zero and code in VERDICTS else code

@@ -27,7 +27,7 @@ BETWEEN_LINES = 15.0  # seconds
 
 # The words that are coloured, as regular expressions, and the style of Rich that they get.
 COLORS = {
-    r"\b(FAIL|ESCAPED|FALSE ALARM|error)\b": "bold red",
+    r"\b(FAIL|ESCAPED|FALSE ALARM)\b": "bold red",
     r"\binconclusive\b": "yellow",
     r"(?m)(^|verdict: )(ok|caught|quiet)\b": "green",
 }
