@@ -10,9 +10,12 @@ from pydantic import create_model
 
 from clones import Clone
 from mlgates import Project
+from mlgates.files import write_json
+from mlgates.layout import MONITOR_LATEST
 from mlgates.registry import deploy, releases
 from mlgates.registry.promote import promote
 from mlgates.registry.status import status
+from mlgates.verdict import Check, Report, Verdict
 
 
 def waiting(clone: Clone) -> list[str]:
@@ -43,6 +46,24 @@ def test_status_says_what_waits(ada: Clone) -> None:
     ada.repro()
     ada.git("commit", "--quiet", "-a", "-m", "other")
     assert waiting(ada)[:2] == ["git push", "uv run mlops close 2"]
+
+
+@pytest.mark.usefixtures("no_mlflow")
+def test_status_names_what_to_do_about_everything_that_is_not_ok(reigning: Clone) -> None:
+    assert not [command for command in waiting(reigning) if "report" in command]
+    reigning.retrain(-0.2)
+    assert "uv run mlops report gate" in waiting(reigning)
+    checks = [Check(f"monitor.{name}", Verdict.FAIL) for name in "abcd"]
+    write_json(reigning.root / MONITOR_LATEST, Report("monitor  v1.0.0", checks).to_dict())
+    assert "uv run mlops report monitor" in waiting(reigning)
+    assert "monitor.a, monitor.b, monitor.c and 1 more" in flat(status(reigning.project)[0].text)
+    everything = flat(status(reigning.project, verbose=True)[0].text)
+    assert "monitor.a, monitor.b, monitor.c, monitor.d" in everything
+
+
+def flat(text: str) -> str:
+    """The text without the line breaks that a table needs."""
+    return " ".join(text.split())
 
 
 def with_one_more_column(clone: Clone) -> Project:

@@ -23,6 +23,7 @@ from mlgates.trust import champion
 from mlgates.verdict import Report, Verdict
 
 Waiting = tuple[str, str]  # a command, and why it waits to be run
+Reports = dict[str, Report | None]  # of gate and monitor; None for one that has not run yet
 
 
 def status(project: Project, *, verbose: bool = False) -> tuple[Answer, dict[str, str]]:
@@ -36,7 +37,7 @@ def status(project: Project, *, verbose: bool = False) -> tuple[Answer, dict[str
     path = project.settings().promote.path
     until = project.cycle()["until"]
     reports = _stored_reports(project)
-    waiting = list(waits(project, record, path))
+    waiting = list(waits(project, record, path, reports))
 
     lines = []
     for alias in path:
@@ -62,9 +63,9 @@ def status(project: Project, *, verbose: bool = False) -> tuple[Answer, dict[str
     return Answer(text, data), outputs
 
 
-def _stored_reports(project: Project) -> dict[str, Report | None]:
+def _stored_reports(project: Project) -> Reports:
     """The last reports of gate and monitor; None for one that has not run yet."""
-    reports: dict[str, Report | None] = {}
+    reports: Reports = {}
     for name, path in (("gate", GATE), ("monitor", MONITOR_LATEST)):
         file = project.root / path
         reports[name] = Report.from_dict(read_json(file)) if file.exists() else None
@@ -137,7 +138,7 @@ def _because(report: Report, at_most: int | None) -> str:
     return text
 
 
-def waits(project: Project, record: Record, path: list[str]) -> Iterator[Waiting]:
+def waits(project: Project, record: Record, path: list[str], reports: Reports) -> Iterator[Waiting]:
     """Commands that wait to be run, most urgent first, each with its reason."""
     cycle = project.cycle()
     outdated_stages = dvc_storage.outdated(project)
@@ -152,12 +153,12 @@ def waits(project: Project, record: Record, path: list[str]) -> Iterator[Waiting
     elif outdated_stages:
         yield "uv run dvc repro", f"{', '.join(outdated_stages)} must run"
     yield from _for_git(project)
-    if not outdated_stages and (project.root / GATE).exists():
-        yield from _for_candidate(project, record, path)
+    if not outdated_stages and reports["gate"]:
+        yield from _for_candidate(project, record, path, reports["gate"])
     new = assignment_to_pick_up(project, record)
     if new:
         yield "uv run mlops follow", f"the service here does not follow {new.release.tag} yet"
-    yield from _for_monitor(project)
+    yield from _for_monitor(reports["monitor"])
     yield from _for_next_period(project, cycle["until"], path[-1])
 
 
@@ -211,9 +212,10 @@ def _for_git(project: Project) -> Iterator[Waiting]:
         yield "git push", message
 
 
-def _for_candidate(project: Project, record: Record, path: list[str]) -> Iterator[Waiting]:
+def _for_candidate(
+    project: Project, record: Record, path: list[str], report: Report
+) -> Iterator[Waiting]:
     """What models/candidate waits for: its promotion, or what that needs first."""
-    report = Report.from_dict(read_json(project.root / GATE))
     release = record.release_of_model(fingerprint(locked(project)))
     chosen = next_alias(record, release, path)
     if release and record.history(release, chosen):
@@ -232,9 +234,8 @@ def _for_candidate(project: Project, record: Record, path: list[str]) -> Iterato
         yield "uv run mlops promote", f"the gate says ok, and models/candidate is not {chosen} yet"
 
 
-def _for_monitor(project: Project) -> Iterator[Waiting]:
+def _for_monitor(report: Report | None) -> Iterator[Waiting]:
     """A look at the monitor's last report, if it is not ok."""
-    report = _stored_reports(project)["monitor"]
     if report and report.verdict is not Verdict.OK:
         yield (
             "uv run mlops report monitor",
